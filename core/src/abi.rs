@@ -1,0 +1,1 @@
+//! The stable binary boundary (being written).

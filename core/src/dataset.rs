@@ -1,0 +1,123 @@
+//! The trait of a data set: what it is, and batches of images as bytes. Decoding and augmentation happen here; the engine
+//! normalises.
+
+use crate::error::Result;
+use crate::graph::Shape;
+use serde::{Deserialize, Serialize};
+
+/// Which images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// All training images, augmented, in a new random order for every seed; an incomplete last batch is left out.
+    Train,
+    /// The training images without those of [`Split::Val`], as `Train`.
+    Fit,
+    /// `nb_smpls_val` training images, always the same, not augmented: for choosing among models.
+    Val,
+    /// The test images, not augmented, in file order: for the final figure only.
+    Eval,
+    /// The training images as `Eval` gives them, in a random order that depends on the seed: for calibration and re-estimation.
+    Plain,
+}
+
+/// One part of a data set that is divided among workers: part `index` of `count`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    pub index: u32,
+    pub count: u32,
+}
+
+impl Shard {
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+}
+
+/// What a data set is, as opened under its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetInfo {
+    /// The plugin's name: `cifar10`.
+    pub name: String,
+    /// `[channels, height, width]` of an image.
+    pub shape: Shape,
+    /// Class names by label.
+    pub labels: Vec<String>,
+    /// Of the pixel values 0–255 of each channel: the network's input is `(pixel - mean) / std`.
+    pub mean: Vec<f32>,
+    pub std: Vec<f32>,
+    /// Number of images of [`Split::Train`], [`Split::Val`] and [`Split::Eval`].
+    pub train: u64,
+    pub val: u64,
+    pub eval: u64,
+    /// True where these are not the images that the name of the data set promises.
+    pub stand_in: bool,
+    /// For people: where it lies, or what it imitates.
+    pub source: String,
+}
+
+impl DatasetInfo {
+    /// Images in a split.
+    pub fn samples(&self, split: Split) -> u64 {
+        match split {
+            Split::Train | Split::Plain => self.train,
+            Split::Fit => self.train - self.val,
+            Split::Val => self.val,
+            Split::Eval => self.eval,
+        }
+    }
+}
+
+/// Images and labels.
+pub trait Dataset: Send + Sync {
+    fn info(&self) -> DatasetInfo;
+
+    /// One pass over a split (or one shard of it). Order and augmentation depend on nothing but the arguments, so that a
+    /// run can be repeated and resumed exactly.
+    ///
+    /// # Errors
+    /// Files that are missing, cut or malformed; the message names the file.
+    fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>>;
+}
+
+/// A pass over a split.
+pub trait Batches: Send {
+    /// Fills the buffers of `out` from the start and sets `out.len`; false at the end of the pass.
+    ///
+    /// # Errors
+    /// A damaged image or file, by name.
+    fn next(&mut self, out: &mut Batch) -> Result<bool>;
+
+    /// Passes over `samples` images without decoding them.
+    ///
+    /// # Errors
+    /// As [`Batches::next`].
+    fn skip(&mut self, samples: u64) -> Result<()>;
+}
+
+/// Buffers for up to `capacity` images; the caller owns and reuses them.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// `[capacity, height, width, channels]`, bytes.
+    pub images: Vec<u8>,
+    /// `[capacity]`.
+    pub labels: Vec<u32>,
+    /// How many images the buffers hold now.
+    pub len: usize,
+}
+
+impl Batch {
+    pub fn new(capacity: usize, shape: Shape) -> Self {
+        Self { images: vec![0; capacity * shape.iter().product::<usize>()], labels: vec![0; capacity], len: 0 }
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.labels.len()
+    }
+}
+
+/// A 64-bit mix (SplitMix64's finalizer) for deriving independent seeds: `mix(seed, epoch)`, `mix(seed, index)`.
+pub fn mix(seed: u64, stream: u64) -> u64 {
+    let mut z = seed ^ stream.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,65 @@
+//! What a learner is given: the job, and the services of the host.
+
+use crate::agent::Agent;
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::net::Net;
+use crate::report::Report;
+use crate::settings::Settings;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One job for one learner.
+pub struct Job {
+    /// All settings of host, net, data set and learner, resolved.
+    pub settings: Settings,
+    /// The id of the net, as files record it: `resnet_at_cifar10`.
+    pub net_id: String,
+    pub net: Box<dyn Net>,
+    pub dataset: Arc<dyn Dataset>,
+    pub host: Arc<dyn Host>,
+    /// Where this run keeps what it leaves and what it needs to resume; exists.
+    pub run_dir: PathBuf,
+    /// For [`crate::learner::Learner::evaluate`]: the model file to evaluate; `None`: where the learner saves.
+    pub model: Option<PathBuf>,
+}
+
+/// The services of the host. Callable from any thread.
+pub trait Host: Send + Sync {
+    /// Reports progress; shown, logged and kept for the run's report.
+    fn event(&self, event: Event);
+
+    /// True once the user asked to stop: save and return [`crate::ErrorKind::Interrupted`].
+    fn interrupted(&self) -> bool;
+
+    /// Runs another learner on the same net and data, with some settings replaced (`key`, text as in a flag).
+    ///
+    /// # Errors
+    /// No such learner, a setting it does not take, or its own failure.
+    fn run_learner(&self, learner: &str, replaced: &[(String, String)]) -> Result<Report>;
+
+    /// An agent, by plugin name.
+    ///
+    /// # Errors
+    /// No such agent; the message lists those there are.
+    fn agent(&self, name: &str) -> Result<Box<dyn Agent>>;
+}
+
+/// Progress, as plain data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A stage of the work begins: `full-prec`, `uniform`; `steps` from the very start, `done` of them before a resume.
+    Phase { name: String, steps: u64, done: u64 },
+    /// One training step is done. Loss and accuracy are means since the last event of this kind.
+    Step { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, lrn_rate: f64, images_per_second: f64 },
+    /// An evaluation on the named split after `epoch` epochs. Fractions 0–1.
+    Evaluation { phase: String, split: String, step: u64, epoch: f64, loss: f64, top1: f64, top5: f64 },
+    /// Any other figure worth a curve.
+    Scalar { phase: String, name: String, step: u64, value: f64 },
+    /// The stage is over.
+    PhaseEnd { name: String, seconds: f64 },
+    /// Something a person should know, said once: `warning` stands out.
+    Note { text: String, warning: bool },
+}

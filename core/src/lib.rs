@@ -1,0 +1,35 @@
+//! PocketFlow's core: all that the author of a net, a dataset, an agent or a learner needs, and nothing that knows libtorch.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`option`] | an option declared once: key, type, range, default, doc |
+//! | [`settings`] | resolved values, each with its origin |
+//! | [`graph`] | a network as data: nodes, operators, shapes, parameter names |
+//! | [`quant`] | which node is quantized how ([`quant::QuantPlan`]), and the arithmetic that defines it |
+//! | [`tensors`], [`model`] | the file formats: named tensors; a graph with its weights and plan |
+//! | [`net`], [`dataset`], [`learner`], [`agent`] | the four traits a plugin implements |
+//! | [`job`], [`report`] | what a learner is given, and what it returns |
+//! | [`plugin`] | registration: the `plugin!` macro and the list of what is linked in |
+//! | [`abi`] | the stable binary boundary; the only user of `abi_stable` |
+
+pub mod abi;
+pub mod agent;
+pub mod dataset;
+pub mod error;
+pub mod graph;
+pub mod job;
+pub mod learner;
+pub mod model;
+pub mod net;
+pub mod option;
+pub mod plugin;
+pub mod quant;
+pub mod report;
+pub mod settings;
+pub mod tensors;
+
+pub use error::{Error, ErrorKind, Result};
+
+/// Used by the macros of this crate; not part of the interface.
+#[doc(hidden)]
+pub use inventory;

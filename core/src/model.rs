@@ -1,0 +1,1 @@
+//! A graph with weights and plan (being written).

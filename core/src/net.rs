@@ -1,0 +1,91 @@
+//! The trait of a net: a graph and the recipe to train it. Data only; no net trains itself.
+
+use crate::error::Result;
+use crate::graph::Graph;
+use serde::{Deserialize, Serialize};
+
+/// A network architecture with its training recipe.
+pub trait Net: Send {
+    /// The network. Its last node gives the logits.
+    ///
+    /// # Errors
+    /// Settings that make no valid network.
+    fn graph(&self) -> Result<Graph>;
+
+    /// How to train it from scratch on `samples` training images.
+    fn recipe(&self, samples: u64) -> Recipe;
+}
+
+/// A training recipe: loss is softmax cross-entropy plus `weight_decay / 2 · ‖w‖²` over the weights of layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Passes over the training data; may be a fraction.
+    pub epochs: f64,
+    pub momentum: f64,
+    pub nesterov: bool,
+    pub weight_decay: f64,
+    pub schedule: Schedule,
+    /// Learning rates of fine-tuning, where the learner has no schedule of its own.
+    pub fine_tune: FineTune,
+}
+
+/// Learning rate over training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Schedule {
+    /// `init`, multiplied by `factor` at each boundary (in epochs).
+    Piecewise { init: f64, factor: f64, boundaries: Vec<f64> },
+    /// `init`, multiplied by `factor` every epoch.
+    Exponential { init: f64, factor: f64 },
+    /// Linear from `peak / 25` to `peak` over the first `warm_up` (a fraction of the training), then linear to zero
+    /// (after Smith & Topin 2017, arXiv 1708.07120).
+    OneCycle { peak: f64, warm_up: f64 },
+    /// Half a cosine from `init` to zero.
+    Cosine { init: f64 },
+}
+
+impl Schedule {
+    /// The learning rate at `epoch` (may be a fraction) of a training of `epochs`.
+    pub fn rate(&self, epoch: f64, epochs: f64) -> f64 {
+        let progress = (epoch / epochs).clamp(0.0, 1.0);
+        match self {
+            Self::Piecewise { init, factor, boundaries } => {
+                let passed = boundaries.iter().filter(|boundary| epoch >= **boundary).count();
+                init * factor.powi(passed as i32)
+            }
+            Self::Exponential { init, factor } => init * factor.powf(epoch.floor()),
+            Self::OneCycle { peak, warm_up } if progress < *warm_up => peak * (1.0 + 24.0 * progress / warm_up) / 25.0,
+            Self::OneCycle { peak, warm_up } => peak * (1.0 - progress) / (1.0 - warm_up),
+            Self::Cosine { init } => init * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+        }
+    }
+}
+
+/// Adam's learning rates when a trained network is fine-tuned, as the original has them: `lrn_rate_init` × 1e-3, 1e-4, 1e-5.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FineTune {
+    /// The full-precision rate that the factors apply to, for the batch size in use.
+    pub lrn_rate: f64,
+    /// Epochs at which the rate falls by ten in a fine-tuning of `epochs`.
+    pub boundaries: Vec<f64>,
+    pub epochs: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules() {
+        let piecewise = Schedule::Piecewise { init: 0.1, factor: 0.1, boundaries: vec![100.0, 150.0] };
+        assert_eq!(piecewise.rate(99.9, 250.0), 0.1);
+        assert!((piecewise.rate(150.0, 250.0) - 0.001).abs() < 1e-12);
+        let cycle = Schedule::OneCycle { peak: 0.4, warm_up: 0.3 };
+        assert!((cycle.rate(0.0, 10.0) - 0.016).abs() < 1e-12);
+        assert!((cycle.rate(3.0, 10.0) - 0.4).abs() < 1e-12);
+        assert_eq!(cycle.rate(10.0, 10.0), 0.0);
+        let exponential = Schedule::Exponential { init: 1.0, factor: 0.98 };
+        assert!((exponential.rate(2.5, 9.0) - 0.9604).abs() < 1e-12);
+        assert!((Schedule::Cosine { init: 2.0 }.rate(5.0, 10.0) - 1.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,248 @@
+//! An option, declared once by its owner. Flag, environment variable, file key, help, completion, reference page and the
+//! checks on a value are all derived from the [`OptionSpec`].
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// The value of an option.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Floats(Vec<f64>),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(value) => value.fmt(f),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Text(value) => value.fmt(f),
+            Self::Floats(values) => {
+                let texts: Vec<String> = values.iter().map(f64::to_string).collect();
+                f.write_str(&texts.join(","))
+            }
+        }
+    }
+}
+
+/// What values an option takes. Bounds are inclusive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Kind {
+    /// `--key`, `--key=True`, `--key=false`.
+    Switch,
+    Int {
+        min: i64,
+        max: i64,
+    },
+    Float {
+        min: f64,
+        max: f64,
+    },
+    Text,
+    Path,
+    Choice(Vec<String>),
+    /// A comma-separated list of numbers.
+    Floats {
+        min: f64,
+        max: f64,
+    },
+}
+
+/// Why a value was refused; the caller adds key and origin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    #[error("expected {expected}, got `{got}`")]
+    Type { expected: String, got: String },
+    #[error("{got} is out of range: {expected}")]
+    Range { expected: String, got: String },
+    #[error("`{got}` is not one of {choices}{hint}")]
+    Choice { got: String, choices: String, hint: String },
+}
+
+impl Kind {
+    /// Reads a value as a person writes it in a flag or an environment variable.
+    pub fn parse(&self, text: &str) -> Result<Value, ValueError> {
+        let wrong = || ValueError::Type { expected: self.to_string(), got: text.to_owned() };
+        let value = match self {
+            Self::Switch => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => Value::Bool(true),
+                "false" | "0" | "no" | "off" => Value::Bool(false),
+                _ => return Err(wrong()),
+            },
+            Self::Int { .. } => Value::Int(text.trim().replace('_', "").parse().map_err(|_| wrong())?),
+            Self::Float { .. } => Value::Float(text.trim().parse().map_err(|_| wrong())?),
+            Self::Text | Self::Path | Self::Choice(_) => Value::Text(text.to_owned()),
+            Self::Floats { .. } => {
+                let parsed: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+                Value::Floats(parsed.map_err(|_| wrong())?)
+            }
+        };
+        self.check(value)
+    }
+
+    /// Takes a typed value (from a file), widening an integer to a float where a float is asked for; checks the range.
+    pub fn check(&self, value: Value) -> Result<Value, ValueError> {
+        let wrong = |got: &Value| ValueError::Type { expected: self.to_string(), got: got.to_string() };
+        let outside = |got: &Value| ValueError::Range { expected: self.to_string(), got: got.to_string() };
+        match (self, value) {
+            (Self::Switch, value @ Value::Bool(_)) => Ok(value),
+            (Self::Int { min, max }, Value::Int(number)) => match number {
+                number if (*min..=*max).contains(&number) => Ok(Value::Int(number)),
+                number => Err(outside(&Value::Int(number))),
+            },
+            (Self::Float { min, max }, Value::Int(number)) => {
+                Self::Float { min: *min, max: *max }.check(Value::Float(number as f64))
+            }
+            (Self::Float { min, max }, Value::Float(number)) => match number {
+                number if number >= *min && number <= *max => Ok(Value::Float(number)),
+                number => Err(outside(&Value::Float(number))),
+            },
+            (Self::Text | Self::Path, value @ Value::Text(_)) => Ok(value),
+            (Self::Choice(choices), Value::Text(text)) => {
+                if choices.contains(&text) {
+                    return Ok(Value::Text(text));
+                }
+                let near = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&text));
+                Err(ValueError::Choice {
+                    got: text,
+                    choices: choices.join(", "),
+                    hint: near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default(),
+                })
+            }
+            (Self::Floats { min, max }, Value::Floats(numbers)) => {
+                match numbers.iter().all(|number| number >= min && number <= max) {
+                    true => Ok(Value::Floats(numbers)),
+                    false => Err(outside(&Value::Floats(numbers))),
+                }
+            }
+            (Self::Floats { .. }, Value::Int(number)) => self.check(Value::Floats(vec![number as f64])),
+            (Self::Floats { .. }, Value::Float(number)) => self.check(Value::Floats(vec![number])),
+            (_, value) => Err(wrong(&value)),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Switch => f.write_str("True or False"),
+            Self::Int { min: i64::MIN, max: i64::MAX } => f.write_str("a whole number"),
+            Self::Int { min, max: i64::MAX } => write!(f, "a whole number, {min} or more"),
+            Self::Int { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Float { min, max } if min.is_infinite() && max.is_infinite() => f.write_str("a number"),
+            Self::Float { min, max } if max.is_infinite() => write!(f, "a number, {min} or more"),
+            Self::Float { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Text => f.write_str("text"),
+            Self::Path => f.write_str("a path"),
+            Self::Choice(choices) => f.write_str(&choices.join("|")),
+            Self::Floats { min, max } => write!(f, "numbers from {min} to {max}, separated by commas"),
+        }
+    }
+}
+
+/// One option: declared once, by the plugin (or the host) that owns it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OptionSpec {
+    /// Snake case, as in files: `uql_weight_bits`.
+    pub key: String,
+    /// Further keys that mean the same.
+    pub aliases: Vec<String>,
+    pub kind: Kind,
+    /// `None`: the option may stay unset.
+    pub default: Option<Value>,
+    /// One or two sentences; units and special values named.
+    pub doc: String,
+}
+
+impl OptionSpec {
+    pub fn new(key: &str, kind: Kind, default: Option<Value>, doc: &str) -> Self {
+        Self { key: key.into(), aliases: Vec::new(), kind, default, doc: doc.into() }
+    }
+
+    pub fn switch(key: &str, default: bool, doc: &str) -> Self {
+        Self::new(key, Kind::Switch, Some(Value::Bool(default)), doc)
+    }
+
+    pub fn int(key: &str, default: i64, range: RangeInclusive<i64>, doc: &str) -> Self {
+        Self::new(key, Kind::Int { min: *range.start(), max: *range.end() }, Some(Value::Int(default)), doc)
+    }
+
+    pub fn float(key: &str, default: f64, range: RangeInclusive<f64>, doc: &str) -> Self {
+        Self::new(key, Kind::Float { min: *range.start(), max: *range.end() }, Some(Value::Float(default)), doc)
+    }
+
+    pub fn text(key: &str, default: &str, doc: &str) -> Self {
+        Self::new(key, Kind::Text, Some(Value::Text(default.into())), doc)
+    }
+
+    pub fn path(key: &str, default: &str, doc: &str) -> Self {
+        Self::new(key, Kind::Path, Some(Value::Text(default.into())), doc)
+    }
+
+    pub fn choice(key: &str, default: &str, choices: &[&str], doc: &str) -> Self {
+        let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
+        Self::new(key, Kind::Choice(choices), Some(Value::Text(default.into())), doc)
+    }
+
+    #[must_use]
+    pub fn alias(mut self, alias: &str) -> Self {
+        self.aliases.push(alias.into());
+        self
+    }
+
+    /// The same option without a default: it stays unset until somebody sets it.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.default = None;
+        self
+    }
+
+    /// The flag: `--uql-weight-bits` without the dashes in front.
+    pub fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// The environment variable: `POCKETFLOW_UQL_WEIGHT_BITS`.
+    pub fn variable(&self) -> String {
+        format!("POCKETFLOW_{}", self.key.to_ascii_uppercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_every_notation() {
+        let float = Kind::Float { min: 0.0, max: 1.0 };
+        assert_eq!(float.parse("1e-4"), Ok(Value::Float(1e-4)));
+        assert_eq!(float.check(Value::Int(1)), Ok(Value::Float(1.0)));
+        assert!(matches!(float.parse("2"), Err(ValueError::Range { .. })));
+        assert!(matches!(float.parse("NaN"), Err(ValueError::Range { .. })));
+        let int = Kind::Int { min: 1, max: 32 };
+        assert_eq!(int.parse("4"), Ok(Value::Int(4)));
+        assert_eq!(int.parse("33").unwrap_err().to_string(), "33 is out of range: a whole number from 1 to 32");
+        assert_eq!(int.parse("four").unwrap_err().to_string(), "expected a whole number from 1 to 32, got `four`");
+    }
+
+    #[test]
+    fn switches_in_any_case() {
+        for text in ["True", "TRUE", "true", "1"] {
+            assert_eq!(Kind::Switch.parse(text), Ok(Value::Bool(true)));
+        }
+        assert!(Kind::Switch.parse("maybe").is_err());
+    }
+
+    #[test]
+    fn choices_suggest_the_right_case() {
+        let choice = Kind::Choice(vec!["channel".into(), "split".into()]);
+        let message = choice.parse("Split").unwrap_err().to_string();
+        assert_eq!(message, "`Split` is not one of channel, split; did you mean `split`?");
+    }
+}

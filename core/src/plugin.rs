@@ -1,0 +1,135 @@
+//! Registration: what a plugin declares of itself, and the list of all that is linked into this library or program.
+
+use crate::agent::Agent;
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::learner::Learner;
+use crate::net::Net;
+use crate::option::OptionSpec;
+use crate::settings::Settings;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The four kinds of plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginKind {
+    Learner,
+    Net,
+    Dataset,
+    Agent,
+}
+
+impl fmt::Display for PluginKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Learner => "learner",
+            Self::Net => "net",
+            Self::Dataset => "dataset",
+            Self::Agent => "agent",
+        })
+    }
+}
+
+/// What a plugin says of itself; crosses the boundary as data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Declaration {
+    pub kind: PluginKind,
+    /// What users write: `uniform`, `resnet_at_cifar10`.
+    pub name: String,
+    /// Other names for the same.
+    pub aliases: Vec<String>,
+    /// One line.
+    pub about: String,
+    /// The crate's version.
+    pub version: String,
+    pub options: Vec<OptionSpec>,
+    /// A net's data set, a stand-in's originals; see [`About::datasets`].
+    pub datasets: Vec<String>,
+}
+
+/// The static facts of a plugin, given by the type that implements its trait.
+pub struct About {
+    pub aliases: &'static [&'static str],
+    /// One line for `plugins list`.
+    pub line: &'static str,
+    /// A net: the data set it is for (one). A data set: those it can stand in for, none for a real one.
+    pub datasets: &'static [&'static str],
+}
+
+/// How every plugin is made: described and configured without an instance.
+pub trait Plugin: Sized {
+    const ABOUT: About;
+
+    /// The options it owns.
+    fn options() -> Vec<OptionSpec>;
+
+    /// Makes one from resolved settings. For a data set this is where its files are looked for.
+    ///
+    /// # Errors
+    /// Settings that do not go together; [`crate::ErrorKind::DataNotFound`] from a data set whose data are not there.
+    fn configure(settings: &Settings) -> Result<Self>;
+}
+
+/// Makes an instance of one of the four kinds.
+#[derive(Clone, Copy)]
+pub enum Maker {
+    Learner(fn(&Settings) -> Result<Box<dyn Learner>>),
+    Net(fn(&Settings) -> Result<Box<dyn Net>>),
+    Dataset(fn(&Settings) -> Result<Box<dyn Dataset>>),
+    Agent(fn(&Settings) -> Result<Box<dyn Agent>>),
+}
+
+/// One plugin linked into this library or program. Made by [`crate::plugin!`].
+pub struct Registration {
+    pub declare: fn() -> Declaration,
+    pub maker: Maker,
+}
+
+inventory::collect!(Registration);
+
+/// All plugins linked into this library or program.
+pub fn linked() -> impl Iterator<Item = &'static Registration> {
+    inventory::iter::<Registration>()
+}
+
+/// The declaration of a type under a name; used by [`crate::plugin!`].
+pub fn declare<T: Plugin>(kind: PluginKind, name: &str, version: &str) -> Declaration {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    Declaration {
+        kind,
+        name: name.into(),
+        aliases: owned(T::ABOUT.aliases),
+        about: T::ABOUT.line.into(),
+        version: version.into(),
+        options: T::options(),
+        datasets: owned(T::ABOUT.datasets),
+    }
+}
+
+/// Registers plugins: `pocketflow::plugin! { learner "uniform" => Uniform }`, one line each. The type implements
+/// [`Plugin`] and the trait of its kind.
+///
+/// A crate whose plugins are linked statically must be named somewhere in the program, or the linker drops it.
+#[macro_export]
+macro_rules! plugin {
+    ($($kind:ident $name:literal => $type:ty),+ $(,)?) => {
+        $( $crate::plugin!(@one $kind $name $type); )+
+    };
+    (@one learner $name:literal $type:ty) => { $crate::plugin!(@submit Learner $name $type); };
+    (@one net $name:literal $type:ty) => { $crate::plugin!(@submit Net $name $type); };
+    (@one dataset $name:literal $type:ty) => { $crate::plugin!(@submit Dataset $name $type); };
+    (@one agent $name:literal $type:ty) => { $crate::plugin!(@submit Agent $name $type); };
+    (@submit $kind:ident $name:literal $type:ty) => {
+        $crate::inventory::submit! {
+            $crate::plugin::Registration {
+                declare: || $crate::plugin::declare::<$type>(
+                    $crate::plugin::PluginKind::$kind, $name, env!("CARGO_PKG_VERSION"),
+                ),
+                maker: $crate::plugin::Maker::$kind(|settings| {
+                    <$type as $crate::plugin::Plugin>::configure(settings).map(|made| Box::new(made) as _)
+                }),
+            }
+        }
+    };
+}

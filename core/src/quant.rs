@@ -1,0 +1,248 @@
+//! Uniform quantization: which node is quantized how ([`QuantPlan`]), and the arithmetic that every executor, file and
+//! export must reproduce bit for bit.
+//!
+//! For the weights x of a bucket and k bits (PocketFlow's documentation, "Quantization Function"; spec §3):
+//! α = max − min, β = min, sc(x) = (x − β)/α, x̂ = round((2^k−1)·sc(x))/(2^k−1), Q(x) = α·x̂ + β, with rounding to even and
+//! every operation rounded on its own (no fused multiply-add). Up to 16 bits the arithmetic is in f32, above in f64 with the
+//! result rounded to f32, because 2^k−1 and the codes must be exact. A constant bucket (α = 0) quantizes to itself.
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Op};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// 32 bits mean: not quantized.
+pub const FULL_PRECISION_BITS: u32 = 32;
+
+/// How the weights of a layer are cut into buckets, each with its own range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Buckets {
+    /// One for the whole layer.
+    Layer,
+    /// One for each output channel.
+    Channel,
+    /// Consecutive runs of this many weights, the last one shorter. (Padding it with its last value, as the documentation
+    /// says, changes neither its minimum nor its maximum, so nothing is stored for the padding.)
+    Split(usize),
+}
+
+impl Buckets {
+    /// Weights in a bucket (the last may hold fewer), for a tensor whose first dimension is the output channel.
+    pub fn size(self, shape: &[usize]) -> usize {
+        let count: usize = shape.iter().product();
+        match self {
+            Self::Layer => count,
+            Self::Channel => count / shape[0].max(1),
+            Self::Split(size) => size.min(count),
+        }
+        .max(1)
+    }
+
+    /// How many buckets a tensor of this shape has.
+    pub fn count(self, shape: &[usize]) -> usize {
+        shape.iter().product::<usize>().div_ceil(self.size(shape))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightQuant {
+    /// 1–31.
+    pub bits: u32,
+    pub buckets: Buckets,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ActivationQuant {
+    /// 1–31.
+    pub bits: u32,
+    /// Minimum and maximum tracked in training; `None` before the first batch. Frozen in evaluation.
+    pub range: Option<[f32; 2]>,
+}
+
+/// Which nodes are quantized, and how. What is not in it stays in full precision.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct QuantPlan {
+    /// By name of a layer node.
+    pub weights: BTreeMap<String, WeightQuant>,
+    /// By name of an activation node.
+    pub activations: BTreeMap<String, ActivationQuant>,
+}
+
+impl QuantPlan {
+    /// The same bits everywhere: all layers but the first and the last (unless `all_layers`), all activations. 32 bits leave
+    /// weights or activations alone.
+    pub fn uniform(graph: &Graph, weight_bits: u32, activation_bits: u32, buckets: Buckets, all_layers: bool) -> Self {
+        let mut plan = Self::default();
+        if weight_bits < FULL_PRECISION_BITS {
+            let quant = WeightQuant { bits: weight_bits, buckets };
+            let layers = Self::quantizable(graph, all_layers);
+            plan.weights = layers.into_iter().map(|name| (name, quant)).collect();
+        }
+        if activation_bits < FULL_PRECISION_BITS {
+            let quant = ActivationQuant { bits: activation_bits, range: None };
+            let names = graph.activations().into_iter().map(|id| graph.nodes[id].name.clone());
+            plan.activations = names.map(|name| (name, quant)).collect();
+        }
+        plan
+    }
+
+    /// Names of the layers that a plan may quantize, in order: all, or all but the first and the last.
+    pub fn quantizable(graph: &Graph, all_layers: bool) -> Vec<String> {
+        let layers = graph.layers();
+        let kept = match layers.as_slice() {
+            all if all_layers => all,
+            [_, middle @ .., _] => middle,
+            _ => &[],
+        };
+        kept.iter().map(|id| graph.nodes[*id].name.clone()).collect()
+    }
+
+    /// # Errors
+    /// A name that is no layer (or no activation) of the graph, or bits out of 1–31.
+    pub fn validate(&self, graph: &Graph) -> Result<()> {
+        let check = |name: &str, bits: u32, what: &str, fits: fn(&Op) -> bool| {
+            let known = graph.find(name).is_some_and(|id| fits(&graph.nodes[id].op));
+            if !known {
+                return Err(Error::config(format!("`{name}` is no {what} of `{}`", graph.name)));
+            }
+            match bits {
+                1..FULL_PRECISION_BITS => Ok(()),
+                _ => Err(Error::config(format!("{what} `{name}`: {bits} bits; 1 to 31 can be stored"))),
+            }
+        };
+        for (name, quant) in &self.weights {
+            check(name, quant.bits, "layer", Op::is_layer)?;
+            if quant.buckets == Buckets::Split(0) {
+                return Err(Error::config(format!("layer `{name}`: buckets of 0 weights")));
+            }
+        }
+        for (name, quant) in &self.activations {
+            check(name, quant.bits, "activation", Op::is_activation)?;
+        }
+        Ok(())
+    }
+}
+
+/// 2^bits − 1, the largest code.
+pub fn largest_code(bits: u32) -> u32 {
+    ((1u64 << bits) - 1) as u32
+}
+
+/// The code of `x` in a bucket with minimum `beta` and width `alpha` > 0.
+pub fn encode(x: f32, alpha: f32, beta: f32, bits: u32) -> u32 {
+    let top = largest_code(bits);
+    if bits <= 16 {
+        let code = ((x - beta) / alpha * top as f32).round_ties_even();
+        code.clamp(0.0, top as f32) as u32
+    } else {
+        let code = ((f64::from(x) - f64::from(beta)) / f64::from(alpha) * f64::from(top)).round_ties_even();
+        code.clamp(0.0, f64::from(top)) as u32
+    }
+}
+
+/// Q(x) of a code.
+pub fn decode(code: u32, alpha: f32, beta: f32, bits: u32) -> f32 {
+    let top = largest_code(bits);
+    if bits <= 16 {
+        code as f32 / top as f32 * alpha + beta
+    } else {
+        (f64::from(code) / f64::from(top) * f64::from(alpha) + f64::from(beta)) as f32
+    }
+}
+
+/// Quantized weights: a code for each weight and α, β for each bucket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantized {
+    pub bits: u32,
+    pub bucket_size: usize,
+    pub codes: Vec<u32>,
+    /// `[α, β]` of each bucket.
+    pub ranges: Vec<[f32; 2]>,
+}
+
+/// Quantizes weights, bucket by bucket.
+///
+/// # Errors
+/// A weight that is not a finite number, or a range beyond f32.
+pub fn quantize(weights: &[f32], bits: u32, bucket_size: usize) -> Result<Quantized> {
+    let mut codes = Vec::with_capacity(weights.len());
+    let mut ranges = Vec::with_capacity(weights.len().div_ceil(bucket_size));
+    for bucket in weights.chunks(bucket_size) {
+        let min = bucket.iter().copied().fold(f32::INFINITY, f32::min);
+        let max = bucket.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let (alpha, beta) = (max - min, min);
+        if !alpha.is_finite() || bucket.iter().any(|weight| weight.is_nan()) {
+            return Err(Error::failed("the weights hold a value that is not a finite number"));
+        }
+        ranges.push([alpha, beta]);
+        match alpha {
+            0.0 => codes.extend(std::iter::repeat_n(0, bucket.len())),
+            alpha => codes.extend(bucket.iter().map(|weight| encode(*weight, alpha, beta, bits))),
+        }
+    }
+    Ok(Quantized { bits, bucket_size, codes, ranges })
+}
+
+impl Quantized {
+    /// Q(x) of every weight.
+    pub fn values(&self) -> Vec<f32> {
+        let buckets = self.codes.chunks(self.bucket_size).zip(&self.ranges);
+        buckets
+            .flat_map(|(codes, [alpha, beta])| codes.iter().map(|code| decode(*code, *alpha, *beta, self.bits)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn two_bits_by_hand() {
+        let quantized = quantize(&[-1.0, -0.4, 0.4, 2.0], 2, 4).unwrap();
+        assert_eq!(quantized.codes, [0, 1, 1, 3]);
+        assert_eq!(quantized.values(), [-1.0, 0.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn a_constant_bucket_is_itself() {
+        assert_eq!(quantize(&[0.3; 5], 3, 5).unwrap().values(), [0.3; 5]);
+    }
+
+    #[test]
+    fn not_a_number_is_refused() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert!(quantize(&[0.0, bad, 1.0], 4, 3).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn q_is_near_x_and_within_range(
+            weights in prop::collection::vec(-1e3f32..1e3, 1..200),
+            bits in 1u32..=31,
+            size in 1usize..64,
+        ) {
+            let quantized = quantize(&weights, bits, size).unwrap();
+            let values = quantized.values();
+            for (bucket, (weights, values)) in weights.chunks(size).zip(values.chunks(size)).enumerate() {
+                let [alpha, beta] = quantized.ranges[bucket];
+                let step = f64::from(alpha) / f64::from(largest_code(bits));
+                let slack = f64::from(alpha.abs().max(beta.abs())) * 4.0 * f64::from(f32::EPSILON);
+                for (x, q) in weights.iter().zip(values) {
+                    prop_assert!((f64::from(*x) - f64::from(*q)).abs() <= step / 2.0 + slack);
+                }
+            }
+        }
+
+        #[test]
+        fn buckets_cover_the_tensor(out in 1usize..9, rest in 1usize..50, size in 1usize..70) {
+            for buckets in [Buckets::Layer, Buckets::Channel, Buckets::Split(size)] {
+                let (count, size) = (buckets.count(&[out, rest]), buckets.size(&[out, rest]));
+                prop_assert!(count * size >= out * rest && (count - 1) * size < out * rest);
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Resolved settings: every value with where it came from and what it overrode. Built by the host, read by plugins.
+
+use crate::error::{Error, Result};
+use crate::option::Value;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// The default that the option's owner declared.
+    Default {
+        owner: String,
+    },
+    /// A line of a configuration file; lines count from 1.
+    File {
+        path: PathBuf,
+        line: Option<usize>,
+    },
+    Variable {
+        name: String,
+    },
+    Flag {
+        name: String,
+    },
+    /// The program chose it, for the reason given (as `auto` values are).
+    Derived {
+        reason: String,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default { owner } => write!(f, "default of {owner}"),
+            Self::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line: None } => write!(f, "{}", path.display()),
+            Self::Variable { name } => write!(f, "variable {name}"),
+            Self::Flag { name } => write!(f, "flag {name}"),
+            Self::Derived { reason } => write!(f, "derived: {reason}"),
+        }
+    }
+}
+
+/// One resolved value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// `None`: unset, and the option has no default.
+    pub value: Option<Value>,
+    pub origin: Origin,
+    /// What earlier layers said, the nearest first.
+    pub overrode: Vec<(Option<Value>, Origin)>,
+    /// The plugin (or `host`) that declared the option.
+    pub owner: String,
+}
+
+/// All settings of a run, by key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    entries: BTreeMap<String, Setting>,
+}
+
+impl Settings {
+    pub fn insert(&mut self, key: impl Into<String>, setting: Setting) {
+        self.entries.insert(key.into(), setting);
+    }
+
+    /// Replaces the value of a key, remembering what it replaces; `owner` stays, or is `host` for a new key.
+    pub fn derive(&mut self, key: &str, value: Value, reason: &str) {
+        let origin = Origin::Derived { reason: reason.into() };
+        let (owner, overrode) = match self.entries.remove(key) {
+            Some(old) => {
+                let mut overrode = old.overrode;
+                overrode.insert(0, (old.value, old.origin));
+                (old.owner, overrode)
+            }
+            None => ("host".into(), Vec::new()),
+        };
+        self.insert(key, Setting { value: Some(value), origin, overrode, owner });
+    }
+
+    pub fn entry(&self, key: &str) -> Option<&Setting> {
+        self.entries.get(key)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
+        self.entries.iter().map(|(key, setting)| (key.as_str(), setting))
+    }
+
+    /// The value of a key that has a default or was set.
+    ///
+    /// # Errors
+    /// The key is not declared, is unset, or holds another type: each a mistake of the plugin that asks or of the
+    /// setting's source, and says so.
+    pub fn get<T: FromValue>(&self, key: &str) -> Result<T> {
+        let setting = self.declared(key)?;
+        match &setting.value {
+            Some(value) => self.convert(key, value, setting),
+            None => {
+                Err(Error::config(format!("`{key}` is needed and not set; give it as --{}", key.replace('_', "-"))))
+            }
+        }
+    }
+
+    /// The value of a key that may be unset.
+    ///
+    /// # Errors
+    /// As [`Settings::get`], but an unset key is `None`.
+    pub fn find<T: FromValue>(&self, key: &str) -> Result<Option<T>> {
+        let setting = self.declared(key)?;
+        setting.value.as_ref().map(|value| self.convert(key, value, setting)).transpose()
+    }
+
+    /// An error about the value of `key`, naming its origin; for checks across several keys.
+    pub fn invalid(&self, key: &str, problem: &str) -> Error {
+        match self.entry(key) {
+            Some(Setting { value: Some(value), origin, .. }) => {
+                Error::config(format!("`{key}` = {value} ({origin}): {problem}"))
+            }
+            _ => Error::config(format!("`{key}`: {problem}")),
+        }
+    }
+
+    fn declared(&self, key: &str) -> Result<&Setting> {
+        self.entry(key).ok_or_else(|| Error::config(format!("no selected plugin declares the option `{key}`")))
+    }
+
+    fn convert<T: FromValue>(&self, key: &str, value: &Value, setting: &Setting) -> Result<T> {
+        T::from_value(value).ok_or_else(|| {
+            let wanted = std::any::type_name::<T>();
+            Error::config(format!("`{key}` = {value} ({}): cannot be read as {wanted}", setting.origin))
+        })
+    }
+}
+
+/// A Rust type that an option's value can be read as.
+pub trait FromValue: Sized {
+    /// `None` where type or range do not fit.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl FromValue for $type {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Int(number) => (*number).try_into().ok(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+integers!(i64, u64, u32, u8, usize);
+
+impl FromValue for f64 {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Float(number) => Some(*number),
+            Value::Int(number) => Some(*number as f64),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for PathBuf {
+    fn from_value(value: &Value) -> Option<Self> {
+        String::from_value(value).map(PathBuf::from)
+    }
+}
+
+impl FromValue for Vec<f64> {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Floats(numbers) => Some(numbers.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Settings {
+    /// Settings from the defaults of option lists, for tests and for programs that embed plugins without the host.
+    pub fn defaults<'a>(owned: impl IntoIterator<Item = (&'a str, Vec<crate::option::OptionSpec>)>) -> Self {
+        let mut settings = Self::default();
+        for (owner, specs) in owned {
+            for spec in specs {
+                let origin = Origin::Default { owner: owner.into() };
+                let setting = Setting { value: spec.default, origin, overrode: Vec::new(), owner: owner.into() };
+                settings.insert(spec.key, setting);
+            }
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::option::OptionSpec;
+
+    fn settings() -> Settings {
+        Settings::defaults([(
+            "uniform",
+            vec![
+                OptionSpec::int("uql_weight_bits", 4, 1..=32, "bits"),
+                OptionSpec::path("uql_bit_plan", "", "plan").optional(),
+            ],
+        )])
+    }
+
+    #[test]
+    fn reads_and_explains() {
+        let settings = settings();
+        assert_eq!(settings.get::<u8>("uql_weight_bits").unwrap(), 4);
+        assert_eq!(settings.find::<PathBuf>("uql_bit_plan").unwrap(), None);
+        let message = settings.get::<String>("uql_weight_bits").unwrap_err().to_string();
+        assert!(message.contains("default of uniform"), "{message}");
+        assert!(settings.get::<u8>("nothing").unwrap_err().to_string().contains("`nothing`"));
+    }
+
+    #[test]
+    fn a_derived_value_remembers_what_it_replaced() {
+        let mut settings = settings();
+        settings.derive("uql_weight_bits", Value::Int(8), "the plan says so");
+        let setting = settings.entry("uql_weight_bits").unwrap();
+        assert_eq!(setting.owner, "uniform");
+        assert_eq!(setting.overrode[0].0, Some(Value::Int(4)));
+    }
+}
