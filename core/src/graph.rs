@@ -223,7 +223,9 @@ impl Graph {
                     }
                 }
                 Op::Linear { out, bias } => {
-                    push("weight", vec![out, shapes[node.inputs[0]].iter().product()], Role::Weight);
+                    let features =
+                        shapes[node.inputs[0]].iter().fold(1, |count: usize, size| count.saturating_mul(*size));
+                    push("weight", vec![out, features], Role::Weight);
                     if bias {
                         push("bias", vec![out], Role::Bias);
                     }
@@ -275,9 +277,12 @@ impl Graph {
 }
 
 fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
-    let window = |size: usize, kernel: usize, stride: usize, padding: usize| match (size + padding).checked_sub(kernel)
+    // Saturating, because a graph may come from a forged file; the shapes that this makes fit no stored tensor.
+    let window = |size: usize, kernel: usize, stride: usize, padding: usize| match size
+        .saturating_add(padding)
+        .checked_sub(kernel)
     {
-        Some(room) if stride > 0 && kernel > 0 => Ok(room / stride + 1),
+        Some(room) if stride > 0 && kernel > 0 => Ok((room / stride).saturating_add(1)),
         _ => Err(format!("a window of {kernel} with stride {stride} does not fit {size} + {padding} pixels")),
     };
     Ok(match *op {
@@ -287,16 +292,17 @@ fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
             if groups == 0 || channels % groups != 0 || out % groups != 0 {
                 return Err(format!("{groups} groups do not divide {channels} input and {out} output channels"));
             }
-            let height = window(height, kernel[0], stride[0], top + bottom)?;
-            [out, height, window(width, kernel[1], stride[1], left + right)?]
+            let height = window(height, kernel[0], stride[0], top.saturating_add(bottom))?;
+            [out, height, window(width, kernel[1], stride[1], left.saturating_add(right))?]
         }
         Op::BatchNorm { .. } | Op::Relu | Op::Relu6 => inputs[0],
         Op::Add if inputs[0] == inputs[1] => inputs[0],
         Op::Add => return Err(format!("cannot add {:?} and {:?}", inputs[0], inputs[1])),
         Op::MaxPool { kernel, stride, padding } => {
             let [channels, height, width] = inputs[0];
-            let height = window(height, kernel, stride, 2 * padding)?;
-            [channels, height, window(width, kernel, stride, 2 * padding)?]
+            let padding = padding.saturating_mul(2);
+            let height = window(height, kernel, stride, padding)?;
+            [channels, height, window(width, kernel, stride, padding)?]
         }
         Op::GlobalAvgPool => [inputs[0][0], 1, 1],
         Op::Linear { out, .. } => [out, 1, 1],

@@ -25,6 +25,18 @@ pub struct Job {
     pub model: Option<PathBuf>,
 }
 
+impl Job {
+    /// Says something once that a person should know.
+    pub fn note(&self, text: impl Into<String>) {
+        self.host.event(Event::Note { text: text.into(), warning: false });
+    }
+
+    /// As [`Job::note`], but so that it stands out.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.host.event(Event::Note { text: text.into(), warning: true });
+    }
+}
+
 /// The services of the host. Callable from any thread.
 pub trait Host: Send + Sync {
     /// Reports progress; shown, logged and kept for the run's report.
@@ -54,6 +66,8 @@ pub enum Event {
     Phase { name: String, steps: u64, done: u64 },
     /// One training step is done. Loss and accuracy are means since the last event of this kind.
     Step { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, lrn_rate: f64, images_per_second: f64 },
+    /// A sign of life between two `Step`s, for the screen only: not kept.
+    Tick { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, images_per_second: f64 },
     /// An evaluation on the named split after `epoch` epochs. Fractions 0–1.
     Evaluation { phase: String, split: String, step: u64, epoch: f64, loss: f64, top1: f64, top5: f64 },
     /// Any other figure worth a curve.

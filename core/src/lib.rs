@@ -7,6 +7,7 @@
 //! | [`graph`] | a network as data: nodes, operators, shapes, parameter names |
 //! | [`quant`] | which node is quantized how ([`quant::QuantPlan`]), and the arithmetic that defines it |
 //! | [`tensors`], [`model`] | the file formats: named tensors; a graph with its weights and plan |
+//! | [`packing`], [`atomic`] | codes of k bits side by side; files that are there whole or not at all |
 //! | [`net`], [`dataset`], [`learner`], [`agent`] | the four traits a plugin implements |
 //! | [`job`], [`report`] | what a learner is given, and what it returns |
 //! | [`plugin`] | registration: the `plugin!` macro and the list of what is linked in |
@@ -14,6 +15,7 @@
 
 pub mod abi;
 pub mod agent;
+pub mod atomic;
 pub mod dataset;
 pub mod error;
 pub mod graph;
@@ -22,6 +24,7 @@ pub mod learner;
 pub mod model;
 pub mod net;
 pub mod option;
+pub mod packing;
 pub mod plugin;
 pub mod quant;
 pub mod report;

@@ -82,6 +82,11 @@ pub enum Maker {
 
 /// One plugin linked into this library or program. Made by [`crate::plugin!`].
 pub struct Registration {
+    pub kind: PluginKind,
+    /// What users write.
+    pub name: &'static str,
+    /// The module that registers it: `pocketflow_uniform`.
+    pub module: &'static str,
     pub declare: fn() -> Declaration,
     pub maker: Maker,
 }
@@ -123,6 +128,9 @@ macro_rules! plugin {
     (@submit $kind:ident $name:literal $type:ty) => {
         $crate::inventory::submit! {
             $crate::plugin::Registration {
+                kind: $crate::plugin::PluginKind::$kind,
+                name: $name,
+                module: module_path!(),
                 declare: || $crate::plugin::declare::<$type>(
                     $crate::plugin::PluginKind::$kind, $name, env!("CARGO_PKG_VERSION"),
                 ),

@@ -1,1 +1,7 @@
-fn main() {}
+//! Finds plugins, resolves settings, runs learners. All of it is in the library beside this file.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host::program::main()
+}

@@ -1,1 +1,186 @@
+//! The data set `synthetic`: a stand-in made on the fly where the real images are not at hand, in the shape of the data set
+//! that it replaces. Learnable, but not trivial, so that what a learner does to a network shows in its accuracy; the same in
+//! every run and on every machine. Its figures say nothing about the real data.
 
+mod draw;
+mod generated;
+mod look;
+mod paint;
+
+use generated::{Generated, Labels, Set};
+use pocketflow::Result;
+use pocketflow::dataset::augment::PadCropFlip;
+use pocketflow::dataset::images::{Images, image_bytes};
+use pocketflow::dataset::options::{CommonOptions, Counts};
+use pocketflow::dataset::pass::Pass;
+use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
+use pocketflow::option::OptionSpec;
+use pocketflow::plugin::{About, Plugin};
+use pocketflow::settings::{Origin, Settings};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A set of images up to this size is painted once and kept; a larger one is painted image by image.
+const KEPT_BYTES: u64 = 256 << 20;
+/// There is no natural limit; this one keeps typing errors from running for days.
+const COUNT_MAX: u64 = 10_000_000;
+/// Of the training images in the shape of cifar10; the larger shape is within 2 of it.
+const MEAN: [f32; 3] = [127.5, 127.5, 127.5];
+const STD: [f32; 3] = [40.0, 40.0, 40.0];
+const PADDING: [u8; 3] = [128; 3];
+
+pocketflow::plugin! { dataset "synthetic" => Synthetic }
+
+/// The data set that is imitated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Original {
+    Cifar10,
+    Ilsvrc12,
+}
+
+impl Original {
+    const NAMES: [&'static str; 2] = ["cifar10", "ilsvrc12"];
+
+    /// The one that the host asks for, or that the plugin's own option names.
+    fn read(settings: &Settings) -> Result<Self> {
+        let asked = match settings.entry("stand_in_for") {
+            Some(_) => settings.find::<String>("stand_in_for")?,
+            None => None,
+        };
+        let (key, name) = match asked {
+            Some(name) => ("stand_in_for", name),
+            None => ("synthetic_shape", settings.get("synthetic_shape")?),
+        };
+        match name.as_str() {
+            "cifar10" => Ok(Self::Cifar10),
+            "ilsvrc12" => Ok(Self::Ilsvrc12),
+            _ => Err(settings.invalid(key, &format!("synthetic can stand in for {}", Self::NAMES.join(" and ")))),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// Height and width in pixels.
+    fn size(self) -> usize {
+        match self {
+            Self::Cifar10 => 32,
+            Self::Ilsvrc12 => 224,
+        }
+    }
+
+    /// The labels under `nb_classes`. Where nobody set it, the original's number: the option can declare only one default.
+    fn labels(self, settings: &Settings) -> Result<Labels> {
+        let background = self == Self::Ilsvrc12;
+        let by_default =
+            settings.entry("nb_classes").is_some_and(|entry| matches!(entry.origin, Origin::Default { .. }));
+        let count = match by_default && background {
+            true => 1 + look::CLASSES_MAX,
+            false => settings.get("nb_classes")?,
+        };
+        let (least, most) = (2 + u64::from(background), look::CLASSES_MAX + u64::from(background));
+        if !(least..=most).contains(&count) {
+            let problem = format!("in the shape of {} there can be {least} to {most} classes", self.name());
+            return Err(settings.invalid("nb_classes", &problem));
+        }
+        Ok(Labels { count, background })
+    }
+}
+
+/// The stand-in. Images are painted when a split that needs them is first opened.
+pub struct Synthetic {
+    original: Original,
+    labels: Labels,
+    counts: Counts,
+    augment: Option<Arc<PadCropFlip>>,
+    training: Mutex<Option<Arc<dyn Images>>>,
+    test: Mutex<Option<Arc<dyn Images>>>,
+}
+
+impl Plugin for Synthetic {
+    const ABOUT: About = About {
+        aliases: &[],
+        line: "stand-in for a data set that is not at hand: striped objects made on the fly, deterministic and learnable",
+        datasets: &Original::NAMES,
+    };
+
+    fn options() -> Vec<OptionSpec> {
+        let common = CommonOptions {
+            nb_classes: 10,
+            classes: 2..=1 + look::CLASSES_MAX as i64,
+            train: 5_000,
+            val: 500,
+            eval: 1_000,
+            train_max: COUNT_MAX as i64,
+            eval_max: COUNT_MAX as i64,
+            batch_size: 128,
+            batch_size_eval: 100,
+        };
+        let mut options = common.specs();
+        options.push(OptionSpec::choice(
+            "synthetic_shape",
+            "cifar10",
+            &Original::NAMES,
+            "Shape of the images and number of classes where the data set is not standing in for a certain one: cifar10 \
+             (32x32, 10 classes) or ilsvrc12 (224x224, 1001 classes unless nb_classes is set, label 0 unused).",
+        ));
+        options
+    }
+
+    fn configure(settings: &Settings) -> Result<Self> {
+        let original = Original::read(settings)?;
+        let labels = original.labels(settings)?;
+        let counts = Counts::read(settings, COUNT_MAX, COUNT_MAX)?;
+        let size = original.size();
+        let augment: bool = settings.get("enbl_augment")?;
+        // An eighth of the image on each side, as CIFAR-10's four pixels of 32.
+        let augment = augment.then(|| Arc::new(PadCropFlip::new([3, size, size], size / 8, &PADDING)));
+        Ok(Self { original, labels, counts, augment, training: Mutex::default(), test: Mutex::default() })
+    }
+}
+
+impl Synthetic {
+    /// The images that a split is made of, kept if they are not too many.
+    fn images(&self, split: Split) -> Result<Arc<dyn Images>> {
+        let (held, set, count) = match split {
+            Split::Eval => (&self.test, Set::Test, self.counts.eval),
+            _ => (&self.training, Set::Train, self.counts.train),
+        };
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(images) = &*held {
+            return Ok(images.clone());
+        }
+        let generated = Generated { size: self.original.size(), labels: self.labels, set, count };
+        let images: Arc<dyn Images> = match count * image_bytes(generated.shape()) as u64 {
+            bytes if bytes <= KEPT_BYTES => Arc::new(generated.in_memory()?),
+            _ => Arc::new(generated),
+        };
+        Ok(held.insert(images).clone())
+    }
+}
+
+impl Dataset for Synthetic {
+    fn info(&self) -> DatasetInfo {
+        let size = self.original.size();
+        DatasetInfo {
+            name: "synthetic".into(),
+            shape: [3, size, size],
+            labels: self.labels.names(),
+            mean: MEAN.into(),
+            std: STD.into(),
+            train: self.counts.train,
+            val: self.counts.val,
+            eval: self.counts.eval,
+            stand_in: true,
+            source: format!(
+                "synthetic images in the shape of {}, made on the fly; not real data",
+                self.original.name()
+            ),
+        }
+    }
+
+    fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {
+        let images = self.images(split)?;
+        Ok(Box::new(Pass::open(images, &self.counts, split, shard, seed, self.augment.clone())?))
+    }
+}

@@ -1,1 +1,88 @@
+//! Learner `full-prec`: trains the network at full precision by the net's own recipe, and saves it to `save_path`.
 
+use pocketflow::Result;
+use pocketflow::job::Job;
+use pocketflow::learner::Learner;
+use pocketflow::model::Model;
+use pocketflow::option::OptionSpec;
+use pocketflow::plugin::{About, Plugin};
+use pocketflow::report::Report;
+use pocketflow::settings::Settings;
+use pocketflow_torch::evaluate::evaluate;
+use pocketflow_torch::network::Network;
+use pocketflow_torch::optimizer::Rule;
+use pocketflow_torch::train::{Training, splits, train};
+use pocketflow_torch::{device, outcome};
+use std::path::PathBuf;
+use std::time::Instant;
+
+pub const NAME: &str = "full-prec";
+
+pocketflow::plugin! { learner "full-prec" => FullPrec }
+
+/// Training at full precision. All its settings are those of host, net and data set.
+pub struct FullPrec;
+
+impl Plugin for FullPrec {
+    const ABOUT: About = About {
+        aliases: &["full_prec"],
+        line: "Trains the network at full precision; the parent of every compressed one",
+        datasets: &[],
+    };
+
+    fn options() -> Vec<OptionSpec> {
+        Vec::new()
+    }
+
+    fn configure(_settings: &Settings) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
+impl Learner for FullPrec {
+    fn train(&mut self, job: &Job) -> Result<Report> {
+        let start = Instant::now();
+        device::prepare(&job.settings)?;
+        let graph = job.net.graph()?;
+        let info = job.dataset.info();
+        let recipe = job.net.recipe(info.samples(splits(job)?.0));
+        let path: PathBuf = job.settings.get("save_path")?;
+        let mut network = Network::initialised(&graph, job.settings.get("seed")?)?;
+        if job.settings.get("enbl_warm_start")? {
+            let model = Model::load(&path)?;
+            model.expect_graph(&graph, &path)?;
+            network = Network::from_model(&model)?;
+            job.note(format!("warm start from {}", path.display()));
+        }
+        if job.settings.get("enbl_dst")? {
+            job.warn("`enbl_dst` is for learners that compress; full-prec trains without a teacher");
+        }
+        let training = Training {
+            phase: NAME,
+            epochs: recipe.epochs,
+            rule: Rule::Sgd { momentum: recipe.momentum, nesterov: recipe.nesterov },
+            schedule: recipe.schedule,
+            weight_decay: recipe.weight_decay,
+            teacher: None,
+        };
+        let trained = train(&mut network, job, &training)?;
+        let metrics = match trained.last {
+            Some(metrics) => metrics,
+            None => evaluate(&network, job, splits(job)?.1)?,
+        };
+        let model = network.to_model(outcome::meta(job, NAME, Some(metrics.top1)))?;
+        model.save(&path)?;
+        job.note(format!("full-precision model saved to {}", path.display()));
+        let mut report = outcome::report(job, NAME, &model, &path, None, metrics)?;
+        (report.wall_seconds, report.images_per_second) = (start.elapsed().as_secs_f64(), trained.images_per_second);
+        Ok(report)
+    }
+
+    fn evaluate(&mut self, job: &Job) -> Result<Report> {
+        let path = match &job.model {
+            Some(path) => path.clone(),
+            None => job.settings.get("save_path")?,
+        };
+        outcome::evaluated(job, NAME, &path)
+    }
+}

@@ -1,6 +1,23 @@
 //! The trait of a data set: what it is, and batches of images as bytes. Decoding and augmentation happen here; the engine
 //! normalises.
+//!
+//! A data set that can give any image by its index implements [`images::Images`] and leaves the rest to the submodules:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`options`] | the options that every data set has: classes, sample counts, batch sizes, augmentation |
+//! | [`order`] | the random order of a pass, the choice of validation images, the part of a shard |
+//! | [`augment`] | pad, random crop, random flip |
+//! | [`images`] | access to images by index, and a set of images held in memory |
+//! | [`pass`] | [`Batches`] over any [`images::Images`] |
 
+pub mod augment;
+pub mod images;
+pub mod options;
+pub mod order;
+pub mod pass;
+
+pub use crate::abi::Buffer;
 use crate::error::Result;
 use crate::graph::Shape;
 use serde::{Deserialize, Serialize};
@@ -9,7 +26,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// All training images, augmented, in a new random order for every seed; an incomplete last batch is left out.
+    /// All training images, augmented, in a new random order for every seed; an incomplete last batch is left out, and all
+    /// shards have equally many images, so that workers take equally many steps.
     Train,
     /// The training images without those of [`Split::Val`], as `Train`.
     Fit,
@@ -29,6 +47,7 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// The undivided data set.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 }
 
@@ -59,7 +78,7 @@ impl DatasetInfo {
     pub fn samples(&self, split: Split) -> u64 {
         match split {
             Split::Train | Split::Plain => self.train,
-            Split::Fit => self.train - self.val,
+            Split::Fit => self.train.saturating_sub(self.val),
             Split::Val => self.val,
             Split::Eval => self.eval,
         }
@@ -86,29 +105,33 @@ pub trait Batches: Send {
     /// A damaged image or file, by name.
     fn next(&mut self, out: &mut Batch) -> Result<bool>;
 
-    /// Passes over `samples` images without decoding them.
+    /// Passes over `samples` images without decoding them; what is read next is what reading them would have left. Past
+    /// the end is the end.
     ///
     /// # Errors
     /// As [`Batches::next`].
     fn skip(&mut self, samples: u64) -> Result<()>;
 }
 
-/// Buffers for up to `capacity` images; the caller owns and reuses them.
+/// Buffers for up to `capacity` images; the caller owns and reuses them. A [`Buffer`] is used as the slice that it holds.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// `[capacity, height, width, channels]`, bytes.
-    pub images: Vec<u8>,
+    pub images: Buffer<u8>,
     /// `[capacity]`.
-    pub labels: Vec<u32>,
+    pub labels: Buffer<u32>,
     /// How many images the buffers hold now.
     pub len: usize,
 }
 
 impl Batch {
+    /// Empty buffers for `capacity` images of a shape.
     pub fn new(capacity: usize, shape: Shape) -> Self {
-        Self { images: vec![0; capacity * shape.iter().product::<usize>()], labels: vec![0; capacity], len: 0 }
+        let images = vec![0; capacity * shape.iter().product::<usize>()].into();
+        Self { images, labels: vec![0; capacity].into(), len: 0 }
     }
 
+    /// How many images the buffers can hold.
     pub fn capacity(&self) -> usize {
         self.labels.len()
     }

@@ -1,1 +1,0 @@
-//! The stable binary boundary (being written).

@@ -1,0 +1,138 @@
+//! What a plugin library exports: a table of functions over the plugins that are linked into it.
+
+use super::guard::Owner;
+use super::library::Declared;
+use super::log::{Forward, LogSink};
+use super::wire::{Bytes, Outcome, outward, pack, unpack};
+use super::{agent, dataset, learner, net};
+use crate::error::{Error, Result};
+use crate::plugin::{Maker, PluginKind, Registration, linked};
+use crate::settings::Settings;
+use abi_stable::StableAbi;
+use abi_stable::library::{CheckTypeLayout, LibHeader, RootModule, RootModuleResult};
+use abi_stable::prefix_type::PrefixTypeTrait;
+use abi_stable::sabi_types::VersionStrings;
+use abi_stable::std_types::{RSlice, RStr};
+
+/// The functions. New ones go to the end, after the marked field: older libraries then still load.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = RootRef, prefix_fields = RootPrefix)))]
+#[sabi(missing_field(panic))]
+pub struct Root {
+    /// Called once, first.
+    pub start: extern "C" fn(LogSink) -> Outcome<()>,
+    /// A `Vec<Declared>`.
+    pub declarations: extern "C" fn() -> Outcome<Bytes>,
+    /// Makers: a plugin's name and [`Settings`].
+    pub learner: extern "C" fn(RStr<'_>, RSlice<'_, u8>) -> Outcome<learner::LearnerBox>,
+    pub net: extern "C" fn(RStr<'_>, RSlice<'_, u8>) -> Outcome<net::NetBox>,
+    pub dataset: extern "C" fn(RStr<'_>, RSlice<'_, u8>) -> Outcome<dataset::DatasetBox>,
+    #[sabi(last_prefix_field)]
+    pub agent: extern "C" fn(RStr<'_>, RSlice<'_, u8>) -> Outcome<agent::AgentBox>,
+}
+
+impl RootModule for RootRef {
+    abi_stable::declare_root_module_statics! {RootRef}
+    const BASE_NAME: &'static str = "pocketflow_plugin";
+    const NAME: &'static str = "PocketFlow plugin";
+    // The handshake compares versions; this one never changes.
+    const VERSION_STRINGS: VersionStrings = VersionStrings::new("1.0.0");
+}
+
+/// What [`crate::export!`] exports.
+pub type LibraryHeader = LibHeader;
+
+/// For [`crate::export!`].
+pub const fn header() -> LibraryHeader {
+    // SAFETY: `construct` gives a `RootRef`.
+    unsafe { LibHeader::from_constructor::<RootRef>(construct, CheckTypeLayout::Yes) }
+}
+
+extern "C" fn construct() -> RootModuleResult {
+    abi_stable::library::__call_root_module_loader(root)
+}
+
+/// The table over what is linked into this library or program.
+pub fn root() -> RootRef {
+    Root { start, declarations, learner, net, dataset, agent }.leak_into_prefix()
+}
+
+extern "C" fn start(sink: LogSink) -> Outcome<()> {
+    let mut plugins: Vec<&Registration> = linked().collect();
+    plugins.sort_by_key(|plugin| std::cmp::Reverse(plugin.name));
+    let root_of = |plugin: &Registration| plugin.module.split("::").next().unwrap_or(plugin.module);
+    let forward = Forward {
+        sink,
+        // Of several plugins in one crate, the first by name.
+        names: plugins.iter().map(|plugin| (root_of(plugin), plugin.name)).collect(),
+        library: plugins.last().map_or("plugin", |plugin| plugin.name),
+    };
+    // Refused when called again, by a program that loads this library twice.
+    let _ = tracing::subscriber::set_global_default(forward);
+    outward(Ok(()))
+}
+
+extern "C" fn declarations() -> Outcome<Bytes> {
+    let mut declared: Vec<Declared> = linked()
+        .map(|plugin| Declared {
+            kind: plugin.kind,
+            name: plugin.name.to_owned(),
+            result: Owner::plugin(plugin.name).guard("options", || Ok((plugin.declare)())),
+        })
+        .collect();
+    // `inventory` promises no order.
+    declared.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    outward(pack("declarations", &declared))
+}
+
+/// Finds a plugin, makes one, wraps it. `pick` gives nothing for a maker of another kind.
+fn configure<T: ?Sized, O>(
+    kind: PluginKind,
+    name: RStr<'_>,
+    settings: RSlice<'_, u8>,
+    pick: fn(Maker, &Settings) -> Option<Result<Box<T>>>,
+    provide: fn(Owner, Box<T>) -> O,
+) -> Outcome<O> {
+    let name = name.as_str();
+    let owner = Owner::plugin(name);
+    outward(owner.guard("configure", || {
+        let settings = unpack("settings", &settings)?;
+        let plugin = linked().find(|plugin| plugin.kind == kind && plugin.name == name);
+        let made = plugin.and_then(|plugin| pick(plugin.maker, &settings));
+        let made = made.ok_or_else(|| Error::failed(format!("the library has no {kind} `{name}`")))??;
+        Ok(provide(owner.clone(), made))
+    }))
+}
+
+extern "C" fn learner(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<learner::LearnerBox> {
+    let pick = |maker, settings: &Settings| match maker {
+        Maker::Learner(make) => Some(make(settings)),
+        _ => None,
+    };
+    configure(PluginKind::Learner, name, settings, pick, learner::provide)
+}
+
+extern "C" fn net(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<net::NetBox> {
+    let pick = |maker, settings: &Settings| match maker {
+        Maker::Net(make) => Some(make(settings)),
+        _ => None,
+    };
+    configure(PluginKind::Net, name, settings, pick, net::provide)
+}
+
+extern "C" fn dataset(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<dataset::DatasetBox> {
+    let pick = |maker, settings: &Settings| match maker {
+        Maker::Dataset(make) => Some(make(settings)),
+        _ => None,
+    };
+    configure(PluginKind::Dataset, name, settings, pick, dataset::provide)
+}
+
+extern "C" fn agent(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<agent::AgentBox> {
+    let pick = |maker, settings: &Settings| match maker {
+        Maker::Agent(make) => Some(make(settings)),
+        _ => None,
+    };
+    configure(PluginKind::Agent, name, settings, pick, agent::provide)
+}

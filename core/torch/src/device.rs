@@ -1,0 +1,20 @@
+//! The device and the threads that a job runs on.
+
+use pocketflow::Result;
+use pocketflow::settings::Settings;
+
+/// Takes `device` and `threads` from the settings and sets libtorch up.
+///
+/// # Errors
+/// A device that is not there.
+pub fn prepare(settings: &Settings) -> Result<()> {
+    let device: String = settings.get("device")?;
+    if device != "auto" && device != "cpu" {
+        return Err(settings.invalid("device", "this version computes on the CPU; use `auto` or `cpu`"));
+    }
+    let threads: i32 = settings.find::<u32>("threads")?.unwrap_or(0).try_into().unwrap_or(i32::MAX);
+    if threads > 0 {
+        tch::set_num_threads(threads);
+    }
+    Ok(())
+}

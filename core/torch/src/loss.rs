@@ -1,0 +1,63 @@
+//! Losses and hit counts of a batch.
+
+use crate::torch_error;
+use pocketflow::Result;
+use tch::{Kind, Reduction, Tensor};
+
+/// How much a teacher counts (Hinton et al. 2015, arXiv 1503.02531).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distillation {
+    /// `loss_w_dst`.
+    pub weight: f64,
+    /// `tempr_dst`.
+    pub temperature: f64,
+}
+
+/// Mean softmax cross-entropy of `logits` `[n, classes]` and `labels` `[n]`.
+///
+/// # Errors
+/// Labels beyond the classes.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    logits
+        .f_cross_entropy_loss::<Tensor>(labels, None, Reduction::Mean, -100, 0.0)
+        .map_err(|error| torch_error("cross-entropy (is a label beyond the classes of the net?)", &error))
+}
+
+/// Weighted cross-entropy of the softened outputs of teacher and student: `weight · H(softmax(teacher/T), softmax(student/T))`.
+pub fn distillation(student: &Tensor, teacher: &Tensor, with: Distillation) -> Tensor {
+    let target = (teacher / with.temperature).softmax(-1, Kind::Float);
+    let log = (student / with.temperature).log_softmax(-1, Kind::Float);
+    -(target * log).sum_dim_intlist([-1i64].as_slice(), false, Kind::Float).mean(Kind::Float) * with.weight
+}
+
+/// How many of `labels` `[n]` are the highest, and among the `k` highest, of `logits` `[n, classes]`.
+pub fn hits(logits: &Tensor, labels: &Tensor, k: i64) -> (f64, f64) {
+    let logits = logits.detach();
+    let k = k.min(logits.size()[1]);
+    let (_, top) = logits.topk(k, -1, true, true);
+    let right = top.eq_tensor(&labels.unsqueeze(-1));
+    let count = |tensor: &Tensor| tensor.sum(Kind::Float).double_value(&[]);
+    (count(&right.narrow(-1, 0, 1)), count(&right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hits_by_hand() {
+        let logits = Tensor::from_slice(&[0.1f32, 0.9, 0.5, 0.8, 0.2, 0.1]).view([2, 3]);
+        let labels = Tensor::from_slice(&[2i64, 0]);
+        assert_eq!(hits(&logits, &labels, 1), (1.0, 1.0));
+        assert_eq!(hits(&logits, &labels, 2), (1.0, 2.0));
+        assert_eq!(hits(&logits, &labels, 5), (1.0, 2.0));
+    }
+
+    #[test]
+    fn a_teacher_of_the_same_mind_has_no_gradient() {
+        let student = Tensor::from_slice(&[0.3f32, -1.0, 2.0]).view([1, 3]).set_requires_grad(true);
+        let with = Distillation { weight: 4.0, temperature: 4.0 };
+        distillation(&student, &student.detach(), with).backward();
+        assert!(student.grad().abs().max().double_value(&[]) < 1e-6);
+    }
+}

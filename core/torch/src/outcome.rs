@@ -1,0 +1,175 @@
+//! From a network to what is kept of it: the model's origin, its report with layers, sizes and histograms, its evaluation.
+
+use crate::device;
+use crate::evaluate::{Metrics, evaluate};
+use crate::network::Network;
+use crate::train::splits;
+use pocketflow::graph::{Graph, NodeId, Op};
+use pocketflow::job::Job;
+use pocketflow::model::{Model, ModelMeta};
+use pocketflow::quant::FULL_PRECISION_BITS;
+use pocketflow::report::{Histogram, LayerReport, Report};
+use pocketflow::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+const HISTOGRAM_BINS: usize = 64;
+
+/// Where a model of this job comes from.
+pub fn meta(job: &Job, learner: &str, top1: Option<f64>) -> ModelMeta {
+    let info = job.dataset.info();
+    ModelMeta {
+        net: job.net_id.clone(),
+        learner: learner.into(),
+        dataset: info.name,
+        stand_in: info.stand_in,
+        labels: info.labels,
+        mean: info.mean,
+        std: info.std,
+        top1,
+    }
+}
+
+/// A model of the job's net, from a file.
+///
+/// # Errors
+/// No model there, a damaged one, or one of another net.
+pub fn load(job: &Job, path: &Path) -> Result<Model> {
+    let model = Model::load(path)?;
+    model.expect_graph(&job.net.graph()?, path)?;
+    let info = job.dataset.info();
+    if (model.meta.stand_in, &model.meta.dataset) != (info.stand_in, &info.name) {
+        let text = format!("{} was trained on `{}`, this run uses `{}`", path.display(), model.meta.dataset, info.name);
+        return Err(Error::config(format!("{text}: give another path, or move the file away to train anew")));
+    }
+    Ok(model)
+}
+
+/// Evaluates the model at `path` on the job's data, exactly as it was saved.
+///
+/// # Errors
+/// As [`load`]; the data set's.
+pub fn evaluated(job: &Job, learner: &str, path: &Path) -> Result<Report> {
+    let start = Instant::now();
+    device::prepare(&job.settings)?;
+    let model = load(job, path)?;
+    let metrics = evaluate(&Network::from_model(&model)?, job, splits(job)?.1)?;
+    let mut report = report(job, learner, &model, path, None, metrics)?;
+    report.wall_seconds = start.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// A report of the model saved at `path`, without times. `before`: the weights that it was quantized from, where known.
+///
+/// # Errors
+/// A file that is gone.
+pub fn report(
+    job: &Job,
+    learner: &str,
+    model: &Model,
+    path: &Path,
+    before: Option<&BTreeMap<String, Vec<f32>>>,
+    metrics: Metrics,
+) -> Result<Report> {
+    let info = job.dataset.info();
+    let layers: Result<Vec<LayerReport>> =
+        model.graph.layers().into_iter().map(|id| layer(model, id, before)).collect();
+    let model_bytes = std::fs::metadata(path)
+        .map_err(|error| Error::from(error).context(format!("cannot read {}", path.display())))?
+        .len();
+    let full_precision_bytes = model.full_precision_bytes();
+    Ok(Report {
+        learner: learner.into(),
+        net: job.net_id.clone(),
+        dataset: info.name,
+        stand_in_data: info.stand_in,
+        seed: job.settings.get("seed")?,
+        top1: metrics.top1,
+        top5: metrics.top5,
+        loss: metrics.loss,
+        weight_bits_mean: model.weight_bits_mean(),
+        layers: layers?,
+        model_path: path.display().to_string(),
+        model_bytes,
+        full_precision_bytes,
+        compression_ratio: full_precision_bytes as f64 / model_bytes.max(1) as f64,
+        bucket_bytes: model.bucket_bytes(),
+        ..Report::default()
+    })
+}
+
+fn layer(model: &Model, id: NodeId, before: Option<&BTreeMap<String, Vec<f32>>>) -> Result<LayerReport> {
+    let node = &model.graph.nodes[id];
+    let name = format!("{}.weight", node.name);
+    let quant = model.plan.weights.get(&node.name);
+    let after = model.values(&name)?;
+    let before = before.and_then(|weights| weights.get(&name)).filter(|_| quant.is_some());
+    let shape = model.tensors[&name].shape();
+    let activation = reader(&model.graph, id).and_then(|id| model.plan.activations.get(&model.graph.nodes[id].name));
+    Ok(LayerReport {
+        name: node.name.clone(),
+        kind: node.op.kind().into(),
+        params: after.len() as u64,
+        weight_bits: quant.map_or(FULL_PRECISION_BITS, |quant| quant.bits),
+        activation_bits: activation.map(|quant| quant.bits),
+        bytes: model.bytes_of_layer(&node.name),
+        buckets: quant.map_or(0, |quant| quant.buckets.count(shape) as u64),
+        weight_error: before.map_or(0.0, |before| relative_error(before, &after)),
+        histogram: Some(histogram(before.map_or(&after, |before| before), &after)),
+    })
+}
+
+/// The activation function that reads a node's output, directly or through batch norm and sum.
+fn reader(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    let next = graph.nodes.iter().position(|node| node.inputs.contains(&id))?;
+    match graph.nodes[next].op {
+        Op::Relu | Op::Relu6 => Some(next),
+        Op::BatchNorm { .. } | Op::Add => reader(graph, next),
+        _ => None,
+    }
+}
+
+/// Root of the mean squared difference over the standard deviation.
+fn relative_error(before: &[f32], after: &[f32]) -> f64 {
+    let n = before.len().max(1) as f64;
+    let mean = before.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+    let variance = before.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+    let error = before.iter().zip(after).map(|(x, q)| (f64::from(*x) - f64::from(*q)).powi(2)).sum::<f64>() / n;
+    if variance > 0.0 { (error / variance).sqrt() } else { 0.0 }
+}
+
+fn histogram(before: &[f32], after: &[f32]) -> Histogram {
+    let all = || before.iter().chain(after).map(|x| f64::from(*x));
+    let (min, max) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+    let width = (max - min).max(f64::MIN_POSITIVE);
+    let count = |values: &[f32]| {
+        let mut bins = vec![0; HISTOGRAM_BINS];
+        for value in values {
+            let bin = (f64::from(*value) - min) / width * HISTOGRAM_BINS as f64;
+            bins[(bin as usize).min(HISTOGRAM_BINS - 1)] += 1;
+        }
+        bins
+    };
+    Histogram { min, max, before: count(before), after: count(after) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_count_everything_once() {
+        let histogram = histogram(&[-1.0, 0.0, 0.5, 1.0], &[-1.0, 0.0, 0.0, 1.0]);
+        assert_eq!((histogram.min, histogram.max), (-1.0, 1.0));
+        assert_eq!(histogram.before.iter().sum::<u64>(), 4);
+        assert_eq!(histogram.after[HISTOGRAM_BINS / 2], 2);
+    }
+
+    #[test]
+    fn error_is_relative_to_the_spread() {
+        assert_eq!(relative_error(&[-1.0, 1.0], &[-1.0, 1.0]), 0.0);
+        assert_eq!(relative_error(&[-1.0, 1.0], &[0.0, 0.0]), 1.0);
+        assert_eq!(relative_error(&[2.0, 2.0], &[2.0, 2.0]), 0.0);
+    }
+}

@@ -1,0 +1,266 @@
+//! The training loop: every learner trains with it, each under its own schedule, optimizer and plan.
+
+use crate::checkpoint::{self, Progress};
+use crate::evaluate::{Metrics, evaluate};
+use crate::loader::{Loader, Stream};
+use crate::loss::{self, Distillation};
+use crate::network::{Mode, Network};
+use crate::optimizer::{Optimizer, Rule};
+use pocketflow::dataset::Split;
+use pocketflow::job::{Event, Job};
+use pocketflow::net::Schedule;
+use pocketflow::{Error, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a running training shows a sign of life.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What to do.
+pub struct Training<'a> {
+    /// Names the phase in progress, curves and checkpoint: `full-prec`, `uniform`.
+    pub phase: &'a str,
+    pub epochs: f64,
+    pub rule: Rule,
+    pub schedule: Schedule,
+    pub weight_decay: f64,
+    /// A network to learn from, and how much it counts.
+    pub teacher: Option<(&'a Network, Distillation)>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Trained {
+    pub steps: u64,
+    /// Of training, without evaluations, over all attempts.
+    pub seconds: f64,
+    /// In the steps of this process; 0 if there were none.
+    pub images_per_second: f64,
+    /// Of this process's training time, the share spent waiting for batches.
+    pub waiting: f64,
+    /// Of the last evaluation, if this process made one.
+    pub last: Option<Metrics>,
+}
+
+/// Which images to train and evaluate on: with `eval_split = val` the validation images are held out of training and evaluated on, else
+/// all training images and the test images.
+///
+/// # Errors
+/// The setting is not declared.
+pub fn splits(job: &Job) -> Result<(Split, Split)> {
+    Ok(match job.settings.get::<String>("eval_split")?.as_str() {
+        "val" => (Split::Fit, Split::Val),
+        _ => (Split::Train, Split::Eval),
+    })
+}
+
+/// Mean loss and hits since they were last taken.
+#[derive(Default)]
+struct Running {
+    loss: f64,
+    hits: f64,
+    images: u64,
+    steps: u64,
+}
+
+/// A training under way.
+struct Run<'a> {
+    network: &'a mut Network,
+    job: &'a Job,
+    training: &'a Training<'a>,
+    optimizer: Optimizer,
+    progress: Progress,
+    checkpoint: PathBuf,
+    steps_per_epoch: u64,
+    /// Steps of this process, and the time they took without evaluations.
+    steps: u64,
+    busy: Duration,
+}
+
+/// Trains the network: from the start, or with `resume` from the phase's checkpoint where there is one. Evaluates after every epoch,
+/// saves checkpoints after every epoch and every `save_step` steps, and when the host asks to stop.
+///
+/// # Errors
+/// [`pocketflow::ErrorKind::Interrupted`] after saving; a loss that is no number; what data set, disk or libtorch report.
+pub fn train(network: &mut Network, job: &Job, training: &Training) -> Result<Trained> {
+    let settings = &job.settings;
+    let (split, _) = splits(job)?;
+    let info = job.dataset.info();
+    let batch_size: u64 = settings.get("batch_size")?;
+    let steps_per_epoch = info.samples(split) / batch_size;
+    if steps_per_epoch == 0 {
+        let problem = format!("the training split has only {} images: not one batch is full", info.samples(split));
+        return Err(settings.invalid("batch_size", &problem));
+    }
+    let total_steps = (training.epochs * steps_per_epoch as f64).round() as u64;
+    let optimizer = Optimizer::new(training.rule, training.weight_decay, network);
+    let progress = Progress {
+        phase: training.phase.into(),
+        graph: network.graph().name.clone(),
+        dataset: info.name,
+        seed: settings.get("seed")?,
+        batch_size,
+        total_steps,
+        step: 0,
+        seconds: 0.0,
+    };
+    let checkpoint = checkpoint::path(&job.run_dir, training.phase);
+    let (steps, busy) = (0, Duration::ZERO);
+    let mut run = Run { network, job, training, optimizer, progress, checkpoint, steps_per_epoch, steps, busy };
+    if settings.get("resume")? && run.checkpoint.exists() {
+        run.progress = checkpoint::load(&run.checkpoint, &run.progress, run.network, &mut run.optimizer)?;
+        tracing::info!("{} goes on after step {} of {total_steps}", training.phase, run.progress.step);
+    }
+    run.finish(split)
+}
+
+impl Run<'_> {
+    fn finish(&mut self, split: Split) -> Result<Trained> {
+        let before = self.progress.seconds;
+        let (phase, done) = (self.training.phase.to_owned(), self.progress.step);
+        self.event(Event::Phase { name: phase.clone(), steps: self.progress.total_steps, done });
+        let mut loader = Loader::start(Stream {
+            dataset: Arc::clone(&self.job.dataset),
+            split,
+            batch_size: self.progress.batch_size as usize,
+            seed: self.progress.seed,
+            first: done,
+            per_epoch: Some(self.steps_per_epoch),
+        })?;
+        let every: (u64, u64) = (self.job.settings.get("summ_step")?, self.job.settings.get("save_step")?);
+        let mut running = Running::default();
+        let mut last = None;
+        let mut ticked = Instant::now();
+        while self.progress.step < self.progress.total_steps {
+            let start = Instant::now();
+            self.step(&mut loader, &mut running)?;
+            self.steps += 1;
+            self.busy += start.elapsed();
+            self.progress.step += 1;
+            self.progress.seconds = before + self.busy.as_secs_f64();
+            let step = self.progress.step;
+            if step.is_multiple_of(every.0) || step == self.progress.total_steps {
+                self.summarise(&mut running);
+            } else if ticked.elapsed() > TICK {
+                self.tick(&running);
+                ticked = Instant::now();
+            }
+            let epoch_ends = step.is_multiple_of(self.steps_per_epoch) || step == self.progress.total_steps;
+            let stop = self.job.host.interrupted();
+            if stop || epoch_ends || step.is_multiple_of(every.1) {
+                self.save()?;
+            }
+            if stop {
+                let text = format!("{phase} stopped after step {step} of {}", self.progress.total_steps);
+                return Err(Error::interrupted(format!("{text}; `--resume` goes on from there")));
+            }
+            if epoch_ends {
+                last = Some(self.evaluate()?);
+            }
+        }
+        self.event(Event::PhaseEnd { name: phase, seconds: self.progress.seconds });
+        let images = self.steps * self.progress.batch_size;
+        let seconds = self.busy.as_secs_f64();
+        let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
+        Ok(Trained {
+            steps: self.progress.step,
+            seconds: self.progress.seconds,
+            images_per_second: per_second(images as f64),
+            waiting: per_second(loader.waited().as_secs_f64()),
+            last,
+        })
+    }
+
+    fn step(&mut self, loader: &mut Loader, running: &mut Running) -> Result<()> {
+        let batch = loader.next()?.ok_or_else(|| Error::failed("the data loader ended before the training"))?;
+        let logits = self.network.forward(&batch.images, Mode::Train)?;
+        let mut loss = loss::cross_entropy(&logits, &batch.labels)?;
+        if let Some((teacher, with)) = self.training.teacher {
+            let taught = tch::no_grad(|| teacher.forward(&batch.images, Mode::Eval))?;
+            loss += loss::distillation(&logits, &taught, with);
+        }
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return Err(self.diverged(value));
+        }
+        loss.f_backward().map_err(|error| crate::torch_error("backward pass", &error))?;
+        let rate = self.training.schedule.rate(self.epoch(), self.training.epochs);
+        self.optimizer.step(self.network, rate)?;
+        running.loss += value;
+        running.hits += loss::hits(&logits, &batch.labels, 1).0;
+        running.images += self.progress.batch_size;
+        running.steps += 1;
+        Ok(())
+    }
+
+    /// Epochs done, with their fraction.
+    fn epoch(&self) -> f64 {
+        self.progress.step as f64 / self.steps_per_epoch as f64
+    }
+
+    fn diverged(&self, loss: f64) -> Error {
+        let (step, epoch) = (self.progress.step + 1, self.epoch());
+        let kept = match self.checkpoint.exists() {
+            true => format!("the last good checkpoint stays at {}", self.checkpoint.display()),
+            false => "no checkpoint was saved yet".into(),
+        };
+        let rate = self.training.schedule.rate(epoch, self.training.epochs);
+        Error::failed(format!("the loss is {loss} at step {step} (epoch {epoch:.2}), with learning rate {rate:.2e}"))
+            .context(format!("{} diverged; {kept}; lower the learning rate (lrn_rate_init)", self.training.phase))
+    }
+
+    fn save(&self) -> Result<()> {
+        checkpoint::save(&self.checkpoint, &self.progress, self.network, &self.optimizer)
+    }
+
+    fn evaluate(&self) -> Result<Metrics> {
+        let (_, split) = splits(self.job)?;
+        let metrics = evaluate(self.network, self.job, split)?;
+        self.event(Event::Evaluation {
+            phase: self.training.phase.into(),
+            split: if split == Split::Val { "val" } else { "eval" }.into(),
+            step: self.progress.step,
+            epoch: self.epoch(),
+            loss: metrics.loss,
+            top1: metrics.top1,
+            top5: metrics.top5,
+        });
+        Ok(metrics)
+    }
+
+    fn rates(&self) -> (f64, f64) {
+        let lrn_rate = self.training.schedule.rate(self.epoch(), self.training.epochs);
+        (lrn_rate, (self.steps * self.progress.batch_size) as f64 / self.busy.as_secs_f64().max(1e-9))
+    }
+
+    fn summarise(&self, running: &mut Running) {
+        let running = std::mem::take(running);
+        let (lrn_rate, images_per_second) = self.rates();
+        self.event(Event::Step {
+            phase: self.training.phase.into(),
+            step: self.progress.step,
+            epoch: self.epoch(),
+            loss: running.loss / running.steps.max(1) as f64,
+            top1: running.hits / running.images.max(1) as f64,
+            lrn_rate,
+            images_per_second,
+        });
+    }
+
+    fn tick(&self, running: &Running) {
+        let (_, images_per_second) = self.rates();
+        self.event(Event::Tick {
+            phase: self.training.phase.into(),
+            step: self.progress.step,
+            epoch: self.epoch(),
+            loss: running.loss / running.steps.max(1) as f64,
+            top1: running.hits / running.images.max(1) as f64,
+            images_per_second,
+        });
+    }
+
+    fn event(&self, event: Event) {
+        self.job.host.event(event);
+    }
+}

@@ -1,0 +1,230 @@
+//! The clap command, built from the options. Options of all plugins are taken, since a plugin may be selected in a file;
+//! help shows those of the plugins that the command line itself selects.
+
+use crate::layers::Selection;
+use crate::layers::catalogue::{Owner, shown};
+use crate::options::{check_key, host_options};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
+use pocketflow::option::{Kind, OptionSpec};
+use pocketflow::plugin::{Declaration, PluginKind};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+/// Which plugins' options help and completion show.
+#[derive(Clone, Copy)]
+pub enum Shown<'a> {
+    All,
+    Of(&'a Selection<'a>),
+}
+
+/// The whole command line of `host`.
+pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
+    let options = option_args(declarations, shown);
+    let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about).args(fixed_args());
+    let with_options = |name, about| leaf(name, about).args(options.clone());
+    let path =
+        |id, name| Arg::new(id).value_name(name).value_parser(value_parser!(PathBuf)).value_hint(ValueHint::AnyPath);
+    let eval = with_options("eval", "Evaluate a saved model on the test images")
+        .arg(path("@model", "MODEL").help("A save path; without it, the model that the learner saved"))
+        .arg(
+            Arg::new("@runtime")
+                .long("runtime")
+                .value_name("RUNTIME")
+                .default_value("auto")
+                .value_parser(["auto", "litert", "onnxruntime", "reference"])
+                .help("What runs the model"),
+        );
+    let plugins = leaf("plugins", "List plugins, or look at one")
+        .subcommand(leaf("list", "List all plugins and those that failed to load"))
+        .subcommand(
+            leaf("show", "Show a plugin with its options")
+                .arg(Arg::new("@name").value_name("NAME").required(true).value_parser(plugin_names(declarations))),
+        )
+        .subcommand(leaf("check", "Check a file as a plugin").arg(path("@file", "FILE").required(true)));
+    let config = leaf("config", "Show, explain or write settings")
+        .subcommand_required(true)
+        .subcommand(with_options("show", "Print every resolved value, where it came from and what it overrode"))
+        .subcommand(
+            with_options("explain", "Explain one option: type, range, default, owner and its value now")
+                .arg(Arg::new("@key").value_name("KEY").required(true).help("A key, an alias or a variable")),
+        )
+        .subcommand(
+            with_options("init", "Write a commented configuration file")
+                .arg(path("@path", "PATH").help("Where to [default: ./pocketflow.toml]"))
+                .arg(Arg::new("@force").long("force").action(ArgAction::SetTrue).help("Replace a file that is there")),
+        );
+    let completions = leaf("completions", "Print completions for a shell")
+        .arg(Arg::new("@shell").value_name("SHELL").required(true).value_parser(value_parser!(clap_complete::Shell)));
+    Command::new("host")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Trains and quantizes convolutional image classifiers")
+        .max_term_width(120)
+        .args(fixed_args())
+        .args(options.clone())
+        .subcommand(with_options("run", "Run the learner on the net (also without a command)"))
+        .subcommands([eval, plugins, config, completions])
+        .after_help(after_help(declarations))
+}
+
+/// The flags that are no options.
+fn fixed_args() -> [Arg; 4] {
+    let path = |id: &'static str, name, hint| {
+        Arg::new(id)
+            .long(id.trim_start_matches('@').replace('_', "-"))
+            .value_name(name)
+            .value_hint(hint)
+            .action(ArgAction::Append)
+            .value_parser(value_parser!(PathBuf))
+    };
+    [
+        path("@config", "FILE", ValueHint::FilePath)
+            .help("Read settings from a .toml, .yaml or .json file; may be repeated, later files win"),
+        path("@plugin_dir", "DIR", ValueHint::DirPath).help("Look for plugins here first; may be repeated"),
+        Arg::new("@log")
+            .long("log")
+            .value_name("FILTER")
+            .help("What to log, as `debug` or `uniform=trace,info` [variable: RUST_LOG]"),
+        Arg::new("@format")
+            .long("format")
+            .value_name("FORMAT")
+            .value_parser(["text", "json"])
+            .help("How tables are printed [default: text]"),
+    ]
+}
+
+/// One argument for every key, those of selected plugins and their ranges first.
+fn option_args(declarations: &[Declaration], shown: Shown<'_>) -> Vec<Arg> {
+    let selected = |declaration: &Declaration| match shown {
+        Shown::All => true,
+        Shown::Of(selection) => selection.owners().contains(&declaration),
+    };
+    let host = host_options();
+    let (first, others): (Vec<&Declaration>, Vec<&Declaration>) = declarations.iter().partition(|each| selected(each));
+    let plugins = |declarations: Vec<&Declaration>, hide: bool| {
+        declarations
+            .into_iter()
+            .flat_map(|declaration| declaration.options.iter().map(|spec| (Owner::of(declaration), spec.clone())))
+            .map(move |(owner, spec)| (owner, spec, hide))
+            .collect::<Vec<_>>()
+    };
+    let all = host.into_iter().map(|spec| (Owner::host(), spec, false));
+    let all = all.chain(plugins(first, false)).chain(plugins(others, true));
+    let mut taken = BTreeSet::new();
+    let mut args = Vec::new();
+    for (owner, spec, hide) in all {
+        // A key of several plugins is one flag; a key that no flag can be is refused by the registry.
+        if check_key(&spec.key).is_ok() && taken.insert(spec.key.clone()) {
+            let aliases =
+                spec.aliases.iter().filter(|alias| check_key(alias).is_ok() && taken.insert((*alias).clone()));
+            let aliases: Vec<String> = aliases.map(|alias| alias.replace('_', "-")).collect();
+            args.push(option_arg(&owner, &spec, declarations).visible_aliases(aliases).hide(hide));
+        }
+    }
+    args
+}
+
+fn option_arg(owner: &Owner, spec: &OptionSpec, declarations: &[Declaration]) -> Arg {
+    let arg = Arg::new(spec.key.clone())
+        .long(spec.flag())
+        .help(help(spec))
+        .help_heading(match owner.kind {
+            Some(_) => format!("Options of {owner}"),
+            None => "Options of every run".to_owned(),
+        })
+        .value_parser(Unchecked { choices: choices(owner, spec, declarations) });
+    match &spec.kind {
+        Kind::Switch => arg
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .hide_possible_values(true),
+        Kind::Int { .. } => arg.value_name("N").allow_negative_numbers(true),
+        Kind::Float { .. } => arg.value_name("X").allow_negative_numbers(true),
+        Kind::Floats { .. } => arg.value_name("X,X,...").allow_negative_numbers(true),
+        Kind::Path => arg.value_name("PATH").value_hint(ValueHint::AnyPath),
+        // Only the host's options that choose plugins offer names.
+        Kind::Text if arg.get_possible_values().is_empty() => arg.value_name("TEXT"),
+        Kind::Text => arg.value_name("NAME"),
+        Kind::Choice(_) => arg.value_name("CHOICE"),
+    }
+}
+
+fn help(spec: &OptionSpec) -> String {
+    let kind = match &spec.kind {
+        // Said by the value's name, or by the list of possible values.
+        Kind::Switch | Kind::Text | Kind::Path | Kind::Choice(_) => None,
+        kind => Some(kind.to_string()),
+    };
+    let default = spec.default.as_ref().map(|value| format!("default: {}", shown(Some(value))));
+    let facts: Vec<String> = kind.into_iter().chain(default).collect();
+    match facts.is_empty() {
+        true => spec.doc.clone(),
+        false => format!("{} [{}]", spec.doc, facts.join("; ")),
+    }
+}
+
+/// What completion offers.
+fn choices(owner: &Owner, spec: &OptionSpec, declarations: &[Declaration]) -> Vec<String> {
+    let plugins = |kind| declarations.iter().filter(move |each| each.kind == kind).map(|each| each.name.clone());
+    match (&spec.kind, owner.kind, spec.key.as_str()) {
+        (Kind::Choice(choices), ..) => choices.clone(),
+        (Kind::Switch, ..) => vec!["True".into(), "False".into()],
+        (_, None, "learner") => plugins(PluginKind::Learner).collect(),
+        (_, None, "net") => plugins(PluginKind::Net).collect(),
+        (_, None, "dataset") => std::iter::once("auto".to_owned()).chain(plugins(PluginKind::Dataset)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Takes any text and only names the choices there are: values are checked with those of all layers.
+#[derive(Clone)]
+struct Unchecked {
+    choices: Vec<String>,
+}
+
+impl TypedValueParser for Unchecked {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let invalid = || clap::Error::new(ErrorKind::InvalidUtf8).with_cmd(command);
+        value.to_str().map(str::to_owned).ok_or_else(invalid)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        match self.choices.is_empty() {
+            true => None,
+            false => Some(Box::new(self.choices.iter().map(PossibleValue::new))),
+        }
+    }
+}
+
+/// Completes the names of plugins, and takes any: an unknown one is answered by the registry, which knows more.
+fn plugin_names(declarations: &[Declaration]) -> Unchecked {
+    Unchecked { choices: declarations.iter().map(|declaration| declaration.name.clone()).collect() }
+}
+
+fn after_help(declarations: &[Declaration]) -> String {
+    let mut text = String::new();
+    for (kind, words) in [
+        (PluginKind::Learner, "Learners"),
+        (PluginKind::Net, "Nets"),
+        (PluginKind::Dataset, "Data sets"),
+        (PluginKind::Agent, "Agents"),
+    ] {
+        let of_kind = declarations.iter().filter(|declaration| declaration.kind == kind);
+        let names: Vec<&str> = of_kind.map(|declaration| declaration.name.as_str()).collect();
+        if !names.is_empty() {
+            text.push_str(&format!("{words}: {}\n", names.join(", ")));
+        }
+    }
+    text.push_str(
+        "Options of a plugin: `host plugins show NAME`, or `host --learner=NAME --help`.\n\
+         An option is also a key of a file and a variable: uql_weight_bits, POCKETFLOW_UQL_WEIGHT_BITS.\n\
+         `host config show` prints all settings, `host config explain KEY` one of them.",
+    );
+    text
+}

@@ -1,0 +1,189 @@
+//! The command line: built from the options of the host and of all plugins, and read into an [`Invocation`].
+//!
+//! Two passes: [`early`] finds the few flags that must be known before plugins are loaded, [`parse`] reads everything once
+//! the options are known. Values of options stay text here; [`crate::layers`] reads them, so that a wrong flag is reported
+//! together with wrong lines of files.
+
+mod build;
+mod words;
+
+pub(crate) use build::{Shown, command};
+pub use words::{Early, early};
+
+use crate::layers::Selection;
+use clap::ArgMatches;
+use clap::error::ErrorKind;
+use pocketflow::plugin::Declaration;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use words::{normalised, stray_switch_value};
+
+/// What to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Command {
+    #[default]
+    Run,
+    /// `model`: a save path; `None`: where the learner saves.
+    Eval {
+        model: Option<PathBuf>,
+        runtime: String,
+    },
+    PluginsList,
+    PluginsShow {
+        name: String,
+    },
+    PluginsCheck {
+        file: PathBuf,
+    },
+    ConfigShow,
+    ConfigExplain {
+        key: String,
+    },
+    /// `path`: `None` is the project's file.
+    ConfigInit {
+        path: Option<PathBuf>,
+        force: bool,
+    },
+    Completions {
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How commands print tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// A command line, understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Invocation {
+    pub command: Command,
+    /// `--config`, in order.
+    pub configs: Vec<PathBuf>,
+    /// Options by key (never an alias), with the text as given; `true` for a switch without a value.
+    pub flags: Vec<(String, String)>,
+    pub format: Format,
+    pub log: Option<String>,
+    pub plugin_dirs: Vec<PathBuf>,
+}
+
+/// The command line ends the program: help and version were asked for, or it is wrong. The text has colours; print it
+/// through `anstream`, which removes them where they do not belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    pub text: String,
+    pub status: u8,
+    pub to_stdout: bool,
+}
+
+impl Exit {
+    fn usage(text: String) -> Self {
+        Self { text, status: 2, to_stdout: false }
+    }
+}
+
+impl From<clap::Error> for Exit {
+    fn from(error: clap::Error) -> Self {
+        Self {
+            text: error.render().ansi().to_string(),
+            status: u8::try_from(error.exit_code()).unwrap_or(2),
+            to_stdout: !error.use_stderr(),
+        }
+    }
+}
+
+/// Reads the command line; `args` with the name of the program in front.
+///
+/// # Errors
+/// Help or version (status 0), or what is wrong with it (status 2).
+pub fn parse(args: &[OsString], declarations: &[Declaration]) -> Result<Invocation, Exit> {
+    parse_in(args, declarations, None)
+}
+
+/// [`parse`] for a terminal of `width` columns; `None`: the one there is.
+fn parse_in(args: &[OsString], declarations: &[Declaration], width: Option<usize>) -> Result<Invocation, Exit> {
+    let args = normalised(args);
+    if let Some(text) = stray_switch_value(&args, declarations) {
+        return Err(Exit::usage(text));
+    }
+    let chosen = early(&args);
+    let selection = Selection::of(declarations, |kind| chosen.choice(&kind.to_string()).map(str::to_owned));
+    let mut command = command(declarations, Shown::Of(&selection));
+    if let Some(width) = width {
+        command = command.term_width(width);
+    }
+    match command.try_get_matches_from(args) {
+        Ok(matches) => understood(&matches),
+        Err(error) => {
+            let lost = error.kind() == ErrorKind::UnknownArgument && declarations.is_empty();
+            let mut exit = Exit::from(error);
+            if lost {
+                exit.text.push_str("\nNo plugin was found, so their options are not known; see `host plugins list`.\n");
+            }
+            Err(exit)
+        }
+    }
+}
+
+fn understood(matches: &ArgMatches) -> Result<Invocation, Exit> {
+    let mut made = Invocation::default();
+    let mut path = Vec::new();
+    let mut here = matches;
+    loop {
+        collect(here, &mut made);
+        match here.subcommand() {
+            Some((name, deeper)) => {
+                path.push(name);
+                here = deeper;
+            }
+            None => break,
+        }
+    }
+    made.command = match path.as_slice() {
+        [] | ["run"] => Command::Run,
+        ["eval"] => Command::Eval {
+            model: here.get_one("@model").cloned(),
+            runtime: here.get_one("@runtime").cloned().unwrap_or_else(|| "auto".to_owned()),
+        },
+        ["plugins"] | ["plugins", "list"] => Command::PluginsList,
+        ["plugins", "show"] => Command::PluginsShow { name: required(here, "@name")? },
+        ["plugins", "check"] => Command::PluginsCheck { file: required(here, "@file")? },
+        ["config", "show"] => Command::ConfigShow,
+        ["config", "explain"] => Command::ConfigExplain { key: required(here, "@key")? },
+        ["config", "init"] => {
+            Command::ConfigInit { path: here.get_one("@path").cloned(), force: here.get_flag("@force") }
+        }
+        ["completions"] => Command::Completions { shell: required(here, "@shell")? },
+        other => return Err(Exit::usage(format!("error: `host {}` is not a command", other.join(" ")))),
+    };
+    Ok(made)
+}
+
+fn required<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Result<T, Exit> {
+    let wrong = || Exit::usage(format!("error: {} is missing", id.trim_start_matches('@').to_uppercase()));
+    matches.get_one(id).cloned().ok_or_else(wrong)
+}
+
+/// The flags of one level: they may stand before or after the name of a command.
+fn collect(matches: &ArgMatches, into: &mut Invocation) {
+    let paths = |id| matches.try_get_many::<PathBuf>(id).ok().flatten().into_iter().flatten().cloned();
+    into.configs.extend(paths("@config"));
+    into.plugin_dirs.extend(paths("@plugin_dir"));
+    if let Ok(Some(filter)) = matches.try_get_one::<String>("@log") {
+        into.log = Some(filter.clone());
+    }
+    if let Ok(Some(format)) = matches.try_get_one::<String>("@format") {
+        into.format = if format == "json" { Format::Json } else { Format::Text };
+    }
+    for id in matches.ids().filter(|id| !id.as_str().starts_with('@')) {
+        if let Ok(Some(text)) = matches.try_get_one::<String>(id.as_str()) {
+            into.flags.push((id.to_string(), text.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! `host config show|explain|init`: the settings with their origins, one option in full, a file to begin with.
+//!
+//! Each function returns the text for stdout; nothing here prints.
+
+mod explain;
+mod init;
+
+pub use explain::explain;
+pub use init::init;
+
+use crate::cli::Format;
+use crate::layers::catalogue::{Owner, shown};
+use crate::layers::{Layers, Selection, text_of};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use pocketflow::Result;
+use pocketflow::option::{OptionSpec, Value};
+use pocketflow::plugin::Declaration;
+use pocketflow::settings::{Origin, Setting, Settings};
+use serde_json::json;
+
+/// Every resolved value of the host and the selected plugins: where it came from and what it overrode.
+///
+/// # Errors
+/// As [`Layers::select`] and [`Layers::resolve`].
+pub fn show(layers: &Layers, declarations: &[Declaration], format: Format) -> Result<String> {
+    let selection = layers.select(declarations)?;
+    let settings = layers.resolve(&selection.owners())?;
+    Ok(match format {
+        Format::Text => table(&settings, &owners(&selection)),
+        Format::Json => json(&settings),
+    })
+}
+
+/// The host, then the selected plugins.
+fn owners(selection: &Selection<'_>) -> Vec<Owner> {
+    std::iter::once(Owner::host()).chain(selection.owners().into_iter().map(Owner::of)).collect()
+}
+
+fn table(settings: &Settings, owners: &[Owner]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["key", "value", "from", "instead of"]);
+    for owner in owners {
+        let own: Vec<(&str, &Setting)> = settings.iter().filter(|(_, setting)| setting.owner == owner.name).collect();
+        if !own.is_empty() {
+            table.add_row([format!("# {owner}")]);
+        }
+        for (key, setting) in own {
+            let overrode: Vec<String> = setting.overrode.iter().map(overridden).collect();
+            let value = one_line(&shown(setting.value.as_ref()));
+            table.add_row([key.to_owned(), value, one_line(&setting.origin.to_string()), overrode.join(", ")]);
+        }
+    }
+    // No padding before the first column, none after the last.
+    let lines: Vec<String> =
+        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+fn overridden((value, origin): &(Option<Value>, Origin)) -> String {
+    one_line(&format!("{} ({origin})", shown(value.as_ref())))
+}
+
+/// A row of a table is one line, whatever the value.
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|each| if each.is_control() { each.escape_default().collect() } else { vec![each] }).collect()
+}
+
+fn json(settings: &Settings) -> String {
+    let entry = |setting: &Setting| {
+        let overrode: Vec<_> = setting
+            .overrode
+            .iter()
+            .map(|(value, origin)| json!({ "value": value, "origin": origin.to_string() }))
+            .collect();
+        json!({
+            "value": setting.value,
+            "origin": setting.origin.to_string(),
+            "overrode": overrode,
+            "owner": setting.owner,
+        })
+    };
+    let entries: serde_json::Map<String, serde_json::Value> =
+        settings.iter().map(|(key, setting)| (key.to_owned(), entry(setting))).collect();
+    format!("{:#}", json!({ "settings": entries }))
+}
+
+/// A line for a file: the default, or what a value looks like.
+fn example(spec: &OptionSpec) -> String {
+    match &spec.default {
+        Some(value) => format!("{} = {}", spec.key, text_of(value)),
+        None => format!("{} = …", spec.key),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::layers::sample::{declarations, try_layers};
+
+    pub fn disagreeing() -> Layers {
+        let files = [
+            ("a.toml", "learner = 'uniform'\nnet = 'resnet_at_cifar10'\nuql_weight_bits = 8\n"),
+            ("b.yaml", "uql_weight_bits: 6\nuql_boundaries: [15, 40]\n"),
+        ];
+        try_layers(&[("uql_use_buckets", "TRUE")], &files, &[("POCKETFLOW_SAVE_PATH", "m.ckpt")]).unwrap()
+    }
+
+    #[test]
+    fn the_table_says_what_was_overridden() {
+        insta::assert_snapshot!(show(&disagreeing(), &declarations(), Format::Text).unwrap(), @"");
+    }
+
+    #[test]
+    fn json_has_the_same() {
+        let text = show(&disagreeing(), &declarations(), Format::Json).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            read["settings"]["uql_weight_bits"],
+            json!({
+                "value": 6,
+                "origin": "b.yaml:1",
+                "overrode": [{ "value": 8, "origin": "a.toml:3" }, { "value": 4, "origin": "default of uniform" }],
+                "owner": "uniform",
+            })
+        );
+        assert_eq!(read["settings"]["run_dir"]["value"], serde_json::Value::Null);
+    }
+}

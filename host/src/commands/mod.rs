@@ -1,0 +1,6 @@
+//! The commands beside `run`. Each returns its text, which the program prints; only `eval` is a run itself.
+
+pub mod completions;
+pub mod config;
+pub mod eval;
+pub mod plugins;

@@ -1,0 +1,71 @@
+//! What is wrong with the settings: each problem with its source, and all of them in one error.
+
+use pocketflow::Error;
+use pocketflow::settings::Origin;
+use std::fmt;
+
+/// One thing wrong in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    source: String,
+    line: Option<usize>,
+    text: String,
+}
+
+impl Problem {
+    /// A problem with a value from `origin`.
+    pub fn at(origin: &Origin, text: impl Into<String>) -> Self {
+        let (source, line) = match origin {
+            Origin::File { path, line } => (path.display().to_string(), *line),
+            other => (other.to_string(), None),
+        };
+        Self { source, line, text: text.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.source, self.text),
+            None => write!(f, "{}: {}", self.source, self.text),
+        }
+    }
+}
+
+/// Nothing, or one error that says them all: sources as they came, lines in order, nothing twice (a file may be read
+/// more than once).
+///
+/// # Errors
+/// There are problems.
+pub(crate) fn report(problems: &[Problem]) -> Result<(), Error> {
+    let mut said: Vec<(usize, &Problem)> = Vec::new();
+    for problem in problems.iter() {
+        if !said.iter().any(|(_, earlier)| *earlier == problem) {
+            let first = problems.iter().position(|other| other.source == problem.source);
+            said.push((first.unwrap_or_default(), problem));
+        }
+    }
+    said.sort_by_key(|(source, problem)| (*source, problem.line));
+    match said.as_slice() {
+        [] => Ok(()),
+        [(_, one)] => Err(Error::config(one.to_string())),
+        many => {
+            let lines: Vec<String> = many.iter().map(|(_, problem)| format!("\n  {problem}")).collect();
+            Err(Error::config(format!("{} problems with the settings:{}", many.len(), lines.concat())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_as_they_came_and_lines_in_order() {
+        let file = |name: &str, line| Problem::at(&Origin::File { path: name.into(), line: Some(line) }, "bad");
+        let flag = Problem::at(&Origin::Flag { name: "--x".into() }, "worse");
+        let error = report(&[file("b", 9), file("b", 2), flag, file("a", 1), file("b", 9)]).unwrap_err();
+        insta::assert_snapshot!(error, @"");
+        assert_eq!(report(&[]), Ok(()));
+    }
+}

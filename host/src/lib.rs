@@ -1,0 +1,30 @@
+//! The program `host`: it finds plugins, resolves settings and runs learners. A library, so that its parts can be tested.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`options`], [`cli`], [`layers`], [`commands`] | the host's own options; the command line; the layered settings; what is not a run |
+//! | [`discover`], [`libtorch`], [`registry`] | where plugins and libtorch are; what plugins there are, and making one |
+//! | [`program`] | all of it, from the command line to the exit status |
+//! | [`select`], [`run`], [`services`] | what a run is made of; how it goes; what learners may ask of the host |
+//! | [`run_dir`], [`resume`] | the folder of a run; whether an interrupted one may go on |
+//! | [`logging`], [`signals`], [`errors`] | log lines; Ctrl-C; how the program ends |
+//! | [`progress`], [`report`] | what a person sees while a run goes on, and what it leaves |
+
+pub mod cli;
+pub mod commands;
+pub mod discover;
+pub mod errors;
+pub mod layers;
+pub mod libtorch;
+pub mod logging;
+pub mod options;
+pub mod program;
+pub mod progress;
+pub mod registry;
+pub mod report;
+pub mod resume;
+pub mod run;
+pub mod run_dir;
+pub mod select;
+pub mod services;
+pub mod signals;

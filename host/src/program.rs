@@ -1,0 +1,92 @@
+//! The whole program: from the command line to the exit status.
+
+use crate::cli::{self, Command, Format, Invocation};
+use crate::commands::{completions, config, eval, plugins};
+use crate::discover::PluginDirs;
+use crate::errors;
+use crate::layers::{self, Layers};
+use crate::logging::Log;
+use crate::options::host_options;
+use crate::progress::Progress;
+use crate::registry::Registry;
+use crate::run::{self, Program, Task};
+use pocketflow::plugin::Declaration;
+use pocketflow::{Error, Result};
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Does what the command line says; returns the exit status.
+pub fn main() -> ExitCode {
+    errors::install_panic_hook();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let progress = Arc::new(Progress::new());
+    let done = catch_unwind(AssertUnwindSafe(|| carry_out(&args, &progress)));
+    let status = match done.unwrap_or_else(|payload| Err(errors::panicked(payload.as_ref()))) {
+        Ok(status) => status,
+        Err(error) => {
+            progress.suspend(|| errors::print(&error));
+            errors::status(error.kind())
+        }
+    };
+    ExitCode::from(status)
+}
+
+fn carry_out(args: &[OsString], progress: &Arc<Progress>) -> Result<u8> {
+    let early = cli::early(args);
+    let log = Log::start(early.log.as_deref(), progress)?;
+    let host_options = host_options();
+    let registry = Registry::discover(&PluginDirs { explicit: early.plugin_dirs }, &host_options);
+    let declarations: Vec<Declaration> = registry.entries().iter().map(|entry| entry.declaration.clone()).collect();
+    let invocation = match cli::parse(args, &declarations) {
+        Ok(invocation) => invocation,
+        Err(exit) => {
+            match exit.to_stdout {
+                true => errors::print_result(&exit.text)?,
+                false => errors::print_plain(&format!("{}\n", exit.text.trim_end())),
+            }
+            return Ok(exit.status);
+        }
+    };
+    let layers = || layers::load(&invocation, &declarations, &host_options);
+    let format = invocation.format;
+    let text = match &invocation.command {
+        Command::Run => return train_or_evaluate(registry, progress, log, &invocation, layers()?),
+        Command::Eval { model, runtime } => {
+            let program = program(registry, progress, log, format);
+            return eval::eval(&program, layers()?, model.clone(), runtime).map(|()| 0);
+        }
+        Command::PluginsList => plugins::list(&registry, format),
+        Command::PluginsShow { name } => plugins::show(&registry, name, format)?,
+        Command::PluginsCheck { file } => {
+            let (text, usable) = plugins::check(file, format);
+            errors::print_result(&text)?;
+            return Ok(u8::from(!usable));
+        }
+        Command::ConfigShow => config::show(&layers()?, &declarations, format)?,
+        Command::ConfigExplain { key } => config::explain(key, &layers()?, &declarations, format)?,
+        Command::ConfigInit { path, force } => config::init(path.as_deref(), *force, &layers()?, &declarations)?,
+        Command::Completions { shell } => completions::completions(*shell, &declarations),
+    };
+    errors::print_result(&text).map(|()| 0)
+}
+
+fn program(registry: Registry, progress: &Arc<Progress>, log: Log, format: Format) -> Program {
+    Program { registry: Arc::new(registry), progress: Arc::clone(progress), log, json: format == Format::Json }
+}
+
+fn train_or_evaluate(
+    registry: Registry,
+    progress: &Arc<Progress>,
+    log: Log,
+    invocation: &Invocation,
+    layers: Layers,
+) -> Result<u8> {
+    let task = match layers.choice("exec_mode")?.as_deref() {
+        Some("train") => Task::Train,
+        Some("eval") => Task::Evaluate,
+        other => return Err(Error::failed(format!("`exec_mode` = {} is not known", other.unwrap_or("unset")))),
+    };
+    run::run(&program(registry, progress, log, invocation.format), layers, task).map(|()| 0)
+}

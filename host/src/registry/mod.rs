@@ -1,0 +1,283 @@
+//! All plugins there are, loaded from files or linked in, by kind and name.
+//!
+//! Plugins from files are described from the cache where it knows them, and loaded when the first of theirs is made.
+
+mod check;
+mod claims;
+mod loader;
+
+pub use check::Check;
+
+use crate::discover::cache::{Cache, Content, Identity};
+use crate::discover::{self, PluginDirs};
+use claims::{Claims, canonical};
+use loader::Loader;
+use pocketflow::abi::Library;
+use pocketflow::agent::Agent;
+use pocketflow::dataset::Dataset;
+use pocketflow::learner::Learner;
+use pocketflow::net::Net;
+use pocketflow::option::OptionSpec;
+use pocketflow::plugin::{Declaration, PluginKind, linked};
+use pocketflow::settings::Settings;
+use pocketflow::{Error, Result};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+// A crate that nothing names is not linked, and registers nothing.
+#[cfg(feature = "static")]
+use {
+    pocketflow_cifar10 as _, pocketflow_full_prec as _, pocketflow_resnet_cifar10 as _, pocketflow_synthetic as _,
+    pocketflow_uniform as _,
+};
+
+/// A usable plugin.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub declaration: Declaration,
+    pub source: Source,
+}
+
+/// Where a plugin comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Part of this program.
+    Linked,
+    /// Of a library; the path is canonical.
+    File(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Linked => f.write_str("this program"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
+        }
+    }
+}
+
+/// A file, or one plugin of a file, that is not usable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The library, or the folder that cannot be read; for a plugin that is part of this program, the program.
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+/// The plugins. Shared by everything that makes one.
+#[derive(Default)]
+pub struct Registry {
+    entries: Vec<Entry>,
+    failures: Vec<Failure>,
+    /// Files whose plugins are among the entries.
+    libraries: Mutex<HashMap<PathBuf, Known>>,
+}
+
+/// A library as the entries describe it.
+enum Known {
+    Loaded(Library),
+    Cached { identity: Identity, libtorch: Option<String>, declarations: Vec<Declaration> },
+}
+
+impl Registry {
+    /// Finds and describes all plugins. What fails is listed in [`Registry::failures`]; the rest works. `host_options` are
+    /// keys that no plugin may declare.
+    pub fn discover(dirs: &PluginDirs, host_options: &[OptionSpec]) -> Self {
+        let mut registry = Self::default();
+        let mut claims = Claims::new(host_options);
+        let mut loader = Loader::default();
+        registry.add_linked(&mut claims);
+        let found = discover::files(dirs);
+        registry.failures.extend(found.failures);
+        let mut cache = Cache::open();
+        for path in found.files {
+            registry.add_file(path, &mut claims, &mut loader, &mut cache);
+        }
+        cache.save();
+        registry.entries.sort_by(|a, b| {
+            let key = |entry: &Entry| (entry.declaration.kind, entry.declaration.name.clone());
+            key(a).cmp(&key(b))
+        });
+        registry
+    }
+
+    fn add_linked(&mut self, claims: &mut Claims) {
+        if linked().next().is_none() {
+            return;
+        }
+        let program = std::env::current_exe().unwrap_or_else(|_| "this program".into());
+        match Library::linked().declarations() {
+            Ok(declared) => {
+                for declared in declared {
+                    let named = format!("{} `{}`", declared.kind, declared.name);
+                    match declared.result {
+                        Ok(declaration) => self.admit(declaration, Source::Linked, &program, claims),
+                        Err(error) => self.fail(&program, format!("{named}: {error}")),
+                    }
+                }
+            }
+            Err(error) => self.fail(&program, error.to_string()),
+        }
+    }
+
+    fn add_file(&mut self, path: PathBuf, claims: &mut Claims, loader: &mut Loader, cache: &mut Cache) {
+        let identity = Identity::of(&path);
+        let known = identity.as_ref().ok().and_then(|identity| cache.get(identity)).cloned();
+        let (known, declarations) = match (known, identity) {
+            (Some(Content::Refused { reason }), _) => return self.fail(&path, reason),
+            (Some(Content::Plugins { libtorch, declarations }), Ok(identity)) => {
+                if let Err(error) = loader.libtorch(libtorch.as_deref()) {
+                    return self.fail(&path, error.to_string());
+                }
+                let known = Known::Cached { identity, libtorch, declarations: declarations.clone() };
+                (known, declarations)
+            }
+            (_, identity) => match loader.load(&path) {
+                Ok(loaded) => {
+                    let whole = loaded.failures.is_empty();
+                    for reason in loaded.failures {
+                        self.fail(&path, reason);
+                    }
+                    if let (true, Ok(identity)) = (whole, identity) {
+                        let (libtorch, declarations) = (loaded.libtorch, loaded.declarations.clone());
+                        cache.put(identity, Content::Plugins { libtorch, declarations });
+                    }
+                    (Known::Loaded(loaded.library), loaded.declarations)
+                }
+                Err(refusal) => {
+                    if let (true, Ok(identity)) = (refusal.lasting, identity) {
+                        cache.put(identity, Content::Refused { reason: refusal.reason.clone() });
+                    }
+                    return self.fail(&path, refusal.reason);
+                }
+            },
+        };
+        for declaration in declarations {
+            self.admit(declaration, Source::File(path.clone()), &path, claims);
+        }
+        self.libraries.get_mut().unwrap_or_else(PoisonError::into_inner).insert(path, known);
+    }
+
+    fn admit(&mut self, declaration: Declaration, source: Source, path: &Path, claims: &mut Claims) {
+        match claims.admit(&declaration, &source) {
+            Ok(()) => self.entries.push(Entry { declaration, source }),
+            Err(reason) => self.fail(path, reason),
+        }
+    }
+
+    fn fail(&mut self, path: &Path, reason: String) {
+        self.failures.push(Failure { path: path.to_owned(), reason });
+    }
+
+    /// The usable plugins, by kind and name.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What was found and is not usable.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// The plugin of that name or alias; `_` and `-` are the same.
+    ///
+    /// # Errors
+    /// There is none; the message says which there are, and whether a file that failed might hold it.
+    pub fn find(&self, kind: PluginKind, name: &str) -> Result<&Entry> {
+        let wanted = canonical(name);
+        let of_kind = || self.entries.iter().filter(|entry| entry.declaration.kind == kind);
+        let is_named = |entry: &&Entry| {
+            let Declaration { name, aliases, .. } = &entry.declaration;
+            std::iter::once(name).chain(aliases).any(|name| canonical(name) == wanted)
+        };
+        if let Some(entry) = of_kind().find(is_named) {
+            return Ok(entry);
+        }
+        let names: Vec<&str> = of_kind().map(|entry| entry.declaration.name.as_str()).collect();
+        let near = names.iter().map(|known| (strsim::jaro_winkler(&canonical(known), &wanted), known));
+        let near = near.filter(|(likeness, _)| *likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = near.map(|(_, near)| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let there = match names.is_empty() {
+            true => format!("no {kind} is installed"),
+            false => format!("there are {}", names.join(", ")),
+        };
+        let failed = match self.failures.len() {
+            0 => "",
+            _ => "; some plugins could not be loaded, see `host plugins list`",
+        };
+        Err(Error::config(format!("there is no {kind} `{name}`{hint} ({there}{failed})")))
+    }
+
+    /// Makes a learner.
+    ///
+    /// # Errors
+    /// No such learner; its library cannot be loaded; what it says to the settings.
+    pub fn learner(&self, name: &str, settings: &Settings) -> Result<Box<dyn Learner>> {
+        let (library, name) = self.library(PluginKind::Learner, name)?;
+        library.learner(name, settings)
+    }
+
+    /// Makes a net.
+    ///
+    /// # Errors
+    /// As [`Registry::learner`].
+    pub fn net(&self, name: &str, settings: &Settings) -> Result<Box<dyn Net>> {
+        let (library, name) = self.library(PluginKind::Net, name)?;
+        library.net(name, settings)
+    }
+
+    /// Opens a data set.
+    ///
+    /// # Errors
+    /// As [`Registry::learner`]; [`pocketflow::ErrorKind::DataNotFound`] where its files are not there.
+    pub fn dataset(&self, name: &str, settings: &Settings) -> Result<Arc<dyn Dataset>> {
+        let (library, name) = self.library(PluginKind::Dataset, name)?;
+        library.dataset(name, settings).map(Arc::from)
+    }
+
+    /// Makes an agent.
+    ///
+    /// # Errors
+    /// As [`Registry::learner`].
+    pub fn agent(&self, name: &str, settings: &Settings) -> Result<Box<dyn Agent>> {
+        let (library, name) = self.library(PluginKind::Agent, name)?;
+        library.agent(name, settings)
+    }
+
+    /// The loaded library of a plugin, and the name that the library knows it by.
+    fn library(&self, kind: PluginKind, name: &str) -> Result<(Library, &str)> {
+        let Entry { declaration, source } = self.find(kind, name)?;
+        let Source::File(path) = source else { return Ok((Library::linked(), &declaration.name)) };
+        let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = libraries.get_mut(path);
+        let known = known.ok_or_else(|| Error::failed(format!("`{}` was not looked at", path.display())))?;
+        let (identity, libtorch, declarations) = match known {
+            Known::Loaded(library) => return Ok((*library, &declaration.name)),
+            Known::Cached { identity, libtorch, declarations } => (identity, libtorch, declarations),
+        };
+        let unusable = |reason: String| Error::failed(format!("{kind} `{name}`: `{}`: {reason}", path.display()));
+        let loaded = Loader::default().load(path).map_err(|refusal| unusable(refusal.reason))?;
+        if loaded.declarations != *declarations || loaded.libtorch != *libtorch || !loaded.failures.is_empty() {
+            // The settings were made from other options than the library now has.
+            let mut cache = Cache::open();
+            match loaded.failures.is_empty() {
+                true => {
+                    let (libtorch, declarations) = (loaded.libtorch, loaded.declarations);
+                    cache.put(identity.clone(), Content::Plugins { libtorch, declarations });
+                }
+                false => cache.forget(path),
+            }
+            cache.save();
+            return Err(unusable("it is not what it was when its options were read; give the command again".into()));
+        }
+        *known = Known::Loaded(loaded.library);
+        Ok((loaded.library, &declaration.name))
+    }
+
+    /// Looks at one library file, as `plugins check` shows it.
+    pub fn check(path: &Path) -> Check {
+        check::check(path)
+    }
+}

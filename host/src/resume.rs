@@ -1,0 +1,170 @@
+//! What makes a run the same run: a resumed one must have the settings it began with, or its end would be neither's.
+
+use crate::run_dir;
+use pocketflow::error::Context;
+use pocketflow::option::Value;
+use pocketflow::settings::{Origin, Settings};
+use pocketflow::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Keys that say where a run is kept and shown, not what it computes.
+const FREE: [&str; 3] = ["resume", "run_dir", "summ_step"];
+
+/// Compares the settings of now with those that the run in `dir` began with.
+///
+/// # Errors
+/// `run.toml` cannot be read, or any setting differs; all that do are named with both values and where they come from.
+pub fn check(dir: &Path, settings: &Settings) -> Result<()> {
+    let path = dir.join(run_dir::SETTINGS);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let began = read(&text).map_err(|problem| {
+        Error::config(format!("`{}` is damaged ({problem}); the run cannot be resumed", path.display()))
+    })?;
+    let differences = differences(&path, &began, settings);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let (count, noun) = (differences.len(), if differences.len() == 1 { "setting" } else { "settings" });
+    Err(Error::config(format!(
+        "`{}` began with other settings; resume with the same ones, or leave out --resume to begin a new run\n{count} {noun} \
+         changed:\n{}",
+        dir.display(),
+        differences.join("\n")
+    )))
+}
+
+/// Values by key with the line of each, counted from 1.
+type Lines = BTreeMap<String, (toml::Value, usize)>;
+
+fn read(text: &str) -> std::result::Result<Lines, toml::de::Error> {
+    let parsed: BTreeMap<String, toml::Spanned<toml::Value>> = toml::from_str(text)?;
+    let line = |at: usize| text[..at].matches('\n').count() + 1;
+    let lines = parsed.into_iter().map(|(key, value)| {
+        let at = line(value.span().start);
+        (key, (value.into_inner(), at))
+    });
+    Ok(lines.collect())
+}
+
+fn differences(path: &Path, began: &Lines, settings: &Settings) -> Vec<String> {
+    let set = settings.iter().filter(|(_, setting)| setting.value.is_some());
+    let keys: BTreeSet<&str> = began.keys().map(String::as_str).chain(set.map(|(key, _)| key)).collect();
+    let mut differences = Vec::new();
+    for key in keys.into_iter().filter(|key| !FREE.contains(key)) {
+        let now = settings.entry(key);
+        let value = now.and_then(|setting| setting.value.as_ref());
+        let before = began.get(key);
+        if same(before.map(|(value, _)| value), value) {
+            continue;
+        }
+        let was = match before {
+            Some((value, line)) => {
+                let origin = Origin::File { path: path.to_owned(), line: Some(*line) };
+                format!("was {value} ({origin})")
+            }
+            None => format!("was not set ({})", path.display()),
+        };
+        let is = match (value, now) {
+            (Some(value), Some(setting)) => format!("is {} ({})", quoted(value), setting.origin),
+            _ => "is not set".to_owned(),
+        };
+        differences.push(format!("{key}: {was}, {is}"));
+    }
+    differences
+}
+
+/// As in a file, so that both sides of a difference read alike.
+fn quoted(value: &Value) -> String {
+    match value {
+        Value::Text(text) => toml::Value::from(text.as_str()).to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn same(before: Option<&toml::Value>, now: Option<&Value>) -> bool {
+    let number = |value: &toml::Value| match value {
+        toml::Value::Integer(number) => Some(*number as f64),
+        toml::Value::Float(number) => Some(*number),
+        _ => None,
+    };
+    match (before, now) {
+        (None, None) => true,
+        (Some(toml::Value::Boolean(before)), Some(Value::Bool(now))) => before == now,
+        (Some(toml::Value::Integer(before)), Some(Value::Int(now))) => before == now,
+        (Some(before), Some(Value::Float(now))) => number(before) == Some(*now),
+        (Some(toml::Value::String(before)), Some(Value::Text(now))) => before == now,
+        (Some(toml::Value::Array(before)), Some(Value::Floats(now))) => {
+            before.len() == now.len() && before.iter().zip(now).all(|(before, now)| number(before) == Some(*now))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pocketflow::option::OptionSpec;
+
+    fn settings() -> Settings {
+        let options = vec![
+            OptionSpec::int("uql_weight_bits", 4, 1..=32, "bits"),
+            OptionSpec::float("loss_w_dst", 4.0, 0.0..=9.0, "weight"),
+            OptionSpec::switch("enbl_dst", false, "distillation"),
+            OptionSpec::text("net", "resnet_at_cifar10", "net"),
+            OptionSpec::path("run_dir", "", "folder").optional(),
+            OptionSpec::path("uql_bit_plan", "", "plan").optional(),
+            OptionSpec::int("summ_step", 100, 1..=1000, "steps"),
+        ];
+        Settings::defaults([("uniform", options)])
+    }
+
+    const SAME: &str =
+        "uql_weight_bits = 4\nloss_w_dst = 4.0\nenbl_dst = false\nnet = \"resnet_at_cifar10\"\nsumm_step = 7\n";
+
+    fn compare(text: &str, settings: &Settings) -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(run_dir::SETTINGS), text).unwrap();
+        check(dir.path(), settings).map_err(|error| {
+            Error::new(error.kind(), error.to_string().replace(&dir.path().display().to_string(), "runs/r"))
+        })
+    }
+
+    #[test]
+    fn the_same_settings_pass_wherever_the_run_is_kept() {
+        let mut settings = settings();
+        settings.derive("run_dir", Value::Text("runs/r".into()), "the newest");
+        compare(SAME, &settings).unwrap();
+        compare(&SAME.replace("4.0", "4"), &settings).unwrap();
+    }
+
+    #[test]
+    fn each_difference_is_named_with_both_origins() {
+        let mut settings = settings();
+        let flag = |value, name: &str| pocketflow::settings::Setting {
+            value: Some(value),
+            origin: Origin::Flag { name: name.into() },
+            overrode: Vec::new(),
+            owner: "uniform".into(),
+        };
+        settings.insert("uql_weight_bits", flag(Value::Int(8), "--uql_weight_bits"));
+        settings.insert("uql_bit_plan", flag(Value::Text("plan.toml".into()), "--uql-bit-plan"));
+        let text = SAME.replace("enbl_dst = false\n", "old_key = 3\n");
+        let error = compare(&text, &settings).unwrap_err();
+        assert_eq!(error.kind(), pocketflow::ErrorKind::Config);
+        insta::assert_snapshot!(error.to_string(), @r#"
+        `runs/r` began with other settings; resume with the same ones, or leave out --resume to begin a new run
+        4 settings changed:
+        enbl_dst: was not set (runs/r/run.toml), is false (default of uniform)
+        old_key: was 3 (runs/r/run.toml:3), is not set
+        uql_bit_plan: was not set (runs/r/run.toml), is "plan.toml" (flag --uql-bit-plan)
+        uql_weight_bits: was 4 (runs/r/run.toml:1), is 8 (flag --uql_weight_bits)
+        "#);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let message = compare("uql_weight_bits = = 4", &settings()).unwrap_err().to_string();
+        assert!(message.contains("run.toml") && message.contains("damaged"), "{message}");
+    }
+}

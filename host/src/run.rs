@@ -1,0 +1,285 @@
+//! One run from selection to report: everything that can be wrong is found before the first step, and what was reached is
+//! kept however it ends.
+
+use crate::layers::{self, Layers};
+use crate::logging::{Log, SHOWN};
+use crate::progress::{self, Progress};
+use crate::registry::Registry;
+use crate::report::{self, Recorder};
+use crate::run_dir::{self, RunDir};
+use crate::select::{self, Selected, Selection};
+use crate::services::{Parts, Services};
+use crate::signals::Stop;
+use crate::{errors, resume};
+use pocketflow::atomic::write_atomically;
+use pocketflow::dataset::DatasetInfo;
+use pocketflow::error::Context;
+use pocketflow::graph::Graph;
+use pocketflow::job::{Event, Host, Job};
+use pocketflow::model::Model;
+use pocketflow::net::{Net, Recipe};
+use pocketflow::report::Report;
+use pocketflow::settings::Settings;
+use pocketflow::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a run needs of the program around it.
+pub struct Program {
+    pub registry: Arc<Registry>,
+    pub progress: Arc<Progress>,
+    pub log: Log,
+    /// The result on stdout is `report.json`, not a table.
+    pub json: bool,
+}
+
+/// What the learner is to do.
+pub enum Task {
+    Train,
+    /// Evaluate what the learner saved where its options say.
+    Evaluate,
+    /// Evaluate this model.
+    EvaluateModel {
+        path: PathBuf,
+        model: Box<Model>,
+    },
+}
+
+impl Task {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Evaluate | Self::EvaluateModel { .. } => "evaluate",
+        }
+    }
+}
+
+/// Runs the job and prints its result on stdout.
+///
+/// # Errors
+/// Whatever stopped it; [`ErrorKind::Interrupted`] after it saved on request.
+pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
+    for failure in program.registry.failures() {
+        tracing::warn!("plugin {} is left out: {}", failure.path.display(), first_line(&failure.reason));
+    }
+    let saved = match &task {
+        Task::EvaluateModel { model, .. } => Some(&model.meta),
+        Task::Train | Task::Evaluate => None,
+    };
+    let Selected { mut selection, dataset, settings, warning } = select::select(&program.registry, &layers, saved)?;
+    let net = program.registry.net(&selection.net.name, &settings)?;
+    let net = match &task {
+        Task::EvaluateModel { model, .. } if !select::is_chosen(&layers, "net")? => {
+            Box::new(SavedNet { graph: model.graph.clone(), plugin: net })
+        }
+        _ => net,
+    };
+    let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
+    graph.validate()?;
+    let resumes = settings.get::<bool>("resume")?;
+    let folder = open_folder(&mut selection, &settings, &task, resumes)?;
+    program.log.keep_in(folder.path())?;
+    let settings = selection.settings(&layers)?;
+    let goes_on = resumes && folder.has(run_dir::SETTINGS);
+    if goes_on {
+        resume::check(folder.path(), &settings)?;
+        if folder.has(run_dir::REPORT) {
+            return finished(program, folder.path());
+        }
+    } else {
+        write_atomically(&folder.path().join(run_dir::SETTINGS), layers::to_toml(&settings).as_bytes())?;
+    }
+    let info = dataset.info();
+    say_header(program, &header(&selection, &settings, &graph, &info, &task, folder.path()));
+    let stop = Stop::watch()?;
+    let services = Services::new(Parts {
+        registry: Arc::clone(&program.registry),
+        layers,
+        selection: selection.clone(),
+        dataset: Arc::clone(&dataset),
+        run_dir: folder.path().to_owned(),
+        progress: Arc::clone(&program.progress),
+        stop,
+        recorder: Recorder::open(folder.path(), goes_on)?,
+    });
+    if let Some(text) = warning {
+        services.event(Event::Note { text, warning: true });
+    }
+    if resumes && !folder.has_checkpoints() {
+        let text = "there is no checkpoint yet: the run begins at its first step".into();
+        services.event(Event::Note { text, warning: false });
+    }
+    let host: Arc<dyn Host> = services.clone();
+    let (net_id, run_dir) = (selection.net.name.clone(), folder.path().to_owned());
+    let model = match &task {
+        Task::EvaluateModel { path, .. } => Some(path.clone()),
+        Task::Train | Task::Evaluate => None,
+    };
+    let job = Job { settings, net_id, net, dataset, host, run_dir, model };
+    let mut learner = program.registry.learner(&selection.learner.name, &job.settings)?;
+    let worked = match task {
+        Task::Train => learner.train(&job),
+        Task::Evaluate | Task::EvaluateModel { .. } => learner.evaluate(&job),
+    };
+    let kept = services.finish();
+    let report = match worked {
+        Ok(report) => complete(report, &selection, &job.settings, &info)?,
+        Err(error) => return Err(stopped(error, &task, folder.path())),
+    };
+    report::write(folder.path(), &report, &job.settings)?;
+    kept.with_context(|| format!("the figures in `{}` are incomplete", folder.path().display()))?;
+    print_report(program, folder.path(), &report)
+}
+
+/// The folder of this run, made or taken up; the choice is kept in the selection.
+fn open_folder(selection: &mut Selection, settings: &Settings, task: &Task, resumes: bool) -> Result<RunDir> {
+    let given = settings.find::<PathBuf>("run_dir")?;
+    let (base, name) = (Path::new(run_dir::RUNS), format!("{}-{}", selection.net.name, selection.learner.name));
+    match (task, resumes, given) {
+        (Task::Evaluate | Task::EvaluateModel { .. }, true, _) => {
+            Err(settings.invalid("resume", "only a training can be resumed"))
+        }
+        (_, true, Some(path)) => RunDir::reopen(&path),
+        (_, false, Some(path)) => RunDir::create(&path),
+        (_, true, None) => {
+            let Some(path) = run_dir::newest_unfinished(base, &name)? else {
+                let looked = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
+                return Err(Error::config(format!(
+                    "nothing to resume: no unfinished run in `{}/{name}-*`; give its folder as --run-dir",
+                    looked.display()
+                )));
+            };
+            selection.set_run_dir(&path, "the newest unfinished run");
+            RunDir::reopen(&path)
+        }
+        (_, false, None) => {
+            let stem = match task {
+                Task::Train => name,
+                // Another name, so that no evaluation is ever taken for a training to resume.
+                Task::Evaluate | Task::EvaluateModel { .. } => format!("{name}-eval"),
+            };
+            let made = RunDir::create_new(base, &stem, &run_dir::now())?;
+            selection.set_run_dir(made.path(), "a new folder for each run");
+            Ok(made)
+        }
+    }
+}
+
+/// The header's lines, by name.
+fn header(
+    selection: &Selection,
+    settings: &Settings,
+    graph: &Graph,
+    data: &DatasetInfo,
+    task: &Task,
+    folder: &Path,
+) -> Vec<(&'static str, String)> {
+    let text = |key: &str| settings.entry(key).and_then(|setting| setting.value.as_ref()).map(ToString::to_string);
+    let parameters = graph.params().map_or(0, |params| {
+        let trained = params.iter().filter(|param| param.role.is_trained());
+        trained.map(|param| param.shape.iter().product::<usize>()).sum()
+    });
+    let grouped = |count: u64| report::numbers::grouped(count);
+    let mut images = format!("{}, {} training and {} test images", data.name, grouped(data.train), grouped(data.eval));
+    if !data.source.is_empty() {
+        images += &format!("\n{}", data.source);
+    }
+    if data.stand_in {
+        images += "\nSTAND-IN DATA, not the images this net is for";
+    }
+    let device = match text("device").as_deref() {
+        None | Some("auto") => "auto: a GPU if there is one, else the CPU".to_owned(),
+        Some(device) => device.to_owned(),
+    };
+    let threads = text("threads").unwrap_or_default();
+    let mut lines = vec![
+        ("learner", format!("{}, {}: {}", selection.learner.name, task.word(), selection.learner.about)),
+        ("net", format!("{}, {} parameters", graph.name, grouped(parameters as u64))),
+        ("data", images),
+        ("device", format!("{device}, {threads} thread{}", if threads == "1" { "" } else { "s" })),
+        ("seed", text("seed").unwrap_or_default()),
+        ("run folder", folder.display().to_string()),
+    ];
+    if let Task::EvaluateModel { path, .. } = task {
+        lines.insert(2, ("model", path.display().to_string()));
+    }
+    lines
+}
+
+fn say_header(program: &Program, lines: &[(&str, String)]) {
+    let text = progress::header(lines);
+    program.progress.suspend(|| errors::print_plain(&text));
+    for line in text.lines() {
+        tracing::info!(target: SHOWN, "{line}");
+    }
+}
+
+/// Fills in what the host knows better than the learner, or what it left open.
+fn complete(mut report: Report, selection: &Selection, settings: &Settings, data: &DatasetInfo) -> Result<Report> {
+    let fill = |field: &mut String, name: &str| {
+        if field.is_empty() {
+            name.clone_into(field);
+        }
+    };
+    fill(&mut report.learner, &selection.learner.name);
+    fill(&mut report.net, &selection.net.name);
+    fill(&mut report.dataset, &data.name);
+    report.stand_in_data |= data.stand_in;
+    report.seed = settings.get("seed")?;
+    Ok(report)
+}
+
+/// The error with what to do next.
+fn stopped(error: Error, task: &Task, folder: &Path) -> Error {
+    tracing::debug!(target: SHOWN, "ended by: {error}");
+    match (error.kind(), task) {
+        (ErrorKind::Interrupted, Task::Train) => {
+            let go_on = format!("go on with the same flags and --resume --run-dir={}", folder.display());
+            Error::interrupted(format!("{error}; {go_on}"))
+        }
+        (ErrorKind::Interrupted, _) => error,
+        _ => error.context(format!("the run in `{}` failed", folder.display())),
+    }
+}
+
+/// A run that is complete has nothing to resume; asking again gives the result again.
+fn finished(program: &Program, folder: &Path) -> Result<()> {
+    tracing::info!("the run in `{}` is finished; this is its result", folder.display());
+    let path = folder.join(run_dir::REPORT);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let report = serde_json::from_str(&text)
+        .map_err(|error| Error::failed(format!("`{}` is damaged: {error}", path.display())))?;
+    print_report(program, folder, &report)
+}
+
+fn print_report(program: &Program, folder: &Path, report: &Report) -> Result<()> {
+    if program.json {
+        let path = folder.join(run_dir::REPORT);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        errors::print_result(&text)
+    } else {
+        errors::print_result(&report::summary(report))?;
+        errors::print_plain(&format!("report  {}\n", folder.join("report.html").display()));
+        Ok(())
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// The net of a saved model: its own graph, whatever the net's options say now.
+struct SavedNet {
+    graph: Graph,
+    plugin: Box<dyn Net>,
+}
+
+impl Net for SavedNet {
+    fn graph(&self) -> Result<Graph> {
+        Ok(self.graph.clone())
+    }
+
+    fn recipe(&self, samples: u64) -> Recipe {
+        self.plugin.recipe(samples)
+    }
+}

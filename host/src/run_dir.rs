@@ -1,0 +1,245 @@
+//! The folder of a run: made before anything is computed, locked against a second process, found again to resume.
+
+use pocketflow::error::Context;
+use pocketflow::{Error, Result};
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind as IoKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Where runs go that were given no folder.
+pub const RUNS: &str = "runs";
+/// The resolved settings; there from the first moment of a run.
+pub const SETTINGS: &str = "run.toml";
+/// There only once a run is finished.
+pub const REPORT: &str = "report.json";
+/// Where learners keep what they resume from.
+pub const CHECKPOINTS: &str = "checkpoints";
+const LOCK: &str = ".lock";
+
+/// A run's folder, held by this process until dropped.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    /// The system frees the lock with the process, however it ends.
+    _lock: File,
+}
+
+impl RunDir {
+    /// Makes `path` the folder of a new run.
+    ///
+    /// # Errors
+    /// It cannot be made or written, holds a run already, or another process works in it.
+    pub fn create(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path)
+            .with_context(|| format!("cannot make the run folder `{}`; give another as --run-dir", path.display()))?;
+        let held = Self::hold(path)?;
+        if held.has(SETTINGS) || held.has(REPORT) {
+            return Err(Error::config(format!(
+                "`{}` already holds a run; go on with it by --resume, or give another --run-dir",
+                path.display()
+            )));
+        }
+        Ok(held)
+    }
+
+    /// Makes a new folder `base/stem-time`, with a number behind where the same second has one already.
+    ///
+    /// # Errors
+    /// It cannot be made or written.
+    pub fn create_new(base: &Path, stem: &str, time: &str) -> Result<Self> {
+        let failed = || format!("cannot make a run folder in `{}`; give one as --run-dir", base.display());
+        std::fs::create_dir_all(base).with_context(failed)?;
+        let mut number = 1;
+        loop {
+            let name = match number {
+                1 => format!("{stem}-{time}"),
+                number => format!("{stem}-{time}-{number}"),
+            };
+            let path = base.join(name);
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Self::hold(&path),
+                Err(error) if error.kind() == IoKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error).with_context(failed),
+            }
+        }
+    }
+
+    /// Takes up the folder of a run that was interrupted.
+    ///
+    /// # Errors
+    /// There is no such folder, it cannot be written, or another process works in it.
+    pub fn reopen(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            return Err(Error::config(format!("nothing to resume: there is no folder `{}`", path.display())));
+        }
+        Self::hold(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the folder has an entry of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+    }
+
+    /// Whether a learner left something to resume from.
+    pub fn has_checkpoints(&self) -> bool {
+        has_checkpoints(&self.path)
+    }
+
+    fn hold(path: &Path) -> Result<Self> {
+        let file = path.join(LOCK);
+        let failed = || format!("cannot write into the run folder `{}`; give another as --run-dir", path.display());
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&file);
+        let mut lock = opened.with_context(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only to be helpful: without the number the message still says what is wrong.
+                let _ = lock.read_to_string(&mut holder);
+                let holder = match holder.trim() {
+                    "" => "another process".to_owned(),
+                    pid => format!("process {pid}"),
+                };
+                return Err(Error::config(format!(
+                    "{holder} is at work in the run folder `{}`; wait for it, or give another --run-dir",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
+        }
+        let written = lock.set_len(0).and_then(|()| lock.rewind());
+        written.and_then(|()| writeln!(lock, "{}", std::process::id())).with_context(failed)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+}
+
+/// The newest folder `base/stem-time` whose run began and did not finish; one with checkpoints before one without.
+///
+/// # Errors
+/// `base` exists and cannot be read.
+pub fn newest_unfinished(base: &Path, stem: &str) -> Result<Option<PathBuf>> {
+    let failed = || format!("cannot look for runs in `{}`", base.display());
+    let entries = match std::fs::read_dir(base) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == IoKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(failed),
+    };
+    let mut best: Option<(bool, (String, u32), PathBuf)> = None;
+    for entry in entries {
+        let path = entry.with_context(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(begun) = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-')).and_then(read_time) else {
+            continue;
+        };
+        if !path.join(SETTINGS).is_file() || path.join(REPORT).exists() {
+            continue;
+        }
+        let candidate = (has_checkpoints(&path), begun, path);
+        if best.as_ref().is_none_or(|best| (best.0, &best.1) < (candidate.0, &candidate.1)) {
+            best = Some(candidate);
+        }
+    }
+    Ok(best.map(|(_, _, path)| path))
+}
+
+fn has_checkpoints(run: &Path) -> bool {
+    std::fs::read_dir(run.join(CHECKPOINTS)).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// The time in a run folder's name, and its number within the second: `20260102-030405`, `20260102-030405-2`.
+fn read_time(text: &str) -> Option<(String, u32)> {
+    let digits = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = text.split('-').collect();
+    let (day, second, number) = match parts[..] {
+        [day, second] => (day, second, 1),
+        [day, second, number] => (day, second, number.parse().ok()?),
+        _ => return None,
+    };
+    (digits(day, 8) && digits(second, 6)).then(|| (format!("{day}-{second}"), number))
+}
+
+/// The local time as run folders are named.
+pub fn now() -> String {
+    jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(base: &Path, name: &str, files: &[&str]) -> PathBuf {
+        let path = base.join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        for file in files {
+            let file = path.join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+        path
+    }
+
+    #[test]
+    fn folders_of_one_second_differ() {
+        let base = tempfile::tempdir().unwrap();
+        let runs = base.path().join("runs");
+        let one = RunDir::create_new(&runs, "net-uniform", "20260102-030405").unwrap();
+        let two = RunDir::create_new(&runs, "net-uniform", "20260102-030405").unwrap();
+        assert!(one.path().ends_with("net-uniform-20260102-030405"));
+        assert!(two.path().ends_with("net-uniform-20260102-030405-2"));
+        assert_eq!(read_time(&now()), Some((now(), 1)));
+    }
+
+    #[test]
+    fn one_process_a_folder() {
+        let base = tempfile::tempdir().unwrap();
+        let held = RunDir::create(base.path()).unwrap();
+        let message = RunDir::reopen(base.path()).unwrap_err().to_string();
+        assert!(message.contains(&format!("process {} is at work", std::process::id())), "{message}");
+        drop(held);
+        RunDir::reopen(base.path()).unwrap();
+    }
+
+    #[test]
+    fn an_earlier_run_is_not_overwritten() {
+        let base = tempfile::tempdir().unwrap();
+        let path = run(base.path(), "mine", &[SETTINGS]);
+        let error = RunDir::create(&path).unwrap_err();
+        assert_eq!(error.kind(), pocketflow::ErrorKind::Config);
+        assert!(error.to_string().contains("--resume"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let base = tempfile::tempdir().unwrap();
+        let file = base.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for error in [RunDir::create(&file.join("run")), RunDir::create_new(&file, "a", "b")] {
+            let message = error.unwrap_err().to_string();
+            assert!(message.contains("file") && message.contains("--run-dir"), "{message}");
+        }
+        assert!(RunDir::reopen(&base.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn the_newest_unfinished_run_is_found() {
+        let base = tempfile::tempdir().unwrap();
+        let find = || newest_unfinished(base.path(), "net-uniform").unwrap();
+        assert_eq!(find(), None);
+        let bare = run(base.path(), "net-uniform-20260103-000000", &[SETTINGS]);
+        assert_eq!(find(), Some(bare));
+        run(base.path(), "net-uniform-20260101-000000", &[SETTINGS, "checkpoints/a"]);
+        let number_ten = run(base.path(), "net-uniform-20260102-000000-10", &[SETTINGS, "checkpoints/a"]);
+        run(base.path(), "net-uniform-20260102-000000-2", &[SETTINGS, "checkpoints/a"]);
+        // Finished, of another learner, not of a training, or not a run at all.
+        run(base.path(), "net-uniform-20260104-000000", &[SETTINGS, REPORT, "checkpoints/a"]);
+        run(base.path(), "net-uniform-tf-20260104-000000", &[SETTINGS, "checkpoints/a"]);
+        run(base.path(), "net-uniform-eval-20260104-000000", &[SETTINGS]);
+        run(base.path(), "net-uniform-20260105-000000", &["checkpoints/a"]);
+        assert_eq!(find(), Some(number_ten));
+        assert_eq!(newest_unfinished(&base.path().join("none"), "x").unwrap(), None);
+    }
+}

@@ -1,0 +1,241 @@
+//! What a run is made of: which learner, net and data set, and the settings for them. Decides what `auto` means.
+
+use crate::layers::Layers;
+use crate::registry::Registry;
+use pocketflow::dataset::Dataset;
+use pocketflow::model::ModelMeta;
+use pocketflow::option::{OptionSpec, Value};
+use pocketflow::plugin::{Declaration, PluginKind};
+use pocketflow::settings::{Origin, Settings};
+use pocketflow::{Error, ErrorKind, Result};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The value of `dataset` that leaves the choice to the program.
+const AUTO: &str = "auto";
+
+/// The plugins of a run, and the values that the program chose for it.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    pub learner: Declaration,
+    pub net: Declaration,
+    pub dataset: Declaration,
+    /// All of them: a learner asks for its agent by name only when it runs.
+    agents: Vec<Declaration>,
+    derived: Vec<Derived>,
+}
+
+/// A value that the program chose.
+#[derive(Debug, Clone)]
+struct Derived {
+    key: &'static str,
+    value: Value,
+    reason: String,
+    /// Only where nobody else chose; otherwise it stands for what was written (`auto`, an alias).
+    fills: bool,
+}
+
+impl Derived {
+    fn fills(key: &'static str, value: Value, reason: impl Into<String>) -> Self {
+        Self { key, value, reason: reason.into(), fills: true }
+    }
+
+    fn replaces(key: &'static str, text: &str, reason: impl Into<String>) -> Self {
+        Self { key, value: Value::Text(text.into()), reason: reason.into(), fills: false }
+    }
+
+    fn apply(&self, settings: &mut Settings) {
+        let now = settings.entry(self.key).and_then(|setting| setting.value.as_ref());
+        let open = match now {
+            None => true,
+            // The option's own word for "as many as there are".
+            Some(Value::Int(0)) if self.key == "threads" => true,
+            Some(now) => !self.fills && *now != self.value,
+        };
+        if open {
+            settings.derive(self.key, self.value.clone(), &self.reason);
+        }
+    }
+}
+
+/// A selection with its data opened.
+pub struct Selected {
+    pub selection: Selection,
+    pub dataset: Arc<dyn Dataset>,
+    pub settings: Settings,
+    /// What must be said of the choice: that the data are a stand-in, and where the real ones go.
+    pub warning: Option<String>,
+}
+
+/// Selects what the settings name; `saved` is the model to evaluate, whose net and learner count where none was chosen.
+///
+/// # Errors
+/// A plugin that does not exist (the message lists those there are) or does not take its settings; data that are not found
+/// and must be, or have no stand-in.
+pub fn select(registry: &Registry, layers: &Layers, saved: Option<&ModelMeta>) -> Result<Selected> {
+    let mut derived = Vec::new();
+    let learner = {
+        let saved = saved.map(|meta| (meta.learner.as_str(), "the model was made by it"));
+        plugin(registry, layers, PluginKind::Learner, "learner", saved, &mut derived)?
+    };
+    let net = {
+        let saved = saved.map(|meta| (meta.net.as_str(), "the model is of it"));
+        plugin(registry, layers, PluginKind::Net, "net", saved, &mut derived)?
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    derived.push(Derived::fills("threads", Value::Int(threads as i64), "all cores"));
+    let agents = of_kind(registry, PluginKind::Agent).cloned().collect();
+    let chosen = layers.chosen("dataset")?.filter(|(name, _)| name != AUTO);
+    let auto = chosen.is_none();
+    let dataset = match chosen {
+        Some((name, origin)) => canonical(registry, PluginKind::Dataset, "dataset", (&name, &origin), &mut derived)?,
+        None => own_dataset(registry, &net, &mut derived)?,
+    };
+    let selection = Selection { learner, net, dataset, agents, derived };
+    let own = selection.clone().with_data_dir();
+    let settings = own.settings(layers)?;
+    match registry.dataset(&own.dataset.name, &settings) {
+        Ok(dataset) => Ok(Selected { selection: own, dataset, settings, warning: None }),
+        Err(error) if auto && error.kind() == ErrorKind::DataNotFound => stand_in(registry, layers, selection, &error),
+        Err(error) => Err(error),
+    }
+}
+
+/// The data set that a net is for.
+fn own_dataset(registry: &Registry, net: &Declaration, derived: &mut Vec<Derived>) -> Result<Declaration> {
+    let Some(own) = net.datasets.first() else {
+        let message = format!("net `{}` names no data set of its own; choose one by --dataset", net.name);
+        return Err(Error::config(message));
+    };
+    derived.push(Derived::replaces("dataset", own, format!("the data set of {}", net.name)));
+    let found = registry.find(PluginKind::Dataset, own);
+    let found = found.map_err(|error| error.context(format!("net `{}` needs the data set `{own}`", net.name)))?;
+    Ok(found.declaration.clone())
+}
+
+fn stand_in(registry: &Registry, layers: &Layers, mut selection: Selection, missing: &Error) -> Result<Selected> {
+    let real = selection.dataset.name.clone();
+    let Some(other) = of_kind(registry, PluginKind::Dataset).find(|dataset| dataset.datasets.contains(&real)) else {
+        return Err(missing.clone());
+    };
+    selection.derived.retain(|derived| derived.key != "dataset");
+    let reason = format!("{real} is not found");
+    selection.derived.push(Derived::replaces("dataset", &other.name, &reason));
+    selection.derived.push(Derived::replaces("stand_in_for", &real, &reason));
+    selection.dataset = other.clone();
+    let settings = selection.settings(layers)?;
+    let dataset = registry.dataset(&other.name, &settings)?;
+    let warning = format!(
+        "all figures of this run come from the stand-in `{}`, made-up images, not from {real}: {missing}",
+        other.name
+    );
+    Ok(Selected { selection, dataset, settings, warning: Some(warning) })
+}
+
+impl Selection {
+    /// The settings of this selection, with what the program chose where nobody else did.
+    ///
+    /// # Errors
+    /// A setting that is unknown, wrong, or of a plugin that is not selected.
+    pub fn settings(&self, layers: &Layers) -> Result<Settings> {
+        self.settings_with(layers, &[])
+    }
+
+    /// As [`Selection::settings`], with the options of further plugins.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn settings_with(&self, layers: &Layers, further: &[&Declaration]) -> Result<Settings> {
+        let mut declarations: Vec<&Declaration> = vec![&self.learner, &self.net, &self.dataset];
+        declarations.extend(&self.agents);
+        for declaration in further {
+            let known = |other: &&Declaration| (other.kind, &other.name) == (declaration.kind, &declaration.name);
+            if !declarations.iter().any(known) {
+                declarations.push(declaration);
+            }
+        }
+        let mut settings = layers.resolve(&declarations)?;
+        for derived in &self.derived {
+            derived.apply(&mut settings);
+        }
+        Ok(settings)
+    }
+
+    /// The declaration of a key among the options of this selection and `further` ones of the host, with its owner.
+    pub fn spec<'a>(&'a self, host: &'a [OptionSpec], key: &str) -> Option<(&'a OptionSpec, Option<PluginKind>)> {
+        let key = key.trim_start_matches('-').replace('-', "_");
+        let named = |spec: &&OptionSpec| spec.key == key || spec.aliases.contains(&key);
+        let plugins = [&self.learner, &self.net, &self.dataset].into_iter().chain(&self.agents);
+        let mut of_plugins = plugins.filter_map(|plugin| Some((plugin.options.iter().find(named)?, Some(plugin.kind))));
+        of_plugins.next().or_else(|| host.iter().find(named).map(|spec| (spec, None)))
+    }
+
+    /// Keeps the choice of the run's folder.
+    pub fn set_run_dir(&mut self, path: &Path, reason: &str) {
+        self.derived.push(Derived::replaces("run_dir", &path.display().to_string(), reason));
+    }
+
+    fn with_data_dir(mut self) -> Self {
+        let value = Value::Text(format!("./data/{}", self.dataset.name));
+        let reason = format!("where {} is looked for", self.dataset.name);
+        self.derived.push(Derived::fills("data_dir", value, reason));
+        self
+    }
+}
+
+/// The plugin that a key names, else that of the saved model, else the key's default.
+fn plugin(
+    registry: &Registry,
+    layers: &Layers,
+    kind: PluginKind,
+    key: &'static str,
+    saved: Option<(&str, &str)>,
+    derived: &mut Vec<Derived>,
+) -> Result<Declaration> {
+    if let Some((name, reason)) = saved
+        && !name.is_empty()
+        && !is_chosen(layers, key)?
+    {
+        let found = registry.find(kind, name).map_err(|error| {
+            error.context(format!("cannot evaluate the model: {reason}; choose another {kind} by --{key}"))
+        })?;
+        derived.push(Derived::replaces(key, &found.declaration.name, reason));
+        return Ok(found.declaration.clone());
+    }
+    let Some((name, origin)) = layers.chosen(key)? else {
+        let names: Vec<&str> = of_kind(registry, kind).map(|declaration| declaration.name.as_str()).collect();
+        let names =
+            if names.is_empty() { "none is installed".to_owned() } else { format!("there are {}", names.join(", ")) };
+        return Err(Error::config(format!("no {kind} is chosen; give one by --{key} ({names})")));
+    };
+    canonical(registry, kind, key, (&name, &origin), derived)
+}
+
+/// Finds a plugin; where `name` is an alias, settings and files get the name itself.
+fn canonical(
+    registry: &Registry,
+    kind: PluginKind,
+    key: &'static str,
+    (name, origin): (&str, &Origin),
+    derived: &mut Vec<Derived>,
+) -> Result<Declaration> {
+    let found = registry.find(kind, name).map_err(|error| Error::new(error.kind(), format!("{origin}: {error}")))?;
+    let declaration = found.declaration.clone();
+    if declaration.name != name {
+        derived.push(Derived::replaces(key, &declaration.name, format!("`{name}` is another name for it")));
+    }
+    Ok(declaration)
+}
+
+fn of_kind(registry: &Registry, kind: PluginKind) -> impl Iterator<Item = &Declaration> {
+    registry.entries().iter().map(|entry| &entry.declaration).filter(move |declaration| declaration.kind == kind)
+}
+
+/// Whether somebody chose the value of an option of the host.
+///
+/// # Errors
+/// The value is not of the option's type.
+pub fn is_chosen(layers: &Layers, key: &str) -> Result<bool> {
+    Ok(layers.chosen(key)?.is_some_and(|(_, origin)| !matches!(origin, Origin::Default { .. })))
+}
