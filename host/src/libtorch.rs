@@ -63,7 +63,10 @@ impl Libtorch {
         {
             tracing::warn!("libtorch's CUDA half cannot be used, only the CPU: {error}");
         }
-        load(&self.library("torch"))?;
+        // It holds nothing itself, but names the halves; a libtorch trimmed to its CPU half cannot satisfy it, nor needs to.
+        if let Err(error) = load(&self.library("torch")) {
+            tracing::debug!("{error}");
+        }
         tracing::debug!("libtorch {} of `{}` is open", self.version, self.root.display());
         *open = Some(self.root.clone());
         Ok(())
@@ -104,7 +107,10 @@ impl Places {
                 Err(error) => unfit = unfit.or(Some(error)),
             }
         }
-        let message = format!("{}, and none is found: `cargo xtask host` fetches it, or set LIBTORCH to its folder", needed(wanted));
+        let message = format!(
+            "{}, and none is found: `cargo xtask host` fetches it, or set LIBTORCH to its folder",
+            needed(wanted)
+        );
         Err(unfit.unwrap_or_else(|| Error::config(message)))
     }
 }
@@ -119,7 +125,9 @@ fn fits(root: PathBuf, wanted: &str) -> Result<Libtorch> {
         Some(version) if version == wanted => Ok(Libtorch { root, version }),
         Some(version) => {
             let root = root.display();
-            Err(Error::config(format!("built for libtorch {wanted}, this host has {version} (in `{root}`): rebuild it")))
+            Err(Error::config(format!(
+                "built for libtorch {wanted}, this host has {version} (in `{root}`): rebuild it"
+            )))
         }
         None => {
             let message = format!("cannot tell the version of the libtorch in `{}`", root.display());

@@ -21,7 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, filter::FilterExt};
 
 /// The target of events that [`Progress`] shows in its own way: kept in `log.txt`, not repeated on stderr.
-pub const SHOWN: &str = "progress";
+pub const SHOWN: &str = "host::shown";
 /// The run's own log.
 const FILE: &str = "log.txt";
 /// Lines kept for a folder that may never come; a start-up takes a few hundred bytes.

@@ -1,7 +1,7 @@
 //! What a person sees while a run goes on, on stderr: a bar on a terminal; elsewhere plain lines, few enough for a log.
 
-use crate::report::split_name;
 use crate::report::numbers::{compact, duration, grouped, percent, trimmed};
+use crate::report::split_name;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pocketflow::job::Event;
@@ -57,7 +57,8 @@ impl Progress {
         } else {
             Out::Lines(Box::new(std::io::stderr()))
         };
-        let color = matches!(out, Out::Terminal(_)) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let color =
+            matches!(out, Out::Terminal(_)) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self::on(out, color, Instant::now)
     }
 
@@ -78,19 +79,20 @@ impl Progress {
             Event::Phase { name, steps, done } => {
                 let stage = Stage { name: name.clone(), steps: *steps, done: *done, began: now };
                 screen.spoke = Some(now);
-                let resumed = if *done > 0 { format!(", {} of them done before", grouped(*done)) } else { String::new() };
+                let resumed =
+                    if *done > 0 { format!(", {} of them done before", grouped(*done)) } else { String::new() };
                 screen.say(&format!("{}  {} steps{resumed}", self.paint(NAME, name), grouped(*steps)));
                 screen.begin(&stage, self.color);
                 screen.stage = Some(stage);
             }
             Event::Step { step, .. } | Event::Tick { step, .. } => {
-                let Some(message) = step_message(event, screen.stage.as_ref(), now) else { return };
+                let Some(figures) = Figures::of(event, screen.stage.as_ref(), now) else { return };
                 if let Out::Terminal(bar) = &screen.out {
                     bar.set_position(*step);
-                    bar.set_message(message);
+                    bar.set_message(figures.narrow());
                 } else if screen.spoke.is_none_or(|before| now.duration_since(before) >= QUIET) {
                     screen.spoke = Some(now);
-                    screen.say(&message);
+                    screen.say(&figures.line());
                 }
             }
             Event::Evaluation { phase, split, epoch, loss, top1, top5, .. } => {
@@ -155,8 +157,8 @@ impl Screen {
     fn begin(&mut self, stage: &Stage, color: bool) {
         let Out::Terminal(bar) = &mut self.out else { return };
         bar.finish_and_clear();
-        let (shape, faint) = if color { ("{bar:24.cyan/dim}", "{msg:.dim}") } else { ("{bar:24}", "{msg}") };
-        let template = format!("{{prefix}} {shape} {{percent:>3}} %  {faint}");
+        let (shape, faint) = if color { ("{bar:12.cyan/dim}", "{wide_msg:.dim}") } else { ("{bar:12}", "{wide_msg}") };
+        let template = format!("{{prefix}} {shape} {faint}");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         *bar = ProgressBar::with_draw_target(Some(stage.steps.max(1)), ProgressDrawTarget::stderr());
         bar.set_style(style.progress_chars("━╸─"));
@@ -172,25 +174,50 @@ impl Screen {
     }
 }
 
-/// `uniform  1,200/9,775  epoch 3.07  loss 0.4512  top-1 84.38 %  812 images/s  4 min 05 s left`.
-fn step_message(event: &Event, stage: Option<&Stage>, now: Instant) -> Option<String> {
-    let (Event::Step { phase, step, epoch, loss, top1, images_per_second, .. }
-    | Event::Tick { phase, step, epoch, loss, top1, images_per_second }) = event
-    else {
-        return None;
-    };
-    let stage = stage.filter(|stage| stage.name == *phase);
-    let of = stage.map(|stage| format!("/{}", grouped(stage.steps))).unwrap_or_default();
-    let speed = compact(images_per_second.round());
-    let mut text = format!(
-        "{phase}  step {}{of}  epoch {epoch:.2}  loss {loss:.4}  top-1 {}  {speed} images/s",
-        grouped(*step),
-        percent(*top1)
-    );
-    if let Some(left) = stage.and_then(|stage| stage.left(*step, now)) {
-        text += &format!("  {} left", duration(left));
+/// What is told of a step.
+struct Figures<'a> {
+    phase: &'a str,
+    /// `1,200/9,775`.
+    count: String,
+    epoch: f64,
+    loss: f64,
+    top1: f64,
+    speed: String,
+    left: String,
+}
+
+impl<'a> Figures<'a> {
+    fn of(event: &'a Event, stage: Option<&Stage>, now: Instant) -> Option<Self> {
+        let (Event::Step { phase, step, epoch, loss, top1, images_per_second, .. }
+        | Event::Tick { phase, step, epoch, loss, top1, images_per_second }) = event
+        else {
+            return None;
+        };
+        let stage = stage.filter(|stage| stage.name == *phase);
+        let of = stage.map(|stage| format!("/{}", grouped(stage.steps))).unwrap_or_default();
+        let left = stage.and_then(|stage| stage.left(*step, now));
+        Some(Self {
+            phase,
+            count: format!("{}{of}", grouped(*step)),
+            epoch: *epoch,
+            loss: *loss,
+            top1: *top1,
+            speed: format!("{} images/s", compact(images_per_second.round())),
+            left: left.map(|left| format!("  {} left", duration(left))).unwrap_or_default(),
+        })
     }
-    Some(text)
+
+    fn line(&self) -> String {
+        let Self { phase, count, epoch, loss, speed, left, .. } = self;
+        let top1 = percent(self.top1);
+        format!("{phase}  step {count}  epoch {epoch:.2}  loss {loss:.4}  top-1 {top1}  {speed}{left}")
+    }
+
+    /// Beside the bar, the most wanted first: what does not fit the terminal is cut off at the end.
+    fn narrow(&self) -> String {
+        let Self { count, epoch, loss, speed, left, .. } = self;
+        format!("epoch {epoch:.2}  loss {loss:.3}  top-1 {:.1} %{left}  {speed}  step {count}", self.top1 * 100.0)
+    }
 }
 
 impl Stage {
@@ -272,7 +299,14 @@ mod tests {
         progress.event(&Event::Evaluation { phase, split, step: 782, epoch: 2.0, loss, top1, top5 });
         progress.event(&Event::Scalar { phase: "uniform".into(), name: "reward".into(), step: 1, value: 1.0 });
         progress.event(&Event::PhaseEnd { name: "uniform".into(), seconds: 245.2 });
-        insta::assert_snapshot!(paper.text(), @"");
+        insta::assert_snapshot!(paper.text(), @r#"
+    warning: cifar10 not found
+    uniform  3,910 steps, 391 of them done before
+    uniform  step 491/3,910  epoch 1.26  loss 0.4512  top-1 84.38 %  812 images/s  5 min 42 s left
+    uniform  step 591/3,910  epoch 1.51  loss 0.4512  top-1 84.38 %  812 images/s  5 min 32 s left
+    uniform  epoch 2  test: top-1 86.21 %  top-5 99.34 %  loss 0.4123
+    uniform  done in 4 min 05 s
+    "#);
     }
 
     #[test]
@@ -299,7 +333,13 @@ mod tests {
 
     #[test]
     fn the_header_is_aligned() {
-        let lines = [("learner", "uniform".into()), ("data", "cifar10\nSTAND-IN DATA".into()), ("run folder", "runs/a".into())];
-        insta::assert_snapshot!(header(&lines), @"");
+        let lines =
+            [("learner", "uniform".into()), ("data", "cifar10\nSTAND-IN DATA".into()), ("run folder", "runs/a".into())];
+        insta::assert_snapshot!(header(&lines), @r#"
+    learner     uniform
+    data        cifar10
+                STAND-IN DATA
+    run folder  runs/a
+    "#);
     }
 }

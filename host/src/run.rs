@@ -231,15 +231,20 @@ fn complete(mut report: Report, selection: &Selection, settings: &Settings, data
 
 /// The error with what to do next.
 fn stopped(error: Error, task: &Task, folder: &Path) -> Error {
-    tracing::debug!(target: SHOWN, "ended by: {error}");
-    match (error.kind(), task) {
+    let error = match (error.kind(), task) {
         (ErrorKind::Interrupted, Task::Train) => {
             let go_on = format!("go on with the same flags and --resume --run-dir={}", folder.display());
             Error::interrupted(format!("{error}; {go_on}"))
         }
         (ErrorKind::Interrupted, _) => error,
         _ => error.context(format!("the run in `{}` failed", folder.display())),
+    };
+    // The program prints it on stderr.
+    match error.kind() {
+        ErrorKind::Interrupted => tracing::info!(target: SHOWN, "{error}"),
+        _ => tracing::error!(target: SHOWN, "{error}"),
     }
+    error
 }
 
 /// A run that is complete has nothing to resume; asking again gives the result again.

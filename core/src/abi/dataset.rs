@@ -21,7 +21,11 @@ pub struct WireBatch {
 
 impl WireBatch {
     fn lend(batch: &mut Batch) -> Self {
-        Self { images: take(&mut batch.images).into_wire(), labels: take(&mut batch.labels).into_wire(), len: batch.len }
+        Self {
+            images: take(&mut batch.images).into_wire(),
+            labels: take(&mut batch.labels).into_wire(),
+            len: batch.len,
+        }
     }
 
     fn take_back(self) -> Batch {

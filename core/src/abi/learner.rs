@@ -118,7 +118,12 @@ fn receive(job: WireJob) -> Result<Job> {
 struct Provided(Held<dyn Learner>);
 
 impl Provided {
-    fn run(&mut self, function: &str, job: WireJob, call: fn(&mut dyn Learner, &Job) -> Result<Report>) -> Outcome<Bytes> {
+    fn run(
+        &mut self,
+        function: &str,
+        job: WireJob,
+        call: fn(&mut dyn Learner, &Job) -> Result<Report>,
+    ) -> Outcome<Bytes> {
         let owner = self.0.owner().clone();
         outward(owner.guard(function, || {
             let job = receive(job)?;

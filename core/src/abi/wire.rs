@@ -76,7 +76,9 @@ mod tests {
     fn errors_keep_kind_and_chain() {
         let error = Error::config("bits").context("cannot plan");
         assert_eq!(inward(outward::<()>(Err(error.clone()))), Err(error));
-        assert!(inward::<()>(RResult::RErr(vec![0xc1, 1, 2].into())).unwrap_err().to_string().contains("cannot be read"));
+        assert!(
+            inward::<()>(RResult::RErr(vec![0xc1, 1, 2].into())).unwrap_err().to_string().contains("cannot be read")
+        );
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const KEPT_BYTES: u64 = 256 << 20;
 /// There is no natural limit; this one keeps typing errors from running for days.
 const COUNT_MAX: u64 = 10_000_000;
-/// Of the training images in the shape of cifar10; the larger shape is within 2 of it.
+/// Of the training images, by channel, in either shape.
 const MEAN: [f32; 3] = [127.5, 127.5, 127.5];
 const STD: [f32; 3] = [40.0, 40.0, 40.0];
 const PADDING: [u8; 3] = [128; 3];

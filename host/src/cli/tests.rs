@@ -136,11 +136,11 @@ fn help_shows_the_options_of_selected_plugins() {
       -V, --version           Print version
 
     Options of every run:
-          --learner <TEXT>            The compression method, by the name of its plugin. [default:
+          --learner <NAME>            The compression method, by the name of its plugin. [default:
                                       full-prec] [possible values: full-prec, uniform]
-          --net <TEXT>                The network to train or compress, by the name of its plugin.
+          --net <NAME>                The network to train or compress, by the name of its plugin.
                                       [possible values: resnet_at_cifar10, resnet_at_ilsvrc12]
-          --dataset <TEXT>            The images, by the name of a plugin; auto: the net's own, or its
+          --dataset <NAME>            The images, by the name of a plugin; auto: the net's own, or its
                                       stand-in where the data are not found. [default: auto] [possible
                                       values: auto, cifar10, synthetic]
           --exec-mode <CHOICE>        Train a model, or only evaluate the one that was saved. [default:
@@ -205,11 +205,9 @@ fn help_shows_the_options_of_selected_plugins() {
     Nets: resnet_at_cifar10, resnet_at_ilsvrc12
     Data sets: cifar10, synthetic
     Agents: rl-agent
-    Options of a plugin: `host plugins show NAME`, or name it before --help: `host --learner=NAME
-    --help`.
-    An option is also a key of a file and a variable (uql_weight_bits, POCKETFLOW_UQL_WEIGHT_BITS); `_`
-    and `-` are the same in flags. `host config show` prints the settings, `host config explain KEY` one
-    of them.
+    Options of a plugin: `host plugins show NAME`, or `host --learner=NAME --help`.
+    An option is also a key of a file and a variable: uql_weight_bits, POCKETFLOW_UQL_WEIGHT_BITS.
+    `host config show` prints all settings, `host config explain KEY` one of them.
     ");
     let plain = read("--help").unwrap_err();
     assert!(!plain.contains("--uql-weight-bits") && plain.contains("--learner=NAME --help"), "{plain}");

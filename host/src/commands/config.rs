@@ -108,7 +108,46 @@ pub(crate) mod tests {
 
     #[test]
     fn the_table_says_what_was_overridden() {
-        insta::assert_snapshot!(show(&disagreeing(), &declarations(), Format::Text).unwrap(), @"");
+        insta::assert_snapshot!(show(&disagreeing(), &declarations(), Format::Text).unwrap(), @r"
+        key                      value                    from                           instead of
+        # host
+        data_dir                 (unset)                  default of host
+        dataset                  auto                     default of host
+        device                   auto                     default of host
+        enbl_dst                 False                    default of host
+        enbl_warm_start          False                    default of host
+        eval_split               eval                     default of host
+        exec_mode                train                    default of host
+        learner                  uniform                  a.toml:1                       full-prec (default of host)
+        loss_w_dst               4.0                      default of host
+        n                        1                        default of host
+        net                      resnet_at_cifar10        a.toml:2
+        resume                   False                    default of host
+        run_dir                  (unset)                  default of host
+        save_path                m.ckpt                   variable POCKETFLOW_SAVE_PATH  ./models/model.ckpt (default of host)
+        save_path_dst            ./models_dst/model.ckpt  default of host
+        save_step                10000                    default of host
+        seed                     0                        default of host
+        stand_in_for             (unset)                  default of host
+        summ_step                100                      default of host
+        tempr_dst                4.0                      default of host
+        threads                  0                        default of host
+        # learner uniform
+        uql_activation_bits      32                       default of uniform
+        uql_bit_plan             (unset)                  default of uniform
+        uql_boundaries           15,40                    b.yaml:2
+        uql_bucket_type          channel                  default of uniform
+        uql_quant_epoch          60.0                     default of uniform
+        uql_use_buckets          True                     flag --uql-use-buckets         False (default of uniform)
+        uql_weight_bits          6                        b.yaml:1                       8 (a.toml:3), 4 (default of uniform)
+        # net resnet_at_cifar10
+        lrn_rate_init            0.4                      default of resnet_at_cifar10
+        resnet_size              8                        default of resnet_at_cifar10
+        # dataset cifar10
+        batch_size               128                      default of cifar10
+        # agent rl-agent
+        ddpg_tau                 0.01                     default of rl-agent
+        ");
     }
 
     #[test]

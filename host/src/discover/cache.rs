@@ -148,7 +148,10 @@ mod tests {
             aliases: vec!["plaything".into()],
             about: "A toy.".into(),
             version: "0.1.0".into(),
-            options: vec![OptionSpec::new("toy_scale", open, None, "Scale."), OptionSpec::switch("toy_on", true, "On.")],
+            options: vec![
+                OptionSpec::new("toy_scale", open, None, "Scale."),
+                OptionSpec::switch("toy_on", true, "On."),
+            ],
             datasets: Vec::new(),
         };
         Content::Plugins { libtorch: Some("2.11.0".into()), declarations: vec![declaration] }

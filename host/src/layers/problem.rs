@@ -65,7 +65,13 @@ mod tests {
         let file = |name: &str, line| Problem::at(&Origin::File { path: name.into(), line: Some(line) }, "bad");
         let flag = Problem::at(&Origin::Flag { name: "--x".into() }, "worse");
         let error = report(&[file("b", 9), file("b", 2), flag, file("a", 1), file("b", 9)]).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r"
+        4 problems with the settings:
+          b:2: bad
+          b:9: bad
+          flag --x: worse
+          a:1: bad
+        ");
         assert_eq!(report(&[]), Ok(()));
     }
 }

@@ -21,10 +21,11 @@ impl Provider for &TypedLayer {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
-        let values = self.values.iter();
-        let dict: Result<Dict, Error> =
-            values.map(|(key, (value, _))| Ok((key.clone(), figment::value::Value::serialize(value)?))).collect();
-        Ok(Profile::Default.collect(dict?))
+        let mut dict = Dict::new();
+        for (key, (value, _)) in &self.values {
+            dict.insert(key.clone(), figment::value::Value::serialize(value)?);
+        }
+        Ok(Profile::Default.collect(dict))
     }
 }
 

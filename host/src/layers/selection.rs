@@ -3,6 +3,7 @@
 use super::Layers;
 use super::catalogue::nearest;
 use pocketflow::plugin::{Declaration, PluginKind};
+use pocketflow::settings::Origin;
 use pocketflow::{Error, Result};
 
 /// The plugins of a run, by their declarations.
@@ -63,7 +64,9 @@ impl Layers {
         ];
         for (kind, declaration) in found {
             let Some((name, origin)) = self.chosen(&kind.to_string())? else { continue };
-            if declaration.is_none() && !(kind == PluginKind::Dataset && name == "auto") {
+            // A default without its plugin is the trouble of a run; the settings can be shown without.
+            let left_open = matches!(origin, Origin::Default { .. }) || (kind == PluginKind::Dataset && name == "auto");
+            if declaration.is_none() && !left_open {
                 return Err(unknown(declarations, kind, &name, &origin.to_string()));
             }
         }
@@ -110,6 +113,11 @@ mod tests {
         declarations.retain(|declaration| declaration.name != "cifar10");
         let layers = sample::layers(&[("net", "resnet_at_cifar10")], &[]);
         assert_eq!(layers.select(&declarations).unwrap().dataset.unwrap().name, "synthetic");
+    }
+
+    #[test]
+    fn settings_can_be_shown_without_the_default_learner() {
+        assert_eq!(names(&sample::layers(&[], &[]).select(&[]).unwrap()), [""; 0]);
     }
 
     #[test]

@@ -97,7 +97,22 @@ fn all_problems_come_at_once_each_with_its_source() {
         ],
         &[("POCKETFLOW_UQL_ACTIVATION_BITS", "four")],
     );
-    insta::assert_snapshot!(error.unwrap_err(), @"");
+    insta::assert_snapshot!(error.unwrap_err(), @r#"
+    13 problems with the settings:
+      a.toml:1: unknown key `uql_weight_bit`; did you mean `uql_weight_bits`?
+      a.toml:2: `uql_weight_bits` = 40 (option of learner uniform): 40 is out of range: a whole number from 1 to 32
+      a.toml:3: `uql_use_buckets` = "True" (option of learner uniform): expected True or False, got text; leave the quotes out
+      a.toml:4: `uniform` is a group of keys; keys are not grouped: write each at the top of the file
+      b.yaml:1: `uql_bucket_type` = Channel (option of learner uniform): `Channel` is not one of channel, split; did you mean `channel`?
+      b.yaml:2: `seed` = 1.5: expected a whole number, 0 or more, got `1.5`
+      b.yaml:3: `save_path` = null: expected a path, got nothing; leave the key out to keep the default
+      c.json:1: `save_step` = 0: 0 is out of range: a whole number, 1 or more
+      c.json:2: `seed` = [1]: expected a whole number, 0 or more, got a list
+      c.json:3: unknown key `qqqqqqqqqqqq`; `host config show` lists the keys there are
+      variable POCKETFLOW_UQL_ACTIVATION_BITS: `uql_activation_bits` = four (option of learner uniform): expected a whole number from 1 to 32, got `four`
+      flag --loss-w-dst: `loss_w_dst` = heavy: expected a number, 0 or more, got `heavy`
+      flag --seed: `seed` = -1: -1 is out of range: a whole number, 0 or more
+    "#);
 }
 
 #[test]
@@ -108,7 +123,12 @@ fn files_may_hold_keys_of_other_plugins_but_flags_and_variables_may_not() {
         &[("POCKETFLOW_DDPG_TAU", "0.1")],
     )
     .unwrap();
-    insta::assert_snapshot!(resolve(&made, &["full-prec"]).unwrap_err(), @"");
+    insta::assert_snapshot!(resolve(&made, &["full-prec"]).unwrap_err(), @r"
+    3 problems with the settings:
+      variable POCKETFLOW_DDPG_TAU: `ddpg_tau` = 0.1 is an option of agent rl-agent, which is not selected; leave it out, or select a learner that uses it
+      flag --resnet-size: `resnet_size` = 18 is an option of net resnet_at_cifar10 and of net resnet_at_ilsvrc12, which is not selected; select it with --net=resnet_at_cifar10 or --net=resnet_at_ilsvrc12, or leave `resnet_size` out
+      flag --uql-weight-bits: `uql_weight_bits` = 4 is an option of learner uniform, which is not selected; select it with --learner=uniform, or leave `uql_weight_bits` out
+    ");
     let made = layers(&[], &[("a.toml", "uql_weight_bits = 8\nddpg_tau = 0.5\n")]);
     assert!(resolve(&made, &["full-prec"]).unwrap().entry("uql_weight_bits").is_none());
 }

@@ -1,8 +1,8 @@
 //! `plugins check FILE`: everything that can be said of one library.
 
+use super::Source;
 use super::claims::Claims;
 use super::loader::Loader;
-use super::Source;
 use crate::discover::handshake::{self, HandshakeError};
 use pocketflow::plugin::Declaration;
 use std::path::{Path, PathBuf};

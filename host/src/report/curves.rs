@@ -43,7 +43,9 @@ impl Phase {
     fn last(&self, split: Option<&str>) -> Option<&Point> {
         match split {
             None => self.train.last(),
-            Some(split) => self.evaluations.iter().find(|(name, _)| name == split).and_then(|(_, points)| points.last()),
+            Some(split) => {
+                self.evaluations.iter().find(|(name, _)| name == split).and_then(|(_, points)| points.last())
+            }
         }
     }
 
@@ -141,13 +143,23 @@ mod tests {
     fn a_phase_that_starts_over_is_another() {
         let evaluation = |epoch| {
             let (phase, split) = ("tune".into(), "val".into());
-            Line { time: 0.0, event: Event::Evaluation { phase, split, step: 0, epoch, loss: 1.0, top1: 0.5, top5: 1.0 } }
+            Line {
+                time: 0.0,
+                event: Event::Evaluation { phase, split, step: 0, epoch, loss: 1.0, top1: 0.5, top5: 1.0 },
+            }
         };
         // An evaluation at epoch 0, as a baseline, may come before the steps.
-        let lines =
-            [evaluation(0.0), step("tune", 1.0), evaluation(1.0), step("other", 1.0), step("tune", 2.0), step("tune", 0.5)];
+        let lines = [
+            evaluation(0.0),
+            step("tune", 1.0),
+            evaluation(1.0),
+            step("other", 1.0),
+            step("tune", 2.0),
+            step("tune", 0.5),
+        ];
         let phases = phases(&lines);
-        let shape: Vec<_> = phases.iter().map(|phase| (phase.name.as_str(), phase.train.len(), phase.epochs())).collect();
+        let shape: Vec<_> =
+            phases.iter().map(|phase| (phase.name.as_str(), phase.train.len(), phase.epochs())).collect();
         assert_eq!(shape, [("tune", 2, 2.0), ("other", 1, 1.0), ("tune", 1, 0.5)]);
         assert_eq!(phases[0].evaluations[0].1.len(), 2);
     }

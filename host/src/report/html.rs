@@ -113,10 +113,15 @@ fn gather<'a>(run_dir: &Path, report: &'a Report, settings: &Settings, lines: &[
         layers::bits(&report.layers).map(|drawing| Titled { title: "Bits per layer".into(), drawing }),
         layers::sizes(&report.layers).map(|drawing| Titled { title: "Bytes per layer".into(), drawing }),
     ];
-    let notes = lines.iter().filter_map(|line| match &line.event {
-        Event::Note { text, warning } => Some(Note { text: text.clone(), warning: *warning }),
-        _ => None,
-    });
+    let mut notes: Vec<Note> = Vec::new();
+    for line in lines {
+        // Once is enough of what every resume says again.
+        if let Event::Note { text, warning } = &line.event
+            && !notes.iter().any(|note| note.text == *text)
+        {
+            notes.push(Note { text: text.clone(), warning: *warning });
+        }
+    }
     let all: Vec<Setting> = settings.iter().map(|(key, setting)| describe(key, setting)).collect();
     Page {
         report,
@@ -131,7 +136,7 @@ fn gather<'a>(run_dir: &Path, report: &'a Report, settings: &Settings, lines: &[
         weights_height: layers::WEIGHTS_SIZE.1,
         rows: report.layers.iter().map(row).collect(),
         total: total(&report.layers),
-        notes: notes.collect(),
+        notes,
         changed: settings
             .iter()
             .filter(|(_, setting)| !matches!(setting.origin, Origin::Default { .. }))
@@ -150,11 +155,11 @@ fn tiles(report: &Report) -> Vec<Tile> {
     let quantized = report.layers.iter().filter(|layer| layer.weight_bits < OFF).count();
     if report.model_bytes > 0 {
         let mut notes = Vec::new();
-        if report.full_precision_bytes > 0 {
+        if report.full_precision_bytes > 0 && report.full_precision_bytes != report.model_bytes {
             notes.push(format!("full precision {}", bytes(report.full_precision_bytes)));
         }
         if report.bucket_bytes > 0 {
-            notes.push(format!("of it {} bucket ranges", bytes(report.bucket_bytes)));
+            notes.push(format!("{} of it for bucket ranges", bytes(report.bucket_bytes)));
         }
         tiles.push(tile("Size on disk", &bytes(report.model_bytes), notes));
     }
@@ -163,8 +168,10 @@ fn tiles(report: &Report) -> Vec<Tile> {
         tiles.push(tile("Compression", &format!("{:.2} ×", report.compression_ratio), notes));
     }
     if report.weight_bits_mean > 0.0 {
-        let mut notes = vec![format!("{quantized} of {} layers quantized", report.layers.len())];
-        notes.push(activations(&report.layers));
+        let notes = match quantized {
+            0 => vec!["no layer is quantized".into()],
+            _ => vec![format!("{quantized} of {} layers quantized", report.layers.len()), activations(&report.layers)],
+        };
         tiles.push(tile("Mean bits of a weight", &trimmed(report.weight_bits_mean, 2), notes));
     }
     if report.wall_seconds > 0.0 {
@@ -193,11 +200,8 @@ fn accuracy(name: &'static str, now: f64, before: Option<f64>) -> Tile {
 
 /// A figure with its unit set apart, so that the page can set it smaller.
 fn tile(name: &'static str, figure: &str, notes: Vec<String>) -> Tile {
-    let (figure, unit) = match figure.split_once(' ') {
-        // A duration has two units: it stays one text.
-        Some((number, unit)) if !unit.contains(' ') => (number.to_owned(), unit.to_owned()),
-        _ => (figure.to_owned(), String::new()),
-    };
+    let (figure, unit) = figure.split_once(' ').unwrap_or((figure, ""));
+    let (figure, unit) = (figure.to_owned(), unit.to_owned());
     Tile { name, figure, unit, notes }
 }
 

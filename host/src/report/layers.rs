@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 
 const OFF: u32 = 32;
 const LEFT: f64 = 52.0;
-const TOP: f64 = 16.0;
+const TOP: f64 = 22.0;
 const BOTTOM: f64 = 186.0;
 /// Room below the bars for the slanted names.
-const NAMES: f64 = 92.0;
+const NAMES: f64 = 112.0;
 /// With more layers than this, a chart takes the whole width of the page.
 const HALF_WIDTH: usize = 26;
 
@@ -27,6 +27,8 @@ pub struct Bars {
     wide: bool,
     y_ticks: Vec<Tick>,
     bars: Vec<Bar>,
+    /// The bars show bits, not bytes.
+    of_bits: bool,
     /// One of the bars stands for 32 bits and is cut off.
     hatched: bool,
     /// One of the bars has a mark.
@@ -44,6 +46,7 @@ struct Bar {
     behind: Option<f64>,
     class: &'static str,
     label: String,
+    label_y: f64,
     /// Height of the mark for the activation's bits.
     mark: Option<f64>,
     name: String,
@@ -67,34 +70,45 @@ pub struct Weights {
 /// Size of a histogram's drawing.
 pub const WEIGHTS_SIZE: (f64, f64) = (180.0, 72.0);
 
-/// Bits of weights as bars, of activations as marks.
+/// Bits of weights as bars, of activations as marks; `None` where nothing is quantized.
 pub fn bits(layers: &[LayerReport]) -> Option<Bars> {
     let used = layers.iter().flat_map(|layer| [Some(layer.weight_bits), layer.activation_bits]).flatten();
-    let most = used.filter(|bits| *bits < OFF).max();
+    let most = used.filter(|bits| *bits < OFF).max()?;
     // Bars of 32 bits beside bars of 4 would leave nothing to see of the 4: they are cut off, and hatched to say so.
-    let y_values = match most {
-        Some(most) => ticks(0.0, f64::from(most.max(4)) + 1.0, 4),
-        None => ticks(0.0, f64::from(OFF), 4),
-    };
+    let needed = most.max(4) + 1;
+    let step = needed.div_ceil(5).next_power_of_two();
+    let y_values: Vec<f64> = (0..=needed.div_ceil(step)).map(|index| f64::from(index * step)).collect();
     let high = y_values[y_values.len() - 1];
-    bars(layers, y_values, |value| trimmed(value, 1), |layer, y| {
-        let cut = |bits: u32| y.at(f64::from(bits).min(high));
-        let activation = match layer.activation_bits {
-            None => String::new(),
-            Some(bits @ OFF..) => format!("\nactivations {bits} bits (not quantized)"),
-            Some(bits) => format!("\nactivations {bits} bits"),
-        };
-        let off = layer.weight_bits >= OFF;
-        let note = if off { " (not quantized)" } else { "" };
-        Bar {
-            y: cut(layer.weight_bits),
-            class: if off { "off" } else { "on" },
-            label: layer.weight_bits.to_string(),
-            mark: layer.activation_bits.filter(|bits| *bits < OFF).map(cut),
-            text: format!("{}\nweights {} bits{note}{activation}", layer.name, layer.weight_bits),
-            ..Bar::default()
-        }
-    })
+    bars(
+        layers,
+        y_values,
+        |value| trimmed(value, 1),
+        |layer, y| {
+            let cut = |bits: u32| y.at(f64::from(bits).min(high));
+            let activation = match layer.activation_bits {
+                None => String::new(),
+                Some(bits @ OFF..) => format!("\nactivations {bits} bits (not quantized)"),
+                Some(bits) => format!("\nactivations {bits} bits"),
+            };
+            let off = layer.weight_bits >= OFF;
+            let (top, mark) = (cut(layer.weight_bits), layer.activation_bits.filter(|bits| *bits < OFF).map(cut));
+            // Clear of a mark that sits on the edge of the bar.
+            let label_y = match mark {
+                Some(mark) if (top - 18.0..top + 5.0).contains(&mark) => tenth(mark - 9.0),
+                _ => tenth(top - 5.0),
+            };
+            let note = if off { " (not quantized)" } else { "" };
+            Bar {
+                y: top,
+                class: if off { "off" } else { "on" },
+                label: layer.weight_bits.to_string(),
+                label_y,
+                mark,
+                text: format!("{}\nweights {} bits{note}{activation}", layer.name, layer.weight_bits),
+                ..Bar::default()
+            }
+        },
+    )
 }
 
 /// Bytes of each layer in the file, before 32 bits a weight.
@@ -111,7 +125,6 @@ pub fn sizes(layers: &[LayerReport]) -> Option<Bars> {
     bars(layers, y_values, text, |layer, y| Bar {
         y: y.at(layer.bytes as f64),
         behind: Some(y.at(full(layer) as f64)),
-        class: if layer.weight_bits < OFF { "on" } else { "off" },
         text: format!("{}\nfull precision {}\nin the file {}", layer.name, bytes(full(layer)), bytes(layer.bytes)),
         ..Bar::default()
     })
@@ -126,7 +139,7 @@ impl Default for Bar {
     fn default() -> Self {
         let (x, width, center, y) = (0.0, 0.0, 0.0, BOTTOM);
         let (label, name, text) = (String::new(), String::new(), String::new());
-        Self { x, width, center, y, behind: None, class: "on", label, mark: None, name, text }
+        Self { x, width, center, y, behind: None, class: "on", label, label_y: y, mark: None, name, text }
     }
 }
 
@@ -155,17 +168,34 @@ fn bars(
             Bar { x, width, center, name: shortened(&layer.name), ..draw(layer, &y) }
         })
         .collect();
+    let of_bits = bars.iter().any(|bar| !bar.label.is_empty());
     let hatched = bars.iter().any(|bar| bar.class == "off");
     let marked = bars.iter().any(|bar| bar.mark.is_some());
     let y_ticks = y_values.iter().map(|value| Tick { at: y.at(*value), text: y_text(*value) }).collect();
-    Some(Bars { width, height: BOTTOM + NAMES, left: LEFT, right, bottom: BOTTOM, wide, y_ticks, bars, hatched, marked })
+    Some(Bars {
+        width,
+        height: BOTTOM + NAMES,
+        left: LEFT,
+        right,
+        bottom: BOTTOM,
+        wide,
+        y_ticks,
+        bars,
+        of_bits,
+        hatched,
+        marked,
+    })
 }
 
 /// The end of a name tells layers apart; what comes before may go.
 fn shortened(name: &str) -> String {
-    const LONGEST: usize = 18;
+    const LONGEST: usize = 21;
     let count = name.chars().count();
-    if count <= LONGEST { name.into() } else { std::iter::once('…').chain(name.chars().skip(count - LONGEST + 1)).collect() }
+    if count <= LONGEST {
+        name.into()
+    } else {
+        std::iter::once('…').chain(name.chars().skip(count - LONGEST + 1)).collect()
+    }
 }
 
 /// The weights of all layers that have a histogram.
@@ -183,7 +213,8 @@ fn layer_weights(layer: &LayerReport, histogram: &Histogram) -> Option<Weights> 
     };
     let (low, high) = (histogram.min, histogram.max);
     let zero = (low < 0.0 && high > 0.0).then(|| Scale::new((low, high), (0.0, WEIGHTS_SIZE.0)).at(0.0));
-    let mut text = format!("{}: {} weights from {} to {}", layer.name, grouped(layer.params), compact(low), compact(high));
+    let mut text =
+        format!("{}: {} weights from {} to {}", layer.name, grouped(layer.params), compact(low), compact(high));
     if quantized {
         let _ = write!(text, "\n{note}; error {} of the standard deviation", error(layer));
     }
@@ -222,7 +253,14 @@ mod tests {
     use super::*;
 
     fn layer(weight_bits: u32, activation_bits: Option<u32>) -> LayerReport {
-        LayerReport { name: "conv".into(), params: 1024, weight_bits, activation_bits, bytes: 600, ..Default::default() }
+        LayerReport {
+            name: "conv".into(),
+            params: 1024,
+            weight_bits,
+            activation_bits,
+            bytes: 600,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -231,9 +269,11 @@ mod tests {
         assert!(bars.hatched && bars.marked);
         let tops: Vec<_> = bars.bars.iter().map(|bar| bar.y).collect();
         assert_eq!(tops[0], TOP);
+        let texts: Vec<_> = bars.y_ticks.iter().map(|tick| tick.text.as_str()).collect();
+        assert_eq!(texts, ["0", "2", "4", "6", "8", "10"]);
         assert!(tops[0] < tops[1] && tops[1] < tops[2], "{tops:?}");
         assert!(bars.bars[2].mark.is_none() && bars.bars[2].text.contains("activations 32 bits (not quantized)"));
-        assert_eq!(bits(&[]), None);
+        assert_eq!(bits(&[layer(32, None), layer(32, Some(32))]), None);
     }
 
     #[test]

@@ -77,7 +77,10 @@ mod tests {
     }
 
     fn text(lines: &[Line]) -> Vec<u8> {
-        lines.iter().flat_map(|line| serde_json::to_string(line).unwrap().into_bytes().into_iter().chain([b'\n'])).collect()
+        lines
+            .iter()
+            .flat_map(|line| serde_json::to_string(line).unwrap().into_bytes().into_iter().chain([b'\n']))
+            .collect()
     }
 
     #[test]
@@ -91,7 +94,8 @@ mod tests {
     fn rewinds_one_phase_only() {
         let note = Line { time: 0.0, event: Event::Note { text: "stand-in".into(), warning: true } };
         let end = Line { time: 9.0, event: Event::PhaseEnd { name: "b".into(), seconds: 3.0 } };
-        let lines = [note, scalar("a", 7, 0.1), scalar("b", 5, 0.2), scalar("b", 6, f64::NAN), scalar("b", 7, 0.3), end];
+        let lines =
+            [note, scalar("a", 7, 0.1), scalar("b", 5, 0.2), scalar("b", 6, f64::NAN), scalar("b", 7, 0.3), end];
         let kept = rewound(&text(&lines), "b", 5);
         assert_eq!(parse(&kept), lines[..3]);
     }

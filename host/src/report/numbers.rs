@@ -105,6 +105,9 @@ mod tests {
         assert_eq!([4.0, 4.25, 100.0, -0.001].map(|number| trimmed(number, 2)), ["4", "4.25", "100", "0"]);
         assert_eq!(trimmed(100.0, 0), "100");
         assert_eq!([0.1, 0.0125, 1e-5, 3.5e-4, 0.0, 12.0].map(compact), ["0.1", "0.0125", "1e-5", "3.5e-4", "0", "12"]);
-        assert_eq!([0.4, 59.7, 245.0, 7620.0, -1.0].map(seconds), ["0 s", "1 min 00 s", "4 min 05 s", "2 h 07 min", "n/a"]);
+        assert_eq!(
+            [0.4, 59.7, 245.0, 7620.0, -1.0].map(seconds),
+            ["0 s", "1 min 00 s", "4 min 05 s", "2 h 07 min", "n/a"]
+        );
     }
 }

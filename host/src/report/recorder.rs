@@ -164,7 +164,11 @@ fn record(line: &Line) -> Option<Vec<u8>> {
         Event::Step { phase, step, epoch, loss, top1, lrn_rate, images_per_second } => {
             let figures = [("loss", loss), ("top1", top1), ("lrn_rate", lrn_rate), ("epoch", epoch)];
             let speed = ("images_per_second", images_per_second);
-            (phase, step, figures.into_iter().chain([speed]).map(|(name, value)| (tag("train", name), *value)).collect())
+            (
+                phase,
+                step,
+                figures.into_iter().chain([speed]).map(|(name, value)| (tag("train", name), *value)).collect(),
+            )
         }
         Event::Evaluation { phase, split, step, loss, top1, top5, .. } => {
             let group = if split == "test" { "eval" } else { split };
@@ -220,7 +224,9 @@ mod tests {
             tfevents::What::Summary(summary) => Some((event.step, summary.value)),
             tfevents::What::FileVersion(_) => None,
         });
-        values.flat_map(|(step, values)| values.into_iter().map(move |v| (v.tag, step, v.simple_value))).collect()
+        values
+            .flat_map(|(step, values)| values.into_iter().map(move |v| (v.tag, step, v.simple_value.unwrap())))
+            .collect()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The table at the end of a run, for the terminal.
 
 use super::numbers::{bytes, duration, grouped, percent, points, trimmed};
-use comfy_table::{LineStyle, TableStyle};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{LineStyle, TableStyle};
 use pocketflow::report::{LayerReport, Report};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,7 +17,8 @@ const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().f
 pub fn summary(report: &Report) -> String {
     let mut text = format!("{} · {} · {} · seed {}\n", report.net, report.learner, report.dataset, report.seed);
     if report.stand_in_data {
-        text += "STAND-IN DATA: these images are made up on the fly; the accuracy says nothing about the real data set.\n";
+        text +=
+            "STAND-IN DATA: these images are made up on the fly; the accuracy says nothing about the real data set.\n";
     }
     text += "\n";
     text += &figures(report);
@@ -47,6 +48,7 @@ fn table(header: &[&str], right: impl Fn(usize) -> bool) -> Table {
     // No wrapping: what is cut at the width of one terminal cannot be found again in a log.
     table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 3));
         if right(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -58,14 +60,19 @@ fn figures(report: &Report) -> String {
     let quantized = report.layers.iter().any(|layer| layer.weight_bits < OFF)
         || report.top1_full_precision.is_some()
         || (report.weight_bits_mean > 0.0 && report.weight_bits_mean < f64::from(OFF));
-    let size = |count: u64| if count == 0 { "-".into() } else { format!("{} ({})", grouped(count), bytes(count)) };
+    let size = |count: u64| match count {
+        0 => "-".into(),
+        1..1024 => grouped(count),
+        _ => format!("{} ({})", grouped(count), bytes(count)),
+    };
+    let loss = if report.loss.is_finite() { format!("{:.4}", report.loss) } else { "n/a".into() };
     if !quantized {
         let mut table = table(&["", "full precision"], |index| index > 0);
         table.add_row(["top-1 accuracy", &percent(report.top1)]);
         table.add_row(["top-5 accuracy", &percent(report.top5)]);
-        table.add_row(["loss", &trimmed(report.loss, 4)]);
+        table.add_row(["loss", &loss]);
         table.add_row(["bytes on disk", &size(report.model_bytes)]);
-        return table.to_string();
+        return table.trim_fmt();
     }
     let mut table = table(&["", "full precision", "quantized", "difference"], |index| index > 0);
     let mut accuracy = |name: &str, before: Option<f64>, after: f64| {
@@ -74,7 +81,7 @@ fn figures(report: &Report) -> String {
     };
     accuracy("top-1 accuracy", report.top1_full_precision, report.top1);
     accuracy("top-5 accuracy", report.top5_full_precision, report.top5);
-    table.add_row(["loss", "-", &trimmed(report.loss, 4), ""]);
+    table.add_row(["loss", "-", &loss, ""]);
     let ratio = match report.compression_ratio {
         ratio if ratio > 0.0 => format!("{ratio:.2} x smaller"),
         _ => "-".into(),
@@ -84,7 +91,7 @@ fn figures(report: &Report) -> String {
         table.add_row(["  of them ranges of buckets", "", &size(report.bucket_bytes), ""]);
     }
     table.add_row(["mean bits of a weight", "32", &trimmed(report.weight_bits_mean, 2), ""]);
-    table.to_string()
+    table.trim_fmt()
 }
 
 fn layers(layers: &[LayerReport]) -> String {
@@ -101,5 +108,5 @@ fn layers(layers: &[LayerReport]) -> String {
             grouped(layer.buckets),
         ]);
     }
-    table.to_string()
+    table.trim_fmt()
 }

@@ -35,8 +35,9 @@ pub struct Summary {
 pub struct Value {
     #[prost(string, tag = "1")]
     pub tag: String,
-    #[prost(float, tag = "2")]
-    pub simple_value: f32,
+    /// `Some` also for 0: a value that is left out, as protobuf does with zeros, is no point of the curve to TensorBoard.
+    #[prost(float, optional, tag = "2")]
+    pub simple_value: Option<f32>,
 }
 
 impl Event {
@@ -47,7 +48,8 @@ impl Event {
 
     /// The figures of one step, by tag.
     pub fn scalars(wall_time: f64, step: u64, figures: &[(String, f64)]) -> Self {
-        let value = figures.iter().map(|(tag, value)| Value { tag: tag.clone(), simple_value: *value as f32 }).collect();
+        let value = |(tag, value): &(String, f64)| Value { tag: tag.clone(), simple_value: Some(*value as f32) };
+        let value = figures.iter().map(value).collect();
         let step = i64::try_from(step).unwrap_or(i64::MAX);
         Self { wall_time, step, what: Some(What::Summary(Summary { value })) }
     }
@@ -119,10 +121,13 @@ mod tests {
     fn a_record_is_what_tensorflow_writes() {
         // Written by tensorboard 2.21's own RecordWriter.
         let version = "1800000000000000a37f4b2209000000000000f03f1a0d627261696e2e4576656e743a3286bf577a";
-        let scalars = "200000000000000029eda95009000000000000004010032a130a110a0a747261696e2f6c6f7373150000003f89c6b87d";
+        let scalars =
+            "200000000000000029eda95009000000000000004010032a130a110a0a747261696e2f6c6f7373150000003f89c6b87d";
         let hex = |record: Vec<u8>| record.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(hex(Event::version(1.0).record()), version);
         assert_eq!(hex(Event::scalars(2.0, 3, &[("train/loss".into(), 0.5)]).record()), scalars);
+        // A zero is a value, not the absence of one.
+        assert_eq!(Event::scalars(2.0, 3, &[("train/loss".into(), 0.0)]).record().len() * 2, scalars.len());
         // The checksum of "123456789" is the published check value of CRC-32C.
         assert_eq!(masked_crc(b"123456789"), 0xe306_9283_u32.rotate_right(15).wrapping_add(0xa282_ead8));
     }

@@ -89,15 +89,49 @@ mod tests {
     fn explains_an_option_under_any_of_its_names() {
         let layers = disagreeing();
         let explained = |key: &str| explain(key, &layers, &declarations(), Format::Text);
-        insta::assert_snapshot!(explained("uql_weight_bits").unwrap(), @"");
-        insta::assert_snapshot!(explained("resnet_size").unwrap(), @"");
+        insta::assert_snapshot!(explained("uql_weight_bits").unwrap(), @r"
+        uql_weight_bits (option of learner uniform)
+          Bits; 32 turns quantization off.
+
+          type       a whole number from 1 to 32
+          default    4
+          flag       --uql-weight-bits
+          variable   POCKETFLOW_UQL_WEIGHT_BITS
+          in a file  uql_weight_bits = 4
+          value      6 (b.yaml:1)
+                     instead of 8 (a.toml:3)
+                     instead of 4 (default of uniform)
+        ");
+        insta::assert_snapshot!(explained("resnet_size").unwrap(), @r"
+        resnet_size (option of net resnet_at_cifar10)
+          Layers.
+
+          type       a whole number from 8 to 110
+          default    8
+          flag       --resnet-size
+          variable   POCKETFLOW_RESNET_SIZE
+          in a file  resnet_size = 8
+          value      8 (default of resnet_at_cifar10)
+
+        resnet_size (option of net resnet_at_ilsvrc12)
+          Layers.
+
+          type       a whole number from 18 to 152
+          default    18
+          flag       --resnet-size
+          variable   POCKETFLOW_RESNET_SIZE
+          in a file  resnet_size = 18
+          value      not in use: net resnet_at_ilsvrc12 is not selected; select it with --net=resnet_at_ilsvrc12
+        ");
         for name in ["uql_quant_epochs", "--uql-quant-epochs", "POCKETFLOW_UQL_QUANT_EPOCH", "uql-quant_epoch"] {
             assert!(explained(name).unwrap().starts_with("uql_quant_epoch (option of learner uniform)"), "{name}");
         }
         insta::assert_snapshot!(explained("uql_bits").unwrap_err(), @"unknown key `uql_bits`; did you mean `uql_bit_plan`?");
-        let text = explain("ddpg_tau", &layers, &declarations(), Format::Json).unwrap();
+        let text = explain("resnet_size", &layers, &declarations(), Format::Json).unwrap();
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(read["options"][0]["selected"], false);
-        assert_eq!(read["options"][0]["default"], 0.01);
+        assert_eq!(read["options"][0]["selected"], true);
+        assert_eq!(read["options"][0]["origin"], "default of resnet_at_cifar10");
+        assert_eq!(read["options"][1]["selected"], false);
+        assert_eq!(read["options"][1]["default"], 18);
     }
 }

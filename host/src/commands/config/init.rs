@@ -138,6 +138,34 @@ mod tests {
         let selection = made.select(&declarations).unwrap();
         let text = commented(&made, &made.resolve(&selection.owners()).unwrap(), &selection);
         let start = text.find("# ---- learner uniform").unwrap();
-        insta::assert_snapshot!(&text[start..], @"");
+        insta::assert_snapshot!(&text[start..], @r#"
+        # ---- learner uniform
+
+        # Bits; 32 turns quantization off. Takes a whole number from 1 to 32.
+        # uql_activation_bits = 32
+
+        # A file with the bits of each layer. Takes a path.
+        # uql_bit_plan = …
+
+        # Epochs at which the rate falls. Takes numbers from 0 to inf, separated by commas.
+        # uql_boundaries = …
+
+        # What a bucket is. Takes channel|split.
+        # uql_bucket_type = "channel"
+
+        # Epochs of fine-tuning. Takes a number, 0 or more.
+        # uql_quant_epoch = 60.0
+
+        # Quantize each bucket with a range of its own. Takes true or false.
+        # uql_use_buckets = false
+
+        # Bits; 32 turns quantization off. Takes a whole number from 1 to 32.
+        uql_weight_bits = 2
+
+        # ---- agent rl-agent
+
+        # Rate of the target networks. Takes a number from 0 to 1.
+        # ddpg_tau = 0.01
+        "#);
     }
 }
