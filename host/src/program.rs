@@ -26,7 +26,8 @@ pub fn main() -> ExitCode {
     let status = match done.unwrap_or_else(|payload| Err(errors::panicked(payload.as_ref()))) {
         Ok(status) => status,
         Err(error) => {
-            progress.suspend(|| errors::print(&error));
+            progress.finish();
+            errors::print(&error);
             errors::status(error.kind())
         }
     };

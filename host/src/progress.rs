@@ -1,6 +1,6 @@
 //! What a person sees while a run goes on, on stderr: a bar on a terminal; elsewhere plain lines, few enough for a log.
 
-use crate::report::numbers::{compact, duration, grouped, percent, trimmed};
+use crate::report::numbers::{clock, compact, duration, grouped, percent, trimmed};
 use crate::report::split_name;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -133,6 +133,11 @@ impl Progress {
         }
     }
 
+    /// Takes the bar away for good: what comes now is the end of the program, whether or not the phase ended.
+    pub fn finish(&self) {
+        self.screen().end();
+    }
+
     fn paint(&self, style: Style, text: &str) -> String {
         if self.color { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
@@ -157,7 +162,7 @@ impl Screen {
     fn begin(&mut self, stage: &Stage, color: bool) {
         let Out::Terminal(bar) = &mut self.out else { return };
         bar.finish_and_clear();
-        let (shape, faint) = if color { ("{bar:12.cyan/dim}", "{wide_msg:.dim}") } else { ("{bar:12}", "{wide_msg}") };
+        let (shape, faint) = if color { ("{bar:8.cyan/dim}", "{wide_msg:.dim}") } else { ("{bar:8}", "{wide_msg}") };
         let template = format!("{{prefix}} {shape} {faint}");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         *bar = ProgressBar::with_draw_target(Some(stage.steps.max(1)), ProgressDrawTarget::stderr());
@@ -183,7 +188,7 @@ struct Figures<'a> {
     loss: f64,
     top1: f64,
     speed: String,
-    left: String,
+    left: Option<Duration>,
 }
 
 impl<'a> Figures<'a> {
@@ -195,7 +200,6 @@ impl<'a> Figures<'a> {
         };
         let stage = stage.filter(|stage| stage.name == *phase);
         let of = stage.map(|stage| format!("/{}", grouped(stage.steps))).unwrap_or_default();
-        let left = stage.and_then(|stage| stage.left(*step, now));
         Some(Self {
             phase,
             count: format!("{}{of}", grouped(*step)),
@@ -203,20 +207,22 @@ impl<'a> Figures<'a> {
             loss: *loss,
             top1: *top1,
             speed: format!("{} images/s", compact(images_per_second.round())),
-            left: left.map(|left| format!("  {} left", duration(left))).unwrap_or_default(),
+            left: stage.and_then(|stage| stage.left(*step, now)),
         })
     }
 
     fn line(&self) -> String {
-        let Self { phase, count, epoch, loss, speed, left, .. } = self;
+        let Self { phase, count, epoch, loss, speed, .. } = self;
         let top1 = percent(self.top1);
+        let left = self.left.map(|left| format!("  {} left", duration(left))).unwrap_or_default();
         format!("{phase}  step {count}  epoch {epoch:.2}  loss {loss:.4}  top-1 {top1}  {speed}{left}")
     }
 
-    /// Beside the bar, the most wanted first: what does not fit the terminal is cut off at the end.
+    /// Beside the bar, to fit 80 columns but for the count of steps; what does not fit is cut off at the end.
     fn narrow(&self) -> String {
-        let Self { count, epoch, loss, speed, left, .. } = self;
-        format!("epoch {epoch:.2}  loss {loss:.3}  top-1 {:.1} %{left}  {speed}  step {count}", self.top1 * 100.0)
+        let Self { count, epoch, loss, speed, .. } = self;
+        let left = self.left.map(|left| format!("  {} left", clock(left))).unwrap_or_default();
+        format!("epoch {epoch:.1}  loss {loss:.3}  top-1 {:.1} %{left}  {speed}  step {count}", self.top1 * 100.0)
     }
 }
 

@@ -121,6 +121,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         Task::Train => learner.train(&job),
         Task::Evaluate | Task::EvaluateModel { .. } => learner.evaluate(&job),
     };
+    program.progress.finish();
     let kept = services.finish();
     let report = match worked {
         Ok(report) => complete(report, &selection, &job.settings, &info)?,
@@ -233,8 +234,8 @@ fn complete(mut report: Report, selection: &Selection, settings: &Settings, data
 fn stopped(error: Error, task: &Task, folder: &Path) -> Error {
     let error = match (error.kind(), task) {
         (ErrorKind::Interrupted, Task::Train) => {
-            let go_on = format!("go on with the same flags and --resume --run-dir={}", folder.display());
-            Error::interrupted(format!("{error}; {go_on}"))
+            let how = format!("to go on, give the same flags and --resume --run-dir={}", folder.display());
+            Error::interrupted(format!("{error}\n{how}"))
         }
         (ErrorKind::Interrupted, _) => error,
         _ => error.context(format!("the run in `{}` failed", folder.display())),

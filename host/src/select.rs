@@ -176,10 +176,13 @@ impl Selection {
         self.derived.push(Derived::replaces("run_dir", &path.display().to_string(), reason));
     }
 
+    /// Says where a data set is looked for. A stand-in is made, not found.
     fn with_data_dir(mut self) -> Self {
-        let value = Value::Text(format!("./data/{}", self.dataset.name));
-        let reason = format!("where {} is looked for", self.dataset.name);
-        self.derived.push(Derived::fills("data_dir", value, reason));
+        if self.dataset.datasets.is_empty() {
+            let value = Value::Text(format!("./data/{}", self.dataset.name));
+            let reason = format!("where {} is looked for", self.dataset.name);
+            self.derived.push(Derived::fills("data_dir", value, reason));
+        }
         self
     }
 }

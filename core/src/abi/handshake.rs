@@ -30,11 +30,7 @@ impl Handshake {
         Self::with_interface(INTERFACE, libtorch)
     }
 
-    /// Of a library for another interface; for tests of what the host says to one.
-    ///
-    /// # Panics
-    /// As [`Handshake::new`].
-    pub const fn with_interface(interface: u32, libtorch: &str) -> Self {
+    const fn with_interface(interface: u32, libtorch: &str) -> Self {
         let version = libtorch.as_bytes();
         assert!(version.len() <= TEXT, "a libtorch version has at most 28 bytes");
         let mut text = [0; TEXT];

@@ -159,15 +159,17 @@ impl Run<'_> {
                 last = Some(self.evaluate()?);
             }
         }
-        self.event(Event::PhaseEnd { name: phase, seconds: self.progress.seconds });
         let images = self.steps * self.progress.batch_size;
         let seconds = self.busy.as_secs_f64();
         let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
+        let waiting = per_second(loader.waited().as_secs_f64());
+        tracing::info!("{phase}: {:.1} % of the training time was spent waiting for images", 100.0 * waiting);
+        self.event(Event::PhaseEnd { name: phase, seconds: self.progress.seconds });
         Ok(Trained {
             steps: self.progress.step,
             seconds: self.progress.seconds,
             images_per_second: per_second(images as f64),
-            waiting: per_second(loader.waited().as_secs_f64()),
+            waiting,
             last,
         })
     }

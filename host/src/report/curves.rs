@@ -102,7 +102,7 @@ pub fn series(lines: &[Line]) -> Vec<Series> {
     all.retain(|series| series.points.len() > 1);
     for series in &mut all {
         let stride = series.points.len().div_ceil(POINTS);
-        series.points = series.points.chunks(stride).map(|chunk| mean(chunk)).collect();
+        series.points = series.points.chunks(stride).map(mean).collect();
     }
     all
 }

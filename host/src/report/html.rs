@@ -245,11 +245,12 @@ fn ratio(full: u64, file: u64) -> String {
 
 fn describe(key: &str, setting: &pocketflow::settings::Setting) -> Setting {
     let text = |value: &Option<Value>| value.as_ref().map_or("(unset)".into(), written);
+    let overrode = setting.overrode.iter().filter_map(|(value, origin)| Some((value.as_ref()?, origin)));
     Setting {
         key: key.into(),
         value: text(&setting.value),
         origin: setting.origin.to_string(),
-        overrode: setting.overrode.iter().map(|(value, origin)| format!("{} ({origin})", text(value))).collect(),
+        overrode: overrode.map(|(value, origin)| format!("{} ({origin})", written(value))).collect(),
         owner: setting.owner.clone(),
         default: matches!(setting.origin, Origin::Default { .. }),
     }

@@ -7,7 +7,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -84,6 +84,15 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// `0:08`, `4:05`, `2:07:00`: where there is little room.
+pub fn clock(time: Duration) -> String {
+    let seconds = (time.as_secs_f64() + 0.5).floor() as u64;
+    match seconds {
+        0..3600 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        _ => format!("{}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60),
+    }
+}
+
 /// As [`duration`], of seconds that come from a file: negative or no number is `n/a`.
 pub fn seconds(seconds: f64) -> String {
     Duration::try_from_secs_f64(seconds).map_or("n/a".into(), duration)
@@ -105,6 +114,7 @@ mod tests {
         assert_eq!([4.0, 4.25, 100.0, -0.001].map(|number| trimmed(number, 2)), ["4", "4.25", "100", "0"]);
         assert_eq!(trimmed(100.0, 0), "100");
         assert_eq!([0.1, 0.0125, 1e-5, 3.5e-4, 0.0, 12.0].map(compact), ["0.1", "0.0125", "1e-5", "3.5e-4", "0", "12"]);
+        assert_eq!([8, 245, 7625].map(|time| clock(Duration::from_secs(time))), ["0:08", "4:05", "2:07:05"]);
         assert_eq!(
             [0.4, 59.7, 245.0, 7620.0, -1.0].map(seconds),
             ["0 s", "1 min 00 s", "4 min 05 s", "2 h 07 min", "n/a"]

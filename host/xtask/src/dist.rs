@@ -36,17 +36,22 @@ impl Item {
     }
 }
 
-/// Makes `dir` such a folder, in place of an older one.
+/// Where the folder will be: `dir`, absolute. Asked before anything is built, so that a refusal comes at once.
 ///
 /// # Errors
-/// [`Error::DistInTheWay`] where `dir` holds something else, [`Error::Io`] where the system refuses.
-pub fn dist(checkout: &Checkout, program: &Program, libtorch: &Libtorch, dir: &Path) -> Result<(), Error> {
+/// [`Error::DistInTheWay`] where `dir` holds something else.
+pub fn place(dir: &Path) -> Result<PathBuf, Error> {
     let dir = std::path::absolute(dir).map_err(Error::io("find", dir))?;
-    if !may_be_replaced(&dir) {
-        return Err(Error::DistInTheWay { path: dir });
-    }
+    if may_be_replaced(&dir) { Ok(dir) } else { Err(Error::DistInTheWay { path: dir }) }
+}
+
+/// Makes `dir`, a [`place`], such a folder, instead of an older one.
+///
+/// # Errors
+/// [`Error::Io`] where the system refuses.
+pub fn dist(checkout: &Checkout, program: &Program, libtorch: &Libtorch, dir: &Path) -> Result<(), Error> {
     // Beside its final place, so that the rename is one step and an interrupted run leaves the old folder whole.
-    let mut staging = OsString::from(&dir);
+    let mut staging = OsString::from(dir);
     staging.push(".partial");
     let staging = PathBuf::from(staging);
     remove(&staging)?;
@@ -61,12 +66,12 @@ pub fn dist(checkout: &Checkout, program: &Program, libtorch: &Libtorch, dir: &P
     }
     let version = staging.join("libtorch/build-version");
     fs::write(&version, format!("{}\n", libtorch.version)).map_err(Error::io("write", &version))?;
-    remove(&dir)?;
-    fs::rename(&staging, &dir).map_err(Error::io("make", &dir))?;
+    remove(dir)?;
+    fs::rename(&staging, dir).map_err(Error::io("make", dir))?;
     eprintln!(
         "Made {} ({}): move it where you like and run {}",
         dir.display(),
-        megabytes(bytes_in(&dir)),
+        megabytes(bytes_in(dir)),
         dir.join("host").display()
     );
     Ok(())
@@ -148,6 +153,7 @@ mod tests {
         assert!(may_be_replaced(dir.path()), "empty");
         fs::write(dir.path().join("host"), "someone's file").expect("written");
         assert!(!may_be_replaced(dir.path()));
+        assert!(matches!(place(dir.path()), Err(Error::DistInTheWay { .. })));
         assert!(!may_be_replaced(&dir.path().join("host")), "a file");
         fs::create_dir(dir.path().join("libtorch")).expect("created");
         fs::write(dir.path().join("libtorch/build-version"), "2.11.0").expect("written");

@@ -77,6 +77,7 @@ fn run(command: Option<OsString>, rest: Vec<OsString>) -> Result<(), Error> {
         }
         "dist" => {
             let dir = at_most_one(rest, "dist")?.unwrap_or_else(|| checkout.root().join("dist"));
+            let dir = dist::place(&dir)?;
             let libtorch = setup::setup(&checkout)?;
             let program = Cargo::new(&checkout).build_program()?;
             dist::dist(&checkout, &program, &libtorch, &dir)

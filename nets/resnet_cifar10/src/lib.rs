@@ -66,7 +66,7 @@ impl Net for ResnetAtCifar10 {
         resnet(self.depth, self.shortcut, self.classes).map_err(Error::from)
     }
 
-    fn recipe(&self, _samples: u64) -> Recipe {
-        self.training.recipe()
+    fn recipe(&self, samples: u64) -> Recipe {
+        self.training.recipe(samples)
     }
 }

@@ -1,0 +1,73 @@
+//! What is wrong is named, with what to do, by the right exit status, and nothing is lost.
+
+use crate::{Place, SMALL};
+use std::fs;
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint() {
+    let place = Place::new();
+    let run = format!(
+        "--learner=full-prec {SMALL} --nb_epochs_rat=0.02 --lrn_rate_init=100 --save_step=1 --run_dir=run --momentum=1"
+    );
+    place.host(&run).expect(1).says(&[
+        "diverged",
+        "the loss is",
+        "at step",
+        "lower the learning rate",
+        "last good checkpoint",
+    ]);
+    assert!(place.path("run/checkpoints/full-prec.ckpt").exists());
+    assert!(!place.path("models/model.ckpt").exists(), "no model of a run that failed");
+}
+
+#[test]
+fn a_model_that_is_cut_or_of_another_net() {
+    let place = Place::new();
+    place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.004")).expect(0);
+    let uniform = format!("--learner=uniform {SMALL} --uql_quant_epochs=0");
+    let other = uniform.replace("resnet_size=8", "resnet_size=14");
+    place.host(&other).expect(2).says(&["models/model.ckpt", "resnet14_at_cifar10", "resnet8_at_cifar10"]);
+    let model = place.bytes("models/model.ckpt");
+    fs::write(place.path("models/model.ckpt"), &model[..model.len() / 2]).unwrap();
+    place.host(&uniform).expect(1).says(&["models/model.ckpt", "cut"]);
+    assert!(!place.path("uql_quant_models").exists(), "nothing half-made");
+    place.host("eval nothing.ckpt").expect(2).says(&["nothing.ckpt"]);
+}
+
+#[test]
+fn cifar_files_that_are_missing_or_cut() {
+    let place = Place::new();
+    fs::create_dir(place.path("cifar")).unwrap();
+    let flags = "--learner=full-prec --net=resnet_at_cifar10 --dataset=cifar10 --data_dir=cifar";
+    place.host(flags).expect(2).says(&["cifar", "cifar-10-binary.tar.gz"]);
+    for index in 1..=5 {
+        fs::write(place.path(format!("cifar/data_batch_{index}.bin")), vec![0; 3073]).unwrap();
+    }
+    place.host(flags).expect(1).says(&["test_batch.bin"]);
+    fs::write(place.path("cifar/test_batch.bin"), vec![0; 3073]).unwrap();
+    place.host(flags).expect(1).says(&["data_batch_1.bin", "30730000", "3073"]);
+}
+
+#[test]
+fn settings_that_do_not_go_together() {
+    let place = Place::new();
+    place.host(&format!("--learner=full-prec {SMALL} --batch_size=2000")).expect(2).says(&["batch_size", "960"]);
+    let size = "--learner=full-prec --net=resnet_at_cifar10 --resnet_size=21";
+    place.host(size).expect(2).says(&["resnet_size", "6n+2", "20", "26", "flag --resnet"]);
+    fs::write(place.path("plan.toml"), "[weight_bits]\n\"layer9.0.conv1\" = 2\n").unwrap();
+    place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.004")).expect(0);
+    let plan = format!("--learner=uniform {SMALL} --uql_bit_plan=plan.toml");
+    place.host(&plan).expect(2).says(&["plan.toml", "layer9.0.conv1", "layer1.0.conv1"]);
+    fs::write(place.path("plan.toml"), "[weight_bits]\n\"conv1\" = \"two\"\n").unwrap();
+    place.host(&plan).expect(2).says(&["plan.toml:2"]);
+}
+
+#[test]
+fn a_save_path_that_cannot_be_written_keeps_what_was_there() {
+    let place = Place::new();
+    place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.004")).expect(0);
+    fs::write(place.path("file"), "in the way").unwrap();
+    let flags = format!("--learner=uniform {SMALL} --uql_quant_epochs=0 --uql_save_quant_model_path=file/model.ckpt");
+    place.host(&flags).expect(1).says(&["file/model.ckpt"]);
+    assert_eq!(place.bytes("file"), b"in the way");
+}

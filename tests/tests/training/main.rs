@@ -1,0 +1,107 @@
+//! The main job as a user runs it: the program as a process, the real plugin libraries, on the stand-in images, with small nets. Needs no
+//! data and no network.
+
+mod bad_input;
+mod main_job;
+mod resuming;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+
+/// A ResNet-8 on few images: an epoch takes a second.
+const SMALL: &str = "--net=resnet_at_cifar10 --resnet_size=8 --nb_smpls_train=960 --nb_smpls_val=100 --nb_smpls_eval=200 \
+                     --batch_size=64 --threads=1";
+
+/// A working directory of its own.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+struct Outcome {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// The folder with the program and its plugins: brought up to date once, as `cargo test` builds no loadable libraries.
+fn built() -> PathBuf {
+    static BUILT: Once = Once::new();
+    let exe = std::env::current_exe().unwrap();
+    let folder = exe.parent().unwrap().parent().unwrap().to_owned();
+    BUILT.call_once(|| {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--manifest-path"]).arg(manifest);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        for package in ["full-prec", "uniform", "resnet-cifar10", "cifar10", "synthetic"] {
+            cargo.args(["-p", &format!("pocketflow-{package}-dylib")]);
+        }
+        assert!(cargo.args(["-p", "host"]).status().unwrap().success(), "the program and its plugins must build");
+    });
+    folder
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.bytes(name)).unwrap()
+    }
+
+    fn command(&self, flags: &str) -> Command {
+        let mut command = Command::new(built().join("host"));
+        command
+            .args(flags.split_whitespace())
+            .current_dir(self.dir.path())
+            .env("XDG_CONFIG_HOME", self.path(".config"))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn start(&self, flags: &str) -> Child {
+        self.command(flags).spawn().unwrap()
+    }
+
+    fn host(&self, flags: &str) -> Outcome {
+        finish(self.start(flags))
+    }
+}
+
+fn finish(child: Child) -> Outcome {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Outcome { status: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+impl Outcome {
+    #[track_caller]
+    fn expect(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.stderr.contains(part), "`{part}` in stderr:\n{}", self.stderr);
+        }
+        self
+    }
+}
