@@ -189,7 +189,7 @@ fn header(
         images += "\nSTAND-IN DATA, not the images this net is for";
     }
     let device = match text("device").as_deref() {
-        None | Some("auto") => "auto: a GPU if there is one, else the CPU".to_owned(),
+        None | Some("auto") => "CPU".to_owned(),
         Some(device) => device.to_owned(),
     };
     let threads = text("threads").unwrap_or_default();

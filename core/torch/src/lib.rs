@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`kernels`] | the fused C++ kernels, safely wrapped |
 //! | [`network`] | a graph with its tensors, forward in training and evaluation |
+//! | `steps` | the order of execution, with fusions |
 //! | [`optimizer`] | SGD and Adam with the straight-through estimator, resumable |
 //! | [`loader`] | batches prepared ahead of the step |
 //! | [`loss`] | cross-entropy, distillation |
@@ -25,6 +26,7 @@ pub mod loss;
 pub mod network;
 pub mod optimizer;
 pub mod outcome;
+mod steps;
 pub mod train;
 
 /// The libtorch that this library was built for; the host refuses a plugin built for another.

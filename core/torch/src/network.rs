@@ -1,7 +1,8 @@
 //! A graph with its tensors. Full-precision weights and quantized ones live side by side: the forward pass uses Q(w), the optimizer
 //! updates w with the gradient of Q(w), which is the straight-through estimator without a node in the autograd graph.
 
-use crate::kernels::{self, Act, ActQuantizer, Norm};
+use crate::kernels::{self, ActQuantizer, Norm};
+use crate::steps::{Step, compile, releases};
 use crate::torch_error;
 use pocketflow::graph::{Graph, NodeId, Op, Param, Role};
 use pocketflow::model::{Model, ModelMeta};
@@ -46,38 +47,6 @@ struct QuantizedWeight {
     bucket_size: i64,
     /// Q(w), the leaf that collects the gradient.
     result: Tensor,
-}
-
-/// One step of execution: a node, or several fused into one pass.
-enum Step {
-    Conv {
-        node: NodeId,
-        input: NodeId,
-    },
-    Linear {
-        node: NodeId,
-        input: NodeId,
-    },
-    /// act(norm(input) + residual), quantized; the value of `node`.
-    NormAct {
-        node: NodeId,
-        input: NodeId,
-        norm: Option<NodeId>,
-        residual: Option<NodeId>,
-        act: Act,
-    },
-    MaxPool {
-        node: NodeId,
-        input: NodeId,
-    },
-    GlobalAvgPool {
-        node: NodeId,
-        input: NodeId,
-    },
-    PadShortcut {
-        node: NodeId,
-        input: NodeId,
-    },
 }
 
 /// A graph ready to run.
@@ -407,99 +376,4 @@ pub(crate) fn set_floats(tensor: &mut Tensor, values: &[f32]) -> Result<()> {
     }
     let source = Tensor::from_slice(values).view(tensor.size().as_slice());
     tch::no_grad(|| tensor.f_copy_(&source)).map_err(|error| torch_error("write a tensor", &error))
-}
-
-/// Turns nodes into steps, fusing batch norm, residual sum and activation where nobody else reads what lies between.
-fn compile(graph: &Graph) -> Vec<Step> {
-    let uses = graph.uses();
-    let op = |id: NodeId| &graph.nodes[id].op;
-    let is_norm = |id: NodeId| matches!(op(id), Op::BatchNorm { .. }) && uses[id] == 1;
-    let mut absorbed = vec![false; graph.nodes.len()];
-    let mut fused: BTreeMap<NodeId, (NodeId, Option<NodeId>, Option<NodeId>)> = BTreeMap::new();
-    // (input, norm, residual) of a sum whose one side may be a batch norm.
-    let sum = |id: NodeId, absorbed: &mut Vec<bool>| {
-        let [left, right] = [graph.nodes[id].inputs[0], graph.nodes[id].inputs[1]];
-        let (inner, other) = if is_norm(left) { (left, right) } else { (right, left) };
-        if is_norm(inner) && left != right {
-            absorbed[inner] = true;
-            (graph.nodes[inner].inputs[0], Some(inner), Some(other))
-        } else {
-            (left, None, Some(right))
-        }
-    };
-    for id in 0..graph.nodes.len() {
-        if !op(id).is_activation() {
-            continue;
-        }
-        let from = graph.nodes[id].inputs[0];
-        let parts = match op(from) {
-            _ if is_norm(from) => {
-                absorbed[from] = true;
-                (graph.nodes[from].inputs[0], Some(from), None)
-            }
-            Op::Add if uses[from] == 1 => {
-                absorbed[from] = true;
-                sum(from, &mut absorbed)
-            }
-            _ => (from, None, None),
-        };
-        fused.insert(id, parts);
-    }
-    for id in 0..graph.nodes.len() {
-        if matches!(op(id), Op::Add) && !absorbed[id] {
-            let parts = sum(id, &mut absorbed);
-            fused.insert(id, parts);
-        }
-    }
-    let mut steps = Vec::new();
-    for (node, absorbed) in absorbed.into_iter().enumerate() {
-        if absorbed {
-            continue;
-        }
-        let input = graph.nodes[node].inputs.first().copied().unwrap_or(0);
-        steps.push(match op(node) {
-            Op::Input { .. } => continue,
-            Op::Conv2d { .. } => Step::Conv { node, input },
-            Op::Linear { .. } => Step::Linear { node, input },
-            Op::MaxPool { .. } => Step::MaxPool { node, input },
-            Op::GlobalAvgPool => Step::GlobalAvgPool { node, input },
-            Op::PadShortcut { .. } => Step::PadShortcut { node, input },
-            Op::BatchNorm { .. } => Step::NormAct { node, input, norm: Some(node), residual: None, act: Act::None },
-            Op::Relu | Op::Relu6 | Op::Add => {
-                let (input, norm, residual) = fused[&node];
-                let act = match op(node) {
-                    Op::Relu => Act::Relu,
-                    Op::Relu6 => Act::Relu6,
-                    _ => Act::None,
-                };
-                Step::NormAct { node, input, norm, residual, act }
-            }
-        });
-    }
-    steps
-}
-
-/// After which step each value is read no more.
-fn releases(graph: &Graph, steps: &[Step]) -> Vec<Vec<NodeId>> {
-    let mut last_use = vec![None; graph.nodes.len()];
-    for (index, step) in steps.iter().enumerate() {
-        let inputs = match step {
-            Step::NormAct { input, residual, .. } => vec![Some(*input), *residual],
-            Step::Conv { input, .. }
-            | Step::Linear { input, .. }
-            | Step::MaxPool { input, .. }
-            | Step::GlobalAvgPool { input, .. }
-            | Step::PadShortcut { input, .. } => vec![Some(*input)],
-        };
-        for input in inputs.into_iter().flatten() {
-            last_use[input] = Some(index);
-        }
-    }
-    let mut releases = vec![Vec::new(); steps.len()];
-    for (node, step) in last_use.into_iter().enumerate() {
-        if let Some(step) = step {
-            releases[step].push(node);
-        }
-    }
-    releases
 }

@@ -152,8 +152,8 @@ impl Run<'_> {
                 self.save()?;
             }
             if stop {
-                let text = format!("{phase} stopped after step {step} of {}", self.progress.total_steps);
-                return Err(Error::interrupted(format!("{text}; `--resume` goes on from there")));
+                let total = self.progress.total_steps;
+                return Err(Error::interrupted(format!("{phase} stopped, saved after step {step} of {total}")));
             }
             if epoch_ends {
                 last = Some(self.evaluate()?);

@@ -149,6 +149,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// A run's report cannot be read.
+    #[error("{} is no report: {problem}; remove its folder to run it again", .path.display())]
+    Report {
+        /// The report.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// The system refused something.
     #[error("cannot {action} {}: {source}{}", .path.display(), hint(.source))]
     Io {

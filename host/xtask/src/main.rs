@@ -3,6 +3,7 @@
 //! Plain cargo cannot fetch libtorch, build the plugins that a program loads at run time, or make a folder to carry
 //! away; this program does those and leaves everything else to cargo, so that both share one build.
 
+mod accuracy;
 mod cargo;
 mod checkout;
 mod dist;
@@ -31,6 +32,8 @@ Usage: cargo xtask COMMAND
   test [ARGS…]         set up, build, run the whole test suite (ARGS go to `cargo test`)
   dist [DIR]           make a folder with the program, its plugins and libtorch that runs wherever it is moved (./dist)
   bench step [FLAGS…]  time a training step, in full precision and quantized
+  accuracy [FLAGS…]    train and quantize ResNet-20 under seven settings and print the table of results; FLAGS go to
+                       every run (--data_dir=DIR); hours on two cores, goes on where it was stopped
   help                 print this
 
 After `setup`, `host` or `test`, plain `cargo build`, `cargo test` and `cargo run -p host` work too.
@@ -83,6 +86,7 @@ fn run(command: Option<OsString>, rest: Vec<OsString>) -> Result<(), Error> {
             dist::dist(&checkout, &program, &libtorch, &dir)
         }
         "bench" => bench(&checkout, rest),
+        "accuracy" => accuracy::accuracy(&ready(&checkout)?.build_program()?, &rest),
         _ => Err(Error::usage(format!("there is no command `{name}`"))),
     }
 }

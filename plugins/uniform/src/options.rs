@@ -28,7 +28,7 @@ pub fn specs() -> Vec<OptionSpec> {
             .alias("uql_quant_epochs"),
         OptionSpec::float(
             "uql_lrn_rate",
-            0.0,
+            1e-3,
             0.0..=1.0,
             "Adam's first learning rate in fine-tuning, which falls to zero along half a cosine; 0 takes the original's \
              schedule: `lrn_rate_init` × 1e-3, 1e-4, 1e-5, in steps.",

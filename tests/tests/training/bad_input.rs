@@ -7,7 +7,7 @@ use std::fs;
 fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint() {
     let place = Place::new();
     let run = format!(
-        "--learner=full-prec {SMALL} --nb_epochs_rat=0.02 --lrn_rate_init=100 --save_step=1 --run_dir=run --momentum=1"
+        "--learner=full-prec {SMALL} --nb_epochs_rat=0.02 --lrn_rate_init=100 --loss_w_dcy=1 --save_step=1 --run_dir=run"
     );
     place.host(&run).expect(1).says(&[
         "diverged",
@@ -51,7 +51,8 @@ fn cifar_files_that_are_missing_or_cut() {
 #[test]
 fn settings_that_do_not_go_together() {
     let place = Place::new();
-    place.host(&format!("--learner=full-prec {SMALL} --batch_size=2000")).expect(2).says(&["batch_size", "960"]);
+    let large = SMALL.replace("--batch_size=64", "--batch_size=2000");
+    place.host(&format!("--learner=full-prec {large}")).expect(2).says(&["batch_size", "960"]);
     let size = "--learner=full-prec --net=resnet_at_cifar10 --resnet_size=21";
     place.host(size).expect(2).says(&["resnet_size", "6n+2", "20", "26", "flag --resnet"]);
     fs::write(place.path("plan.toml"), "[weight_bits]\n\"layer9.0.conv1\" = 2\n").unwrap();

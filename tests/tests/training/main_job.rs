@@ -11,7 +11,7 @@ fn number(report: &serde_json::Value, key: &str) -> f64 {
 fn one_command_trains_quantizes_packs_and_reports() {
     let place = Place::new();
     let flags = "--learner=uniform --net=resnet_at_cifar10 --resnet_size=8 --nb_smpls_eval=500 --uql_activation_bits=4 \
-                 --nb_epochs_rat=0.02 --uql_quant_epochs=2 --run_dir=run";
+                 --nb_epochs_rat=0.02 --uql_quant_epochs=2 --threads=1 --run_dir=run";
     let run = place.host(flags).expect(0).says(&["full-prec trains it first", "STAND-IN", "synthetic"]);
     assert!(run.stdout.contains("STAND-IN DATA"), "{}", run.stdout);
     for file in ["run.toml", "report.json", "report.html", "metrics.jsonl", "log.txt"] {
