@@ -161,6 +161,11 @@ impl Registry {
     }
 
     fn admit(&mut self, declaration: Declaration, source: Source, path: &Path, claims: &mut Claims) {
+        let same = |entry: &Entry| entry.source == Source::Linked && entry.declaration == declaration;
+        if self.entries.iter().any(same) {
+            // A program with its plugins linked in, beside the libraries of the same build.
+            return tracing::debug!("{} `{}` is part of this program", declaration.kind, declaration.name);
+        }
         match claims.admit(&declaration, &source) {
             Ok(()) => self.entries.push(Entry { declaration, source }),
             Err(reason) => self.fail(path, reason),

@@ -4,40 +4,43 @@ use crate::{Place, SMALL, finish};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const JOB: &str = "--learner=uniform --nb_epochs_rat=0.016 --uql_quant_epochs=3 --uql_activation_bits=4 --save_step=7";
+const JOB: &str = "--learner=uniform --nb_epochs_rat=0.016 --uql_quant_epochs=3 --uql_activation_bits=4 --save_step=7 \
+                   --summ_step=1";
 
 fn job(run: &str) -> String {
     format!("{JOB} {SMALL} --run_dir={run} --save_path={run}.ckpt --uql_save_quant_model_path={run}-q.ckpt")
 }
 
+/// Events of one kind in a run's curves.
+fn count(place: &Place, run: &str, event: &str) -> usize {
+    let text = std::fs::read_to_string(place.path(format!("{run}/metrics.jsonl"))).unwrap_or_default();
+    text.matches(&format!("\"event\":\"{event}\"")).count()
+}
+
 #[test]
 fn killed_at_any_moment_it_ends_in_the_same_bits() {
     let place = Place::new();
-    let start = Instant::now();
     place.host(&job("whole")).expect(0);
-    let whole = start.elapsed();
-    // Kills spread over the whole run, each going on from what the last one left.
-    let mut kills = 0;
-    for share in [0.3, 0.2, 0.35, 0.25, 0.4] {
-        let resume = if kills > 0 { "--resume" } else { "" };
+    let steps = count(&place, "whole", "step");
+    // Kills spread over the whole run, through both of its phases; each attempt goes on from what the last one left.
+    let mut resume = "";
+    for share in [0.1, 0.4, 0.65, 0.9] {
         let mut child = place.start(&format!("{} {resume}", job("killed")));
-        std::thread::sleep(whole.mul_f64(share));
-        if child.try_wait().unwrap().is_some() {
-            break; // it was done already
+        while count(&place, "killed", "step") < (steps as f64 * share) as usize {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+            std::thread::sleep(Duration::from_millis(3));
         }
         child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
+        finish(child);
+        resume = "--resume";
     }
-    assert!(kills >= 2, "killed {kills} times only");
     place.host(&format!("{} --resume", job("killed"))).expect(0);
     assert!(place.bytes("whole.ckpt") == place.bytes("killed.ckpt"), "full-precision weights differ");
     assert!(place.bytes("whole-q.ckpt") == place.bytes("killed-q.ckpt"), "quantized weights differ");
-    let steps = |run: &str| {
-        let text = String::from_utf8(place.bytes(&format!("{run}/metrics.jsonl"))).unwrap();
-        text.lines().filter(|line| line.contains("\"evaluation\"")).count()
-    };
-    assert_eq!(steps("whole"), steps("killed"), "every evaluation stands in the curves once");
+    for event in ["step", "evaluation"] {
+        let [whole, killed] = ["whole", "killed"].map(|run| count(&place, run, event));
+        assert_eq!(whole, killed, "every {event} stands in the curves once");
+    }
 }
 
 #[test]
