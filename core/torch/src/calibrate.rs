@@ -38,7 +38,7 @@ fn pass(network: &Network, job: &Job, images: u64, mode: Mode) -> Result<()> {
         per_epoch: None,
     })?;
     for _ in 0..images.div_ceil(batch_size as u64) {
-        let Some(batch) = loader.next()? else { break };
+        let Some(batch) = loader.next_batch()? else { break };
         let _logits = tch::no_grad(|| network.forward(&batch.images, mode))?;
     }
     Ok(())

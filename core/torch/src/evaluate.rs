@@ -32,7 +32,7 @@ pub fn evaluate(network: &Network, job: &Job, split: Split) -> Result<Metrics> {
     };
     let mut loader = Loader::start(stream)?;
     let (mut top1, mut top5, mut loss, mut samples) = (0.0, 0.0, 0.0, 0);
-    while let Some(batch) = loader.next()? {
+    while let Some(batch) = loader.next_batch()? {
         let logits = tch::no_grad(|| network.forward(&batch.images, Mode::Eval))?;
         let count = batch.labels.size()[0];
         let (first, fifth) = loss::hits(&logits, &batch.labels, 5);

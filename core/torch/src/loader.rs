@@ -59,7 +59,7 @@ impl Loader {
     ///
     /// # Errors
     /// The data set's.
-    pub fn next(&mut self) -> Result<Option<Loaded>> {
+    pub fn next_batch(&mut self) -> Result<Option<Loaded>> {
         let start = Instant::now();
         let loaded = self.receiver.recv();
         self.waited += start.elapsed();

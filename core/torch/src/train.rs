@@ -175,7 +175,7 @@ impl Run<'_> {
     }
 
     fn step(&mut self, loader: &mut Loader, running: &mut Running) -> Result<()> {
-        let batch = loader.next()?.ok_or_else(|| Error::failed("the data loader ended before the training"))?;
+        let batch = loader.next_batch()?.ok_or_else(|| Error::failed("the data loader ended before the training"))?;
         let logits = self.network.forward(&batch.images, Mode::Train)?;
         let mut loss = loss::cross_entropy(&logits, &batch.labels)?;
         if let Some((teacher, with)) = self.training.teacher {

@@ -66,7 +66,7 @@ fn check(case: &Case) {
         y = y.batch_norm(Some(&scale), Some(&shift), running.0, running.1, case.training, 0.1, EPS, false);
     }
     if case.residual {
-        y = y + &residual;
+        y = y.f_add(&residual).unwrap();
     }
     y = match case.act {
         Act::None => y,

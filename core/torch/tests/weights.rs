@@ -46,7 +46,7 @@ fn a_saved_network_answers_the_same() {
     for buckets in [Buckets::Layer, Buckets::Channel, Buckets::Split(100)] {
         let plan = QuantPlan::uniform(&graph, 3, 5, buckets, true);
         let network = Network::new(&graph, &plan, &values, Weights::FullPrecision).unwrap();
-        tch::no_grad(|| network.forward(&images, Mode::Train)).unwrap();
+        let _ranges_and_statistics = tch::no_grad(|| network.forward(&images, Mode::Train)).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         network.to_model(Default::default()).unwrap().save(file.path()).unwrap();
         let model = pocketflow::model::Model::load(file.path()).unwrap();
@@ -65,7 +65,7 @@ fn evaluation_looks_at_one_image_at_a_time() {
     let plan = QuantPlan::uniform(&graph, 4, 4, Buckets::Layer, false);
     let network = Network::new(&graph, &plan, &values, Weights::FullPrecision).unwrap();
     let images = Tensor::randn([16, 3, 32, 32], (Kind::Float, Device::Cpu));
-    tch::no_grad(|| network.forward(&images, Mode::Train)).unwrap();
+    let _ranges_and_statistics = tch::no_grad(|| network.forward(&images, Mode::Train)).unwrap();
     let all = tch::no_grad(|| network.forward(&images, Mode::Eval)).unwrap();
     let alone = tch::no_grad(|| network.forward(&images.narrow(0, 3, 1), Mode::Eval)).unwrap();
     let off = (all.narrow(0, 3, 1) - alone).abs().max().double_value(&[]);
