@@ -31,24 +31,32 @@ pub fn path(run_dir: &Path, phase: &str) -> PathBuf {
     run_dir.join("checkpoints").join(format!("{phase}.ckpt"))
 }
 
+/// What became of a checkpoint.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Saved {
+    Yes,
+    /// Not written, because a value is no finite number (which); the previous checkpoint is the last good one.
+    NotFinite(String),
+}
+
 /// Writes a checkpoint; the previous one stays until this one is complete.
 ///
 /// # Errors
-/// Weights that are not finite (the previous checkpoint is then the last good one); a folder that cannot be written.
-pub fn save(path: &Path, progress: &Progress, network: &Network, optimizer: &Optimizer) -> Result<()> {
+/// A folder that cannot be written.
+pub fn save(path: &Path, progress: &Progress, network: &Network, optimizer: &Optimizer) -> Result<Saved> {
     let groups = [("param", network.values()?), ("range", network.range_state()?), ("optimizer", optimizer.state()?)];
     let mut tensors = BTreeMap::new();
     for (group, values) in groups {
         for (name, values) in values {
             if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-                return Err(Error::failed(format!("`{name}` holds {bad}: not saved")));
+                return Ok(Saved::NotFinite(format!("`{name}` holds {bad}")));
             }
             tensors.insert(format!("{group}/{name}"), Stored::Full { shape: vec![values.len()], values });
         }
     }
     let header = serde_json::to_value(progress).map_err(|error| Error::failed(error.to_string()))?;
     TensorFile { kind: KIND.into(), header, tensors }.write(path)?;
-    Ok(())
+    Ok(Saved::Yes)
 }
 
 /// Takes a checkpoint over and says where the training stands.

@@ -1,6 +1,6 @@
 //! The training loop: every learner trains with it, each under its own schedule, optimizer and plan.
 
-use crate::checkpoint::{self, Progress};
+use crate::checkpoint::{self, Progress, Saved};
 use crate::evaluate::{Metrics, evaluate};
 use crate::loader::{Loader, Stream};
 use crate::loss::{self, Distillation};
@@ -184,7 +184,7 @@ impl Run<'_> {
         }
         let value = loss.double_value(&[]);
         if !value.is_finite() {
-            return Err(self.diverged(value));
+            return Err(self.diverged(&format!("the loss is {value} at"), self.progress.step + 1));
         }
         loss.f_backward().map_err(|error| crate::torch_error("backward pass", &error))?;
         let rate = self.training.schedule.rate(self.epoch(), self.training.epochs);
@@ -201,19 +201,23 @@ impl Run<'_> {
         self.progress.step as f64 / self.steps_per_epoch as f64
     }
 
-    fn diverged(&self, loss: f64) -> Error {
-        let (step, epoch) = (self.progress.step + 1, self.epoch());
+    /// The end of a training whose numbers are none: `what` was found at a step.
+    fn diverged(&self, what: &str, step: u64) -> Error {
         let kept = match self.checkpoint.exists() {
             true => format!("the last good checkpoint stays at {}", self.checkpoint.display()),
             false => "no checkpoint was saved yet".into(),
         };
+        let epoch = self.epoch();
         let rate = self.training.schedule.rate(epoch, self.training.epochs);
-        Error::failed(format!("the loss is {loss} at step {step} (epoch {epoch:.2}), with learning rate {rate:.2e}"))
+        Error::failed(format!("{what} step {step} (epoch {epoch:.2}), with learning rate {rate:.2e}"))
             .context(format!("{} diverged; {kept}; lower the learning rate (lrn_rate_init)", self.training.phase))
     }
 
     fn save(&self) -> Result<()> {
-        checkpoint::save(&self.checkpoint, &self.progress, self.network, &self.optimizer)
+        match checkpoint::save(&self.checkpoint, &self.progress, self.network, &self.optimizer)? {
+            Saved::Yes => Ok(()),
+            Saved::NotFinite(what) => Err(self.diverged(&format!("{what} after"), self.progress.step)),
+        }
     }
 
     fn evaluate(&self) -> Result<Metrics> {
