@@ -6,6 +6,8 @@
 //! | [`settings`] | resolved values, each with its origin |
 //! | [`graph`] | a network as data: nodes, operators, shapes, parameter names |
 //! | [`quant`] | which node is quantized how ([`quant::QuantPlan`]), and the arithmetic that defines it |
+//! | [`affine`], [`integer`] | grids on which zero lies exactly; which values of a network an integer runtime holds |
+//! | [`fold`] | a model with its batch normalisations folded into the layers before them |
 //! | [`tensors`], [`model`] | the file formats: named tensors; a graph with its weights and plan |
 //! | [`packing`], [`atomic`] | codes of k bits side by side; files that are there whole or not at all |
 //! | [`net`], [`dataset`], [`learner`], [`agent`] | the four traits a plugin implements |
@@ -14,11 +16,14 @@
 //! | [`abi`] | the stable binary boundary; the only user of `abi_stable` |
 
 pub mod abi;
+pub mod affine;
 pub mod agent;
 pub mod atomic;
 pub mod dataset;
 pub mod error;
+pub mod fold;
 pub mod graph;
+pub mod integer;
 pub mod job;
 pub mod learner;
 pub mod model;

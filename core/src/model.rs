@@ -3,8 +3,9 @@
 //! Weights in the plan are packed; what is loaded stays packed, because quantizing Q(x) again need not give Q(x) bit for bit.
 
 use crate::error::{Error, Result};
+use crate::fold::fold_graph;
 use crate::graph::{Graph, Param, Role};
-use crate::quant::{FULL_PRECISION_BITS, QuantPlan, Quantized, quantize};
+use crate::quant::{FULL_PRECISION_BITS, Grid, QuantPlan, Quantized, quantize};
 use crate::tensors::{Entry, Stored, TensorFile, front, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,7 +69,7 @@ impl Model {
             }
             let stored = match plan.weights.get(&graph.nodes[node].name) {
                 Some(quant) if role == Role::Weight => {
-                    let quantized = quantize(&values, quant.bits, quant.buckets.size(&shape))
+                    let quantized = quantize(&values, quant.bits, quant.buckets.size(&shape), quant.grid)
                         .map_err(|error| error.context(format!("cannot quantize `{name}`")))?;
                     Stored::Packed { shape, quantized }
                 }
@@ -111,13 +112,13 @@ impl Model {
         Ok(model)
     }
 
-    /// That this is a model of `graph`; `path` is where it came from.
+    /// That this is a model of `graph`, or of `graph` with its batch normalisations folded; `path` is where it came from.
     ///
     /// # Errors
     /// Says what differs first.
     pub fn expect_graph(&self, graph: &Graph, path: &Path) -> Result<()> {
         let (ours, theirs) = (&self.graph, graph);
-        if ours == theirs {
+        if ours == theirs || fold_graph(theirs).is_ok_and(|folding| folding.graph == *ours) {
             return Ok(());
         }
         let differing = ours.nodes.iter().zip(&theirs.nodes).find(|(ours, theirs)| ours != theirs);
@@ -197,14 +198,17 @@ impl Model {
                 return fail(format!("has the shape {:?}; {shape:?} is needed", stored.shape()));
             }
             let quant = self.plan.weights.get(&graph.nodes[*node].name).filter(|_| *role == Role::Weight);
-            let wanted = quant.map(|quant| (quant.bits, quant.buckets.size(shape)));
+            let wanted = quant.map(|quant| (quant.bits, quant.buckets.size(shape), quant.grid));
             let found = match stored {
-                Stored::Packed { quantized: Quantized { bits, bucket_size, .. }, .. } => Some((*bits, *bucket_size)),
+                Stored::Packed { quantized: Quantized { bits, bucket_size, grid, .. }, .. } => {
+                    Some((*bits, *bucket_size, *grid))
+                }
                 _ => None,
             };
             if wanted != found {
-                let show = |packing: Option<(u32, usize)>| match packing {
-                    Some((bits, size)) => format!("{bits} bits in buckets of {size}"),
+                let show = |packing: Option<(u32, usize, Grid)>| match packing {
+                    Some((bits, size, Grid::MinMax)) => format!("{bits} bits in buckets of {size}"),
+                    Some((bits, size, grid)) => format!("{bits} bits in buckets of {size}, on the grid {grid:?}"),
                     None => "full precision".into(),
                 };
                 return fail(format!("is stored in {}; its plan says {}", show(found), show(wanted)));

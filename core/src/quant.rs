@@ -5,7 +5,10 @@
 //! α = max − min, β = min, sc(x) = (x − β)/α, x̂ = round((2^k−1)·sc(x))/(2^k−1), Q(x) = α·x̂ + β, with rounding to even and
 //! every operation rounded on its own (no fused multiply-add). Up to 16 bits the arithmetic is in f32, above in f64 with the
 //! result rounded to f32, because 2^k−1 and the codes must be exact. A constant bucket (α = 0) quantizes to itself.
+//!
+//! Integer runtimes need other grids, on which zero lies exactly: see [`Grid`] and [`crate::affine`].
 
+use crate::affine::Affine;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op};
 use serde::{Deserialize, Serialize};
@@ -45,13 +48,36 @@ impl Buckets {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WeightQuant {
-    /// 1–31.
-    pub bits: u32,
-    pub buckets: Buckets,
+/// Where the values lie that the weights of a bucket may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grid {
+    /// 2^k values from the bucket's minimum to its maximum; zero need not be one of them. 1 to 31 bits.
+    #[default]
+    MinMax,
+    /// 2^k − 1 values, as many below zero as above: what int8 kernels take. 2 to 16 bits.
+    Symmetric,
+    /// 2^k − 1 values over a range that holds zero, nudged so that zero is one of them, as TensorFlow's narrow range: what uint8
+    /// kernels take. 2 to 16 bits.
+    Affine,
 }
 
+impl Grid {
+    fn is_min_max(&self) -> bool {
+        *self == Self::MinMax
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightQuant {
+    /// 1–31, or 2–16 where the grid is not [`Grid::MinMax`].
+    pub bits: u32,
+    pub buckets: Buckets,
+    #[serde(default, skip_serializing_if = "Grid::is_min_max")]
+    pub grid: Grid,
+}
+
+/// How the output of a node is quantized: 2^k values over a range that holds zero ([`Affine::of_range`]).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ActivationQuant {
     /// 1–31.
@@ -65,7 +91,7 @@ pub struct ActivationQuant {
 pub struct QuantPlan {
     /// By name of a layer node.
     pub weights: BTreeMap<String, WeightQuant>,
-    /// By name of an activation node.
+    /// By name of the node whose output it is: activation functions, or any node of a network for integer runtimes.
     pub activations: BTreeMap<String, ActivationQuant>,
 }
 
@@ -75,7 +101,7 @@ impl QuantPlan {
     pub fn uniform(graph: &Graph, weight_bits: u32, activation_bits: u32, buckets: Buckets, all_layers: bool) -> Self {
         let mut plan = Self::default();
         if weight_bits < FULL_PRECISION_BITS {
-            let quant = WeightQuant { bits: weight_bits, buckets };
+            let quant = WeightQuant { bits: weight_bits, buckets, grid: Grid::MinMax };
             let layers = Self::quantizable(graph, all_layers);
             plan.weights = layers.into_iter().map(|name| (name, quant)).collect();
         }
@@ -99,7 +125,7 @@ impl QuantPlan {
     }
 
     /// # Errors
-    /// A name that is no layer (or no activation) of the graph, or bits out of 1–31.
+    /// A name that is no layer (or no node) of the graph, or bits out of 1–31, or of what the grid holds.
     pub fn validate(&self, graph: &Graph) -> Result<()> {
         let check = |name: &str, bits: u32, what: &str, fits: fn(&Op) -> bool| {
             let known = graph.find(name).is_some_and(|id| fits(&graph.nodes[id].op));
@@ -113,12 +139,16 @@ impl QuantPlan {
         };
         for (name, quant) in &self.weights {
             check(name, quant.bits, "layer", Op::is_layer)?;
+            if quant.grid != Grid::MinMax && !(2..=16).contains(&quant.bits) {
+                let problem = format!("layer `{name}`: {} bits; a grid with a zero point holds 2 to 16", quant.bits);
+                return Err(Error::config(problem));
+            }
             if quant.buckets == Buckets::Split(0) {
                 return Err(Error::config(format!("layer `{name}`: buckets of 0 weights")));
             }
         }
         for (name, quant) in &self.activations {
-            check(name, quant.bits, "activation", Op::is_activation)?;
+            check(name, quant.bits, "node", |_| true)?;
         }
         Ok(())
     }
@@ -151,13 +181,14 @@ pub fn decode(code: u32, alpha: f32, beta: f32, bits: u32) -> f32 {
     }
 }
 
-/// Quantized weights: a code for each weight and α, β for each bucket.
+/// Quantized weights: a code for each weight and two numbers for each bucket.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantized {
     pub bits: u32,
     pub bucket_size: usize,
+    pub grid: Grid,
     pub codes: Vec<u32>,
-    /// `[α, β]` of each bucket.
+    /// Of each bucket `[α, β]`, or on the other grids `[scale, zero point]`.
     pub ranges: Vec<[f32; 2]>,
 }
 
@@ -165,7 +196,7 @@ pub struct Quantized {
 ///
 /// # Errors
 /// A weight that is not a finite number, or a range beyond f32.
-pub fn quantize(weights: &[f32], bits: u32, bucket_size: usize) -> Result<Quantized> {
+pub fn quantize(weights: &[f32], bits: u32, bucket_size: usize, grid: Grid) -> Result<Quantized> {
     let mut codes = Vec::with_capacity(weights.len());
     let mut ranges = Vec::with_capacity(weights.len().div_ceil(bucket_size));
     for bucket in weights.chunks(bucket_size) {
@@ -175,22 +206,31 @@ pub fn quantize(weights: &[f32], bits: u32, bucket_size: usize) -> Result<Quanti
         if !alpha.is_finite() || bucket.iter().any(|weight| weight.is_nan()) {
             return Err(Error::failed("the weights hold a value that is not a finite number"));
         }
+        if grid != Grid::MinMax {
+            let affine = Affine::of_weights([min, max], grid, bits);
+            ranges.push([affine.scale, affine.zero_point as f32]);
+            codes.extend(bucket.iter().map(|weight| affine.encode(*weight) as u32));
+            continue;
+        }
         ranges.push([alpha, beta]);
         match alpha {
             0.0 => codes.extend(std::iter::repeat_n(0, bucket.len())),
             alpha => codes.extend(bucket.iter().map(|weight| encode(*weight, alpha, beta, bits))),
         }
     }
-    Ok(Quantized { bits, bucket_size, codes, ranges })
+    Ok(Quantized { bits, bucket_size, grid, codes, ranges })
 }
 
 impl Quantized {
     /// Q(x) of every weight.
     pub fn values(&self) -> Vec<f32> {
+        let decode = |code: u32, [first, second]: [f32; 2]| match self.grid {
+            Grid::MinMax => decode(code, first, second, self.bits),
+            // Codes and zero points of up to 16 bits are exact in f32.
+            Grid::Symmetric | Grid::Affine => first * (code as f32 - second),
+        };
         let buckets = self.codes.chunks(self.bucket_size).zip(&self.ranges);
-        buckets
-            .flat_map(|(codes, [alpha, beta])| codes.iter().map(|code| decode(*code, *alpha, *beta, self.bits)))
-            .collect()
+        buckets.flat_map(|(codes, range)| codes.iter().map(|code| decode(*code, *range))).collect()
     }
 }
 
@@ -201,20 +241,20 @@ mod tests {
 
     #[test]
     fn two_bits_by_hand() {
-        let quantized = quantize(&[-1.0, -0.4, 0.4, 2.0], 2, 4).unwrap();
+        let quantized = quantize(&[-1.0, -0.4, 0.4, 2.0], 2, 4, Grid::MinMax).unwrap();
         assert_eq!(quantized.codes, [0, 1, 1, 3]);
         assert_eq!(quantized.values(), [-1.0, 0.0, 0.0, 2.0]);
     }
 
     #[test]
     fn a_constant_bucket_is_itself() {
-        assert_eq!(quantize(&[0.3; 5], 3, 5).unwrap().values(), [0.3; 5]);
+        assert_eq!(quantize(&[0.3; 5], 3, 5, Grid::MinMax).unwrap().values(), [0.3; 5]);
     }
 
     #[test]
     fn not_a_number_is_refused() {
         for bad in [f32::NAN, f32::INFINITY] {
-            assert!(quantize(&[0.0, bad, 1.0], 4, 3).is_err());
+            assert!(quantize(&[0.0, bad, 1.0], 4, 3, Grid::MinMax).is_err());
         }
     }
 
@@ -225,7 +265,7 @@ mod tests {
             bits in 1u32..=31,
             size in 1usize..64,
         ) {
-            let quantized = quantize(&weights, bits, size).unwrap();
+            let quantized = quantize(&weights, bits, size, Grid::MinMax).unwrap();
             let values = quantized.values();
             for (bucket, (weights, values)) in weights.chunks(size).zip(values.chunks(size)).enumerate() {
                 let [alpha, beta] = quantized.ranges[bucket];
@@ -233,6 +273,25 @@ mod tests {
                 let slack = f64::from(alpha.abs().max(beta.abs())) * 4.0 * f64::from(f32::EPSILON);
                 for (x, q) in weights.iter().zip(values) {
                     prop_assert!((f64::from(*x) - f64::from(*q)).abs() <= step / 2.0 + slack);
+                }
+            }
+        }
+
+        #[test]
+        fn zero_is_on_the_grids_of_integer_runtimes(
+            mut weights in prop::collection::vec(-1e3f32..1e3, 1..200),
+            bits in 2u32..=16,
+            size in 1usize..64,
+        ) {
+            weights[0] = 0.0;
+            for grid in [Grid::Symmetric, Grid::Affine] {
+                let quantized = quantize(&weights, bits, size, grid).unwrap();
+                let values = quantized.values();
+                prop_assert_eq!(values[0], 0.0);
+                for (index, (x, q)) in weights.iter().zip(&values).enumerate() {
+                    let [scale, zero_point] = quantized.ranges[index / size];
+                    prop_assert!((x - q).abs() <= scale * 1.01, "nudging costs up to half a step, rounding the other half");
+                    prop_assert!(zero_point.fract() == 0.0);
                 }
             }
         }

@@ -11,13 +11,14 @@
 //! | … | the tensors in that order, without gaps |
 //! | 4 | CRC-32 of everything before |
 //!
-//! A full tensor is its f32 bit patterns. A packed one is its codes ([`crate::packing`]), then α and β of each bucket.
+//! A full tensor is its f32 bit patterns. A packed one is its codes ([`crate::packing`]), then the two numbers of each bucket: α and
+//! β, or scale and zero point.
 //! Reading trusts nothing: no length in the file makes it allocate more than a multiple of the file's own size.
 
 use crate::atomic::write_atomically;
 use crate::error::{Error, ErrorKind, Result};
 use crate::packing::{pack, packed_len, unpack};
-use crate::quant::{Quantized, largest_code};
+use crate::quant::{Grid, Quantized, largest_code};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -142,7 +143,7 @@ impl Stored {
         if element_count(shape) != Some(held as u64) {
             return Err(format!("{held} values do not make the shape {shape:?}"));
         }
-        let Self::Packed { quantized: Quantized { bits, bucket_size, codes, ranges }, .. } = self else {
+        let Self::Packed { quantized: Quantized { bits, bucket_size, codes, ranges, .. }, .. } = self else {
             return Ok(());
         };
         if !(1..=31).contains(bits) || *bucket_size == 0 {
@@ -163,7 +164,13 @@ impl Stored {
         let (shape, encoding) = match self {
             Self::Full { shape, .. } => (shape.clone(), Encoding::Full),
             Self::Packed { shape, quantized } => {
-                (shape.clone(), Encoding::Packed(quantized.bits, quantized.bucket_size))
+                let Quantized { bits, bucket_size, grid, .. } = *quantized;
+                let encoding = match grid {
+                    Grid::MinMax => Encoding::Packed(bits, bucket_size),
+                    Grid::Symmetric => Encoding::Symmetric(bits, bucket_size),
+                    Grid::Affine => Encoding::Affine(bits, bucket_size),
+                };
+                (shape.clone(), encoding)
             }
             Self::Bytes(bytes) => (vec![bytes.len()], Encoding::Bytes),
         };
@@ -190,8 +197,26 @@ enum Encoding {
     /// Bits and bucket size.
     #[serde(rename = "p")]
     Packed(u32, usize),
+    /// As `Packed`, on the grid [`Grid::Symmetric`].
+    #[serde(rename = "s")]
+    Symmetric(u32, usize),
+    /// As `Packed`, on the grid [`Grid::Affine`].
+    #[serde(rename = "a")]
+    Affine(u32, usize),
     #[serde(rename = "b")]
     Bytes,
+}
+
+impl Encoding {
+    /// Bits, bucket size and grid of a packed tensor.
+    fn packing(self) -> Option<(u32, usize, Grid)> {
+        match self {
+            Self::Packed(bits, size) => Some((bits, size, Grid::MinMax)),
+            Self::Symmetric(bits, size) => Some((bits, size, Grid::Symmetric)),
+            Self::Affine(bits, size) => Some((bits, size, Grid::Affine)),
+            Self::Full | Self::Bytes => None,
+        }
+    }
 }
 
 /// A row of the table: name, shape (of bytes: their number), encoding.
@@ -209,7 +234,8 @@ impl Entry {
         let count = element_count(&self.1)?;
         let bytes = match self.2 {
             Encoding::Full => count.checked_mul(4)?,
-            Encoding::Packed(bits, bucket_size) => {
+            Encoding::Packed(..) | Encoding::Symmetric(..) | Encoding::Affine(..) => {
+                let (bits, bucket_size, _) = self.2.packing()?;
                 if !(1..=31).contains(&bits) || bucket_size == 0 {
                     return None;
                 }
@@ -225,15 +251,15 @@ impl Entry {
     /// `bytes` has the length that [`Entry::size`] says.
     fn take(&self, count: usize, bytes: &[u8]) -> Result<Stored, String> {
         let shape = self.1.clone();
-        match self.2 {
-            Encoding::Full => Ok(Stored::Full { shape, values: floats(bytes) }),
-            Encoding::Packed(bits, bucket_size) => {
+        match (self.2, self.2.packing()) {
+            (_, Some((bits, bucket_size, grid))) => {
                 let (codes, ranges) = bytes.split_at(bytes.len() - 8 * count.div_ceil(bucket_size));
                 let codes = unpack(codes, bits, count).ok_or("bits are set after the last code")?;
                 let ranges = floats(ranges).chunks_exact(2).map(|range| [range[0], range[1]]).collect();
-                Ok(Stored::Packed { shape, quantized: Quantized { bits, bucket_size, codes, ranges } })
+                Ok(Stored::Packed { shape, quantized: Quantized { bits, bucket_size, grid, codes, ranges } })
             }
-            Encoding::Bytes => Ok(Stored::Bytes(bytes.to_vec())),
+            (Encoding::Full, _) => Ok(Stored::Full { shape, values: floats(bytes) }),
+            _ => Ok(Stored::Bytes(bytes.to_vec())),
         }
     }
 }

@@ -154,7 +154,7 @@ fn loads_exactly_q_of_x_and_saves_the_same_bytes() {
         for param in graph.params().unwrap() {
             let x = &values[&param.name];
             let q = match model.plan.weights.contains_key(&graph.nodes[param.node].name) {
-                true => quantize(x, bits, buckets.size(&param.shape)).unwrap().values(),
+                true => quantize(x, bits, buckets.size(&param.shape), Grid::MinMax).unwrap().values(),
                 false => x.clone(),
             };
             let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 fn small() -> TensorFile {
     let values = vec![1.0, -2.5, f32::from_bits(0x7fa0_1234), f32::NEG_INFINITY, -0.0, 1e-42];
-    let quantized = quantize(&[0.5, -1.0, 0.25, 3.0, 7.0], 3, 2).unwrap();
+    let quantized = quantize(&[0.5, -1.0, 0.25, 3.0, 7.0], 3, 2, Grid::MinMax).unwrap();
     let tensors = [
         ("a", Stored::Full { shape: vec![2, 3], values }),
         ("b", Stored::Packed { shape: vec![5, 1], quantized }),
@@ -120,7 +120,13 @@ fn a_header_that_expands_without_end_is_refused() {
 fn what_does_not_fit_together_is_not_written() {
     let quantized = |bits, bucket_size, codes: &[u32], ranges: usize| Stored::Packed {
         shape: vec![3],
-        quantized: Quantized { bits, bucket_size, codes: codes.to_vec(), ranges: vec![[1.0, 0.0]; ranges] },
+        quantized: Quantized {
+            bits,
+            bucket_size,
+            grid: Grid::MinMax,
+            codes: codes.to_vec(),
+            ranges: vec![[1.0, 0.0]; ranges],
+        },
     };
     let wrong = [
         Stored::Full { shape: vec![2], values: vec![0.0; 3] },
@@ -189,10 +195,13 @@ fn any_tensor() -> impl Strategy<Value = Stored> {
         shape: vec![bits.len()],
         values: bits.into_iter().map(f32::from_bits).collect(),
     });
-    let packed = (1u32..=31, 1usize..20, prop::collection::vec(any::<u32>(), 0..60)).prop_map(|(bits, size, codes)| {
+    let grid = prop_oneof![Just(Grid::MinMax), Just(Grid::Symmetric), Just(Grid::Affine)];
+    let codes = prop::collection::vec(any::<u32>(), 0..60);
+    let packed = (1u32..=31, 1usize..20, grid, codes).prop_map(|(bits, size, grid, codes)| {
         let ranges = codes.chunks(size).map(|bucket| [f32::from_bits(bucket[0]), 1.0]).collect();
         let codes: Vec<u32> = codes.into_iter().map(|code| code & largest_code(bits)).collect();
-        Stored::Packed { shape: vec![1, codes.len()], quantized: Quantized { bits, bucket_size: size, codes, ranges } }
+        let quantized = Quantized { bits, bucket_size: size, grid, codes, ranges };
+        Stored::Packed { shape: vec![1, quantized.codes.len()], quantized }
     });
     prop_oneof![full, packed, prop::collection::vec(any::<u8>(), 0..50).prop_map(Stored::Bytes)]
 }

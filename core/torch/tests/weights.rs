@@ -1,6 +1,6 @@
 //! The kernel that quantizes weights against the definition in `pocketflow::quant`: what is trained with is what is saved.
 
-use pocketflow::quant::{Buckets, QuantPlan, quantize};
+use pocketflow::quant::{Buckets, Grid, QuantPlan, quantize};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
 use pocketflow_torch::kernels::quantize_weights;
 use pocketflow_torch::network::{Mode, Network, Weights};
@@ -23,7 +23,7 @@ proptest! {
         size in prop::sample::select(vec![1usize, 7, 64, 256, 100_000]),
     ) {
         let weights: Vec<f32> = weights.into_iter().map(|weight| weight * scale).collect();
-        prop_assert_eq!(by_kernel(&weights, bits, size), quantize(&weights, bits, size).unwrap().values());
+        prop_assert_eq!(by_kernel(&weights, bits, size), quantize(&weights, bits, size, Grid::MinMax).unwrap().values());
     }
 }
 

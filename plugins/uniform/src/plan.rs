@@ -2,7 +2,7 @@
 
 use crate::options::Options;
 use pocketflow::graph::Graph;
-use pocketflow::quant::{ActivationQuant, FULL_PRECISION_BITS, QuantPlan, WeightQuant};
+use pocketflow::quant::{ActivationQuant, FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
 use pocketflow::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<QuantPlan> {
             _ if !names(graph.layers()).contains(name) => return Err(unknown(name, "layer", names(graph.layers()))),
             FULL_PRECISION_BITS => drop(plan.weights.remove(name)),
             bits @ 1..FULL_PRECISION_BITS => {
-                plan.weights.insert(name.clone(), WeightQuant { bits, buckets: options.buckets });
+                plan.weights.insert(name.clone(), WeightQuant { bits, buckets: options.buckets, grid: Grid::MinMax });
             }
             bits => return Err(out_of_range(name, bits)),
         }
