@@ -74,7 +74,7 @@ mod tests {
         let grid = Affine::of_range([-1.0, 1.0], 8);
         assert_eq!((grid.zero_point, grid.min_code, grid.max_code), (127, 0, 255));
         assert_eq!(grid.ends(), [-0.996_078_5, 1.003_921_6]);
-        assert_eq!(Affine::of_weights([-1.0, 0.3], Grid::Affine, 8).ends(), [-0.998_031_5, 0.301_968_5]);
+        assert_eq!(Affine::of_weights([-1.0, 0.3], Grid::Affine, 8).ends(), [-0.998_031_5, 0.301_968_51]);
         let symmetric = Affine::of_weights([-0.5, 1.0], Grid::Symmetric, 8);
         assert_eq!((symmetric.zero_point, symmetric.max_code, symmetric.encode(1.0)), (127, 254, 254));
         let narrow = Affine::of_weights([0.0, 254.0], Grid::Affine, 8);

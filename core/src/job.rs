@@ -72,6 +72,9 @@ pub enum Event {
     Evaluation { phase: String, split: String, step: u64, epoch: f64, loss: f64, top1: f64, top5: f64 },
     /// Any other figure worth a curve.
     Scalar { phase: String, name: String, step: u64, value: f64 },
+    /// What an evaluation decided: the class with the largest logit for each image of the split, in file order. For comparing
+    /// exported files image by image; not kept.
+    Decisions { split: String, classes: Vec<u32> },
     /// The stage is over.
     PhaseEnd { name: String, seconds: f64 },
     /// Something a person should know, said once: `warning` stands out.

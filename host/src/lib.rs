@@ -7,11 +7,13 @@
 //! | [`program`] | all of it, from the command line to the exit status |
 //! | [`select`], [`run`], [`services`] | what a run is made of; how it goes; what learners may ask of the host |
 //! | [`run_dir`], [`resume`] | the folder of a run; whether an interrupted one may go on |
+//! | [`deploy`] | exported files: the images they are made and checked with, and what came of it |
 //! | [`logging`], [`signals`], [`errors`] | log lines; Ctrl-C; how the program ends |
 //! | [`progress`], [`report`] | what a person sees while a run goes on, and what it leaves |
 
 pub mod cli;
 pub mod commands;
+pub mod deploy;
 pub mod discover;
 pub mod errors;
 pub mod layers;

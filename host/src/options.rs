@@ -12,11 +12,36 @@ pub const OWNER: &str = "host";
 pub const OF_ONE_RUN: [&str; 2] = ["run_dir", "resume"];
 
 /// Variables with our prefix that are no option.
-pub const OTHER_VARIABLES: [&str; 1] = ["POCKETFLOW_PLUGIN_PATH"];
+pub const OTHER_VARIABLES: [&str; 3] =
+    ["POCKETFLOW_PLUGIN_PATH", "POCKETFLOW_LITERT", "POCKETFLOW_ONNXRUNTIME"];
 
 /// Flags of the program that are no options; no key of an option may be one of these.
-pub const RESERVED: [&str; 11] =
-    ["config", "plugin_dir", "log", "format", "help", "version", "extends", "force", "runtime", "plugin_path", "model"];
+pub const RESERVED: [&str; 24] = [
+    "config",
+    "plugin_dir",
+    "log",
+    "format",
+    "help",
+    "version",
+    "extends",
+    "force",
+    "runtime",
+    "plugin_path",
+    "model",
+    "model_dir",
+    "enbl_post_quant",
+    "type",
+    "calibration_images",
+    "calibration_method",
+    "calibration_percent",
+    "default_ranges_min",
+    "default_ranges_max",
+    "verify_images",
+    "images",
+    "litert",
+    "onnxruntime",
+    "map",
+];
 
 /// The options of the host, as the spec lists them.
 pub fn host_options() -> Vec<OptionSpec> {

@@ -1,7 +1,7 @@
 //! The whole program: from the command line to the exit status.
 
 use crate::cli::{self, Command, Format, Invocation};
-use crate::commands::{completions, config, eval, plugins};
+use crate::commands::{bench, completions, config, eval, export, plugins};
 use crate::discover::PluginDirs;
 use crate::errors;
 use crate::layers::{self, Layers};
@@ -54,9 +54,17 @@ fn carry_out(args: &[OsString], progress: &Arc<Progress>) -> Result<u8> {
     let format = invocation.format;
     let text = match &invocation.command {
         Command::Run => return train_or_evaluate(registry, progress, log, &invocation, layers()?),
-        Command::Eval { model, runtime } => {
+        Command::Eval { model, runtime, libraries } => {
             let program = program(registry, progress, log, format);
-            return eval::eval(&program, layers()?, model.clone(), runtime).map(|()| 0);
+            return eval::eval(&program, layers()?, model.clone(), runtime, libraries).map(|()| 0);
+        }
+        Command::Export(flags) => {
+            let program = program(registry, progress, log, format);
+            return export::export(&program, layers()?, flags).map(|()| 0);
+        }
+        Command::Bench { models, images, libraries } => {
+            let program = program(registry, progress, log, format);
+            return bench::bench(&program, &layers()?, models, *images, libraries).map(|()| 0);
         }
         Command::PluginsList => plugins::list(&registry, format),
         Command::PluginsShow { name } => plugins::show(&registry, name, format)?,

@@ -114,8 +114,8 @@ impl Progress {
                 };
                 screen.say(&text);
             }
-            // For the report: a curve nobody can read as numbers that fly by.
-            Event::Scalar { .. } => {}
+            // For the report, and for comparisons: nobody can read numbers that fly by.
+            Event::Scalar { .. } | Event::Decisions { .. } => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! One run from selection to report: everything that can be wrong is found before the first step, and what was reached is
 //! kept however it ends.
 
+use crate::deploy::learner::OwnGraph;
 use crate::layers::{self, Layers};
 use crate::logging::{Log, SHOWN};
 use crate::progress::{self, Progress};
@@ -17,7 +18,6 @@ use pocketflow::error::Context;
 use pocketflow::graph::Graph;
 use pocketflow::job::{Event, Host, Job};
 use pocketflow::model::Model;
-use pocketflow::net::{Net, Recipe};
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
 use pocketflow::{Error, ErrorKind, Result};
@@ -70,7 +70,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     let net = program.registry.net(&selection.net.name, &settings)?;
     let net = match &task {
         Task::EvaluateModel { model, .. } if !select::is_chosen(&layers, "net")? => {
-            Box::new(SavedNet { graph: model.graph.clone(), plugin: net })
+            Box::new(OwnGraph { graph: model.graph.clone(), plugin: net })
         }
         _ => net,
     };
@@ -272,20 +272,4 @@ fn print_report(program: &Program, folder: &Path, report: &Report) -> Result<()>
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
-}
-
-/// The net of a saved model: its own graph, whatever the net's options say now.
-struct SavedNet {
-    graph: Graph,
-    plugin: Box<dyn Net>,
-}
-
-impl Net for SavedNet {
-    fn graph(&self) -> Result<Graph> {
-        Ok(self.graph.clone())
-    }
-
-    fn recipe(&self, samples: u64) -> Recipe {
-        self.plugin.recipe(samples)
-    }
 }

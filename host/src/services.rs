@@ -212,5 +212,6 @@ fn log(event: &Event) {
         Event::Scalar { phase, name, step, value } => {
             tracing::trace!(target: SHOWN, "{phase}: step {step}, {name} {value}")
         }
+        Event::Decisions { .. } => {}
     }
 }

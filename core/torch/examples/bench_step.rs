@@ -1,41 +1,54 @@
-//! Times a training step (forward, backward, optimizer) of ResNet-20 on CIFAR-10-shaped images: full precision against 4-bit weights
-//! and activations, against the same with channel buckets, in turns in one process. Prints a table, writes JSON with `--json FILE`.
+//! Times a training step (forward, backward, optimizer) of ResNet-20 on CIFAR-10-shaped images: full precision against `uniform` with
+//! 4-bit weights and activations, the same with channel buckets, `uniform-tf` with 8 bits for int8 and uint8, and PyTorch. They take
+//! turns, so that what else the machine does falls on all alike. Prints a table, writes JSON with `--json FILE`.
 //!
 //! `cargo xtask bench step [--batch 128] [--rounds 8] [--steps 5] [--threads N] [--json FILE] [--pytorch PYTHON]`
 
 use pocketflow::graph::Graph;
+use pocketflow::integer::Target;
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
 use pocketflow_torch::loss;
-use pocketflow_torch::network::{Mode, Network, Weights};
+use pocketflow_torch::network::{Integers, Mode, Network, Weights};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
 use std::error::Error;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
+/// One who takes training steps.
 struct Contender {
     name: &'static str,
-    network: Network,
-    optimizer: Optimizer,
+    runner: Runner,
     milliseconds: Vec<f64>,
 }
 
+enum Runner {
+    Ours(Box<Network>, Optimizer),
+    PyTorch(PyTorch),
+}
+
 impl Contender {
-    fn new(name: &'static str, graph: &Graph, plan: &QuantPlan) -> pocketflow::Result<Self> {
-        let values = Network::initialised(graph, 0)?.values()?;
-        let network = Network::new(graph, plan, &values, Weights::FullPrecision)?;
+    fn ours(name: &'static str, network: Network) -> Self {
         let optimizer = Optimizer::new(Rule::Sgd { momentum: 0.9, nesterov: true }, 5e-4, &network);
-        Ok(Self { name, network, optimizer, milliseconds: Vec::new() })
+        Self { name, runner: Runner::Ours(Box::new(network), optimizer), milliseconds: Vec::new() }
     }
 
-    fn step(&mut self, images: &Tensor, labels: &Tensor) -> pocketflow::Result<()> {
-        let start = Instant::now();
-        let logits = self.network.forward(images, Mode::Train)?;
-        let loss = loss::cross_entropy(&logits, labels)?;
-        loss.backward();
-        self.optimizer.step(&mut self.network, 0.01)?;
-        self.milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+    fn run(&mut self, steps: usize, images: &Tensor, labels: &Tensor) -> Result<(), Box<dyn Error>> {
+        match &mut self.runner {
+            Runner::PyTorch(pytorch) => self.milliseconds.extend(pytorch.run(steps)?),
+            Runner::Ours(network, optimizer) => {
+                for _ in 0..steps {
+                    let start = Instant::now();
+                    let logits = network.forward(images, Mode::Train)?;
+                    let loss = loss::cross_entropy(&logits, labels)?;
+                    loss.backward();
+                    optimizer.step(network, 0.01)?;
+                    self.milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -44,6 +57,60 @@ impl Contender {
         sorted.sort_by(f64::total_cmp);
         sorted[sorted.len() / 2]
     }
+}
+
+/// The same step in PyTorch: a Python that waits to be asked for steps.
+struct PyTorch {
+    python: String,
+    child: Child,
+    ask: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl PyTorch {
+    fn start(python: &str, batch: usize, threads: usize) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(python);
+        command.arg("-c").arg(include_str!("bench_step.py")).args([batch, threads].map(|number| number.to_string()));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (ask, answers) = pipes.ok_or("a child without pipes")?;
+        Ok(Self { python: python.into(), child, ask, answers: BufReader::new(answers) })
+    }
+
+    fn run(&mut self, steps: usize) -> Result<Vec<f64>, Box<dyn Error>> {
+        let mut line = String::new();
+        // A Python without PyTorch has closed its end; what it has to say is on stderr.
+        let asked = writeln!(self.ask, "{steps}").and_then(|()| self.ask.flush());
+        if asked.is_err() || self.answers.read_line(&mut line)? == 0 {
+            return Err(format!("{} ended early: {}", self.python, self.child.wait()?).into());
+        }
+        line.split_whitespace().map(|number| Ok(number.parse()?)).collect()
+    }
+}
+
+impl Drop for PyTorch {
+    fn drop(&mut self) {
+        // It waits for the next line; there is nothing to lose, and nobody to tell if it is gone.
+        let _gone = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+/// Those of ours, full precision first.
+fn contenders(graph: &Graph) -> pocketflow::Result<Vec<Contender>> {
+    let values = Network::initialised(graph, 0)?.values()?;
+    let uniform = |plan: QuantPlan| Network::new(graph, &plan, &values, Weights::FullPrecision);
+    let integers = |target| {
+        let integers = Integers { target, weight_bits: 8, activation_bits: 8 };
+        Network::for_integers(graph, integers, [&[127.5; 3], &[63.0; 3]], &values)
+    };
+    let bits = |buckets| QuantPlan::uniform(graph, 4, 4, buckets, false);
+    Ok(vec![
+        Contender::ours("full precision", uniform(QuantPlan::default())?),
+        Contender::ours("uniform 4/4", uniform(bits(Buckets::Layer))?),
+        Contender::ours("uniform 4/4, channel buckets", uniform(bits(Buckets::Channel))?),
+        Contender::ours("uniform-tf int8", integers(Target::Int8)?),
+        Contender::ours("uniform-tf uint8", integers(Target::Uint8)?),
+    ])
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,12 +125,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     tch::set_num_threads(threads as i32);
 
     let graph = resnet(20, Shortcut::Pad, 10)?;
-    let bits = |buckets| QuantPlan::uniform(&graph, 4, 4, buckets, false);
-    let mut contenders = vec![
-        Contender::new("full precision", &graph, &QuantPlan::default())?,
-        Contender::new("4/4 bits", &graph, &bits(Buckets::Layer))?,
-        Contender::new("4/4 bits, channel buckets", &graph, &bits(Buckets::Channel))?,
-    ];
+    let mut contenders = contenders(&graph)?;
+    if let Some(python) = option("--pytorch") {
+        let runner = Runner::PyTorch(PyTorch::start(&python, batch, threads)?);
+        contenders.push(Contender { name: "PyTorch eager channels_last", runner, milliseconds: Vec::new() });
+    }
     let size = [batch as i64, 3, 32, 32];
     let images = Tensor::randn(size, (Kind::Float, Device::Cpu));
     let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
@@ -71,46 +137,28 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for round in 0..=rounds {
         for contender in &mut contenders {
-            for _ in 0..steps {
-                contender.step(&images, &labels)?;
-            }
+            contender.run(steps, &images, &labels)?;
             if round == 0 {
                 contender.milliseconds.clear(); // warm-up
             }
         }
     }
-    let full = contenders[0].median();
+    let medians: Vec<f64> = contenders.iter().map(Contender::median).collect();
     println!("ResNet-20, batch {batch}, {threads} threads, median of {} steps each, in turns", rounds * steps);
     println!("{:<28} {:>10} {:>8}", "step", "ms", "ratio");
-    for contender in &contenders {
-        println!("{:<28} {:>10.1} {:>8.3}", contender.name, contender.median(), contender.median() / full);
-    }
-    let pytorch = match option("--pytorch") {
-        Some(python) => Some(pytorch(&python, batch, rounds * steps, threads)?),
-        None => None,
-    };
-    if let Some(milliseconds) = pytorch {
-        println!("{:<28} {milliseconds:>10.1} {:>8.3}", "PyTorch eager channels_last", milliseconds / full);
+    for (contender, median) in contenders.iter().zip(&medians) {
+        println!("{:<28} {median:>10.1} {:>8.3}", contender.name, median / medians[0]);
     }
     if let Some(path) = option("--json") {
-        let [_, quantized, buckets] = [0, 1, 2].map(|index: usize| contenders[index].median());
+        let [full, quantized, buckets, int8, uint8] = [0, 1, 2, 3, 4].map(|index: usize| medians[index]);
         let figures = serde_json::json!({
             "full_precision_ms": full, "quantized_ms": quantized, "ratio": quantized / full,
             "channel_buckets_ms": buckets, "channel_buckets_ratio": buckets / full,
-            "pytorch_ms": pytorch, "batch": batch, "threads": threads, "steps": rounds * steps,
+            "uniform_tf_ms": int8, "uniform_tf_ratio": int8 / full,
+            "uniform_tf_uint8_ms": uint8, "uniform_tf_uint8_ratio": uint8 / full,
+            "pytorch_ms": medians.get(5), "batch": batch, "threads": threads, "steps": rounds * steps,
         });
         std::fs::write(path, format!("{figures:#}\n"))?;
     }
     Ok(())
-}
-
-/// The same step in PyTorch, by a Python that has it.
-fn pytorch(python: &str, batch: usize, steps: usize, threads: usize) -> Result<f64, Box<dyn Error>> {
-    let script = include_str!("bench_step.py");
-    let numbers = [batch, steps, threads].map(|number| number.to_string());
-    let output = Command::new(python).arg("-c").arg(script).args(numbers).output()?;
-    if !output.status.success() {
-        return Err(format!("{python}: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }

@@ -1,25 +1,21 @@
 // Batch normalisation, residual sum, activation function and fake quantization in one pass over memory, as one autograd
 // function. A quantized step is as fast as a full-precision one only if quantization adds no pass of its own, so:
-//  - the forward pass quantizes with the range tracked so far and takes the batch's maximum on the way;
+//  - the forward pass quantizes with the range tracked so far and takes the batch's range on the way;
 //  - the backward pass needs no mask: an inactive output is stored as -0.0, an active one that rounds to zero as +0.0.
+// The gradient passes quantizers straight through (Bengio et al. 2013, arXiv 1308.3432), also beyond the ends of the range.
 // Images are channels_last, `[n, h, w, c]` in memory: a matrix of rows of c channels. Constants per channel are repeated to a
 // period of at least 256 values, so that loops run over long contiguous stretches whatever c is.
 // Sums are taken per block of fixed size, then over blocks in order: results do not depend on the number of threads.
 
-#include "kernels.h"
+#include "norm_act_loops.h"
 #include <ATen/Parallel.h>
-#include <algorithm>
 #include <torch/csrc/autograd/custom_function.h>
 #include <vector>
 
 namespace {
 
-enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
-
 constexpr int64_t PERIOD = 256;
 constexpr int64_t PERIODS_PER_BLOCK = 32;
-// Adding and subtracting 1.5 * 2^23 rounds to even; valid for codes below 2^22, so for up to 16 bits.
-constexpr float ROUND = 12582912.0f;
 
 int64_t period_of(int64_t channels) { return (PERIOD + channels - 1) / channels * channels; }
 
@@ -27,142 +23,6 @@ std::vector<float> repeat(const std::vector<float> &values, int64_t period) {
   std::vector<float> repeated(period);
   for (int64_t i = 0; i < period; i++) repeated[i] = values[i % values.size()];
   return repeated;
-}
-
-// y = act(x * a + b (+ residual)), quantized to `top` steps of `max`; returns the maximum before quantization.
-template <bool RESIDUAL, bool QUANTIZE>
-inline __attribute__((always_inline)) float forward_loop(const float *__restrict x, const float *__restrict residual,
-                                                         float *__restrict y, const float *__restrict a,
-                                                         const float *__restrict b, int64_t n, float clip, float inverse,
-                                                         float step, float top) {
-  float largest = 0.0f;
-#pragma omp simd reduction(max : largest)
-  for (int64_t i = 0; i < n; i++) {
-    float v = x[i] * a[i] + b[i];
-    if (RESIDUAL) v += residual[i];
-    largest = v > largest ? v : largest;
-    float w = v > clip ? clip : v;
-    if (QUANTIZE) {
-      float code = w * inverse;
-      code = code > top ? top : code;
-      w = ((code + ROUND) - ROUND) * step;
-    }
-    y[i] = v <= 0.0f ? -0.0f : w;
-  }
-  return largest;
-}
-
-struct Forward {
-  const float *x, *residual;
-  float *y;
-  const float *a, *b;
-  float clip, inverse, step, top;
-};
-
-PF_CLONES float forward_block(const Forward &f, int64_t offset, int64_t n) {
-  const float *x = f.x + offset, *residual = f.residual + offset;
-  float *y = f.y + offset;
-  const bool quantize = f.inverse > 0.0f;
-  if (f.residual)
-    return quantize ? forward_loop<true, true>(x, residual, y, f.a, f.b, n, f.clip, f.inverse, f.step, f.top)
-                    : forward_loop<true, false>(x, residual, y, f.a, f.b, n, f.clip, 0, 0, 0);
-  return quantize ? forward_loop<false, true>(x, nullptr, y, f.a, f.b, n, f.clip, f.inverse, f.step, f.top)
-                  : forward_loop<false, false>(x, nullptr, y, f.a, f.b, n, f.clip, 0, 0, 0);
-}
-
-// More than 16 bits: in double, where codes are exact.
-float forward_wide(const Forward &f, int64_t offset, int64_t n, double max, double top) {
-  float largest = 0.0f;
-  for (int64_t i = 0; i < n; i++) {
-    float v = f.x[offset + i] * f.a[i] + f.b[i];
-    if (f.residual) v += f.residual[offset + i];
-    largest = v > largest ? v : largest;
-    double w = v > f.clip ? f.clip : v;
-    double code = std::nearbyint(std::min(w / max, 1.0) * top);
-    f.y[offset + i] = v <= 0.0f ? -0.0f : std::isnan(v) ? v : float(code / top * max);
-  }
-  return largest;
-}
-
-PF_CLONES void affine_block(const float *__restrict x, float *__restrict y, const float *__restrict a,
-                            const float *__restrict b, int64_t n) {
-  for (int64_t i = 0; i < n; i++) y[i] = x[i] * a[i] + b[i];
-}
-
-PF_CLONES void sum_block(const float *__restrict x, float *__restrict sums, int64_t n) {
-  for (int64_t i = 0; i < n; i++) sums[i] += x[i];
-}
-
-PF_CLONES void square_block(const float *__restrict x, const float *__restrict mean, float *__restrict sums, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    float d = x[i] - mean[i];
-    sums[i] += d * d;
-  }
-}
-
-// The gradient that the activation function lets through.
-template <int ACT> inline __attribute__((always_inline)) float let_through(float grad, float y) {
-  int32_t bits;
-  std::memcpy(&bits, &y, sizeof bits);
-  bool pass = bits >= 0;
-  if (ACT == RELU6) pass = pass && y < 6.0f;
-  return ACT == NONE ? grad : (pass ? grad : 0.0f);
-}
-
-template <int ACT, bool KEEP>
-inline __attribute__((always_inline)) void backward_sums_loop(const float *__restrict grad, const float *__restrict y,
-                                                              const float *__restrict x, const float *__restrict mean,
-                                                              float *__restrict kept, float *__restrict sum_g,
-                                                              float *__restrict sum_gx, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    float g = let_through<ACT>(grad[i], y[i]);
-    if (KEEP) kept[i] = g;
-    sum_g[i] += g;
-    sum_gx[i] += g * (x[i] - mean[i]);
-  }
-}
-
-#define PF_BY_ACT(act, CALL)                                                                                                 \
-  switch (act) {                                                                                                             \
-  case RELU: CALL(RELU); break;                                                                                              \
-  case RELU6: CALL(RELU6); break;                                                                                            \
-  default: CALL(NONE);                                                                                                       \
-  }
-
-PF_CLONES void backward_sums(int act, const float *grad, const float *y, const float *x, const float *mean, float *kept,
-                             float *sum_g, float *sum_gx, int64_t n) {
-#define CALL(ACT)                                                                                                            \
-  if (kept) backward_sums_loop<ACT, true>(grad, y, x, mean, kept, sum_g, sum_gx, n);                                         \
-  else backward_sums_loop<ACT, false>(grad, y, x, mean, nullptr, sum_g, sum_gx, n)
-  PF_BY_ACT(act, CALL)
-#undef CALL
-}
-
-template <int ACT>
-inline __attribute__((always_inline)) void backward_input_loop(const float *__restrict grad, const float *__restrict y,
-                                                               const float *__restrict x, float *__restrict dx,
-                                                               const float *__restrict a, const float *__restrict k1,
-                                                               const float *__restrict k0, int64_t n) {
-  for (int64_t i = 0; i < n; i++) dx[i] = let_through<ACT>(grad[i], y[i]) * a[i] + (x[i] * k1[i] + k0[i]);
-}
-
-PF_CLONES void backward_input(int act, const float *grad, const float *y, const float *x, float *dx, const float *a,
-                              const float *k1, const float *k0, int64_t n) {
-#define CALL(ACT) backward_input_loop<ACT>(grad, y, x, dx, a, k1, k0, n)
-  PF_BY_ACT(act, CALL)
-#undef CALL
-}
-
-template <int ACT>
-inline __attribute__((always_inline)) void mask_loop(const float *__restrict grad, const float *__restrict y,
-                                                     float *__restrict out, const float *__restrict a, int64_t n) {
-  for (int64_t i = 0; i < n; i++) out[i] = let_through<ACT>(grad[i], y[i]) * a[i];
-}
-
-PF_CLONES void mask_block(int act, const float *grad, const float *y, float *out, const float *a, int64_t n) {
-#define CALL(ACT) mask_loop<ACT>(grad, y, out, a, n)
-  PF_BY_ACT(act, CALL)
-#undef CALL
 }
 
 // How a tensor is cut: `count` values in blocks, blocks in periods; every period starts at channel 0.
@@ -224,33 +84,78 @@ std::vector<float> floats(const std::vector<double> &values) { return {values.be
 
 at::Tensor channels_last(const at::Tensor &t) { return t.contiguous(at::MemoryFormat::ChannelsLast); }
 
+// The quantizer of an activation, and what it has seen: `range` is [minimum, maximum, batches].
+struct Quantizer {
+  at::Tensor range;
+  int64_t bits = 0;
+  bool track = false;
+  double decay = 0.0;
+
+  float *state() const { return range.defined() ? range.data_ptr<float>() : nullptr; }
+  bool tracked() const { return range.defined() && track; }
+  bool quantizes() const { return range.defined() && bits > 0; }
+  bool unseen() const { return range.defined() && state()[2] == 0.0f; }
+  void set(float min, float max) const {
+    state()[0] = min;
+    state()[1] = max;
+  }
+  // A plain mean over the first batches, then a moving average.
+  void update(float min, float max) const {
+    float *now = state();
+    const double keep = std::min(decay, double(now[2]) / (double(now[2]) + 1.0));
+    set(float(keep * now[0] + (1.0 - keep) * min), float(keep * now[1] + (1.0 - keep) * max));
+    now[2] = std::min(now[2] + 1.0f, 1.0e6f);
+  }
+  AffineGrid grid() const { return grid_of_range(state()[0], state()[1], bits); }
+};
+
 struct Settings {
-  bool training, track;
+  bool training;
   double momentum, eps;
-  int act, bits;
-  double range_decay;
-  at::Tensor running_mean, running_var, range;
+  int act;
+  at::Tensor running_mean, running_var;
+  Quantizer outer, inner;
 };
 
 typedef std::optional<at::Tensor> Optional;
 
-// The transformation of a whole tensor; `range` is [maximum, batches seen].
-float transform(Forward f, const Cut &cut, const Settings &s, double max) {
-  const double top = double((int64_t(1) << s.bits) - 1);
-  const bool quantize = s.bits > 0 && max > 0.0;
-  f.clip = s.act == RELU6 ? 6.0f : std::numeric_limits<float>::infinity();
-  f.inverse = quantize ? float(top / max) : 0.0f;
-  f.step = quantize ? float(max / top) : 0.0f;
-  f.top = float(top);
-  std::vector<float> largest(cut.blocks, 0.0f);
+// One pass over a whole tensor, with quantizers or without.
+Extremes pass(Forward f, const Cut &cut, const Settings &s, const std::optional<AffineGrid> &outer,
+              const std::optional<AffineGrid> &inner) {
+  f.outer = outer ? &*outer : nullptr;
+  f.inner = inner ? &*inner : nullptr;
+  f.inner_tracked = s.inner.tracked();
+  const bool wide = (outer && s.outer.bits > 16) || (inner && s.inner.bits > 16);
+  std::vector<Extremes> seen(cut.blocks);
   cut.each_block([&](int64_t block, int64_t from, int64_t to) {
     cut.each_period(from, to, [&](int64_t offset, int64_t n) {
-      float m = quantize && s.bits > 16 ? forward_wide(f, offset, n, max, top) : forward_block(f, offset, n);
-      largest[block] = std::max(largest[block], m);
+      seen[block].include(wide ? forward_wide(f, offset, n) : forward_block(f, offset, n));
     });
   });
-  const float all = *std::max_element(largest.begin(), largest.end());
-  return s.act == RELU6 ? std::min(all, 6.0f) : all;
+  Extremes all;
+  for (const Extremes &block : seen) all.include(block);
+  if (s.act != NONE) all.min = 0.0f;
+  if (s.act == RELU6) all.max = std::min(all.max, 6.0f);
+  return all;
+}
+
+// The transformation of a whole tensor, and what its quantizers learn from it.
+void transform(const Forward &f, const Cut &cut, const Settings &s) {
+  std::optional<AffineGrid> outer, inner;
+  // The first batch: its range is taken before it is quantized.
+  auto settle = [&](const Quantizer &quantizer, std::optional<AffineGrid> &grid, auto &&ends) {
+    if (!quantizer.quantizes() || (quantizer.unseen() && !quantizer.track)) return;
+    if (quantizer.unseen()) {
+      const Extremes first = pass(f, cut, s, outer, inner);
+      ends(first);
+    }
+    grid = quantizer.grid();
+  };
+  settle(s.inner, inner, [&](const Extremes &first) { s.inner.set(first.inner_min, first.inner_max); });
+  settle(s.outer, outer, [&](const Extremes &first) { s.outer.set(first.min, first.max); });
+  const Extremes seen = pass(f, cut, s, outer, inner);
+  if (s.inner.tracked()) s.inner.update(seen.inner_min, seen.inner_max);
+  if (s.outer.tracked()) s.outer.update(seen.min, seen.max);
 }
 
 class NormAct : public torch::autograd::Function<NormAct> {
@@ -261,7 +166,7 @@ public:
     const at::Tensor x = channels_last(input);
     const at::Tensor gamma = gamma_input.value_or(at::Tensor()), beta = beta_input.value_or(at::Tensor());
     const at::Tensor residual = residual_input ? channels_last(*residual_input) : at::Tensor();
-    const at::Tensor &running_mean = s.running_mean, &running_var = s.running_var, &range = s.range;
+    const at::Tensor &running_mean = s.running_mean, &running_var = s.running_var;
     const int64_t channels = x.size(1);
     const Cut cut(x.numel(), channels);
     at::Tensor y = at::empty_like(x);
@@ -292,36 +197,17 @@ public:
     }
     const std::vector<float> as = repeat(a, cut.period), bs = repeat(b, cut.period);
     const float *residual_data = residual.defined() ? residual.data_ptr<float>() : nullptr;
-    Forward f{x.data_ptr<float>(), residual_data, y.data_ptr<float>(), as.data(), bs.data(), 0, 0, 0, 0};
-    if (s.act == NONE) {
-      cut.each_block([&](int64_t, int64_t from, int64_t to) {
-        cut.each_period(from, to, [&](int64_t o, int64_t n) { affine_block(f.x + o, f.y + o, f.a, f.b, n); });
-      });
-      if (residual_data) y.add_(residual);
-    } else {
-      float *tracked = range.defined() ? range.data_ptr<float>() : nullptr;
-      if (s.bits > 0 && tracked && tracked[1] == 0.0f && s.track) {
-        // The first batch: its maximum is taken before it is quantized.
-        Settings plain = s;
-        plain.bits = 0;
-        tracked[0] = transform(f, cut, plain, 0.0);
-      }
-      const float largest = transform(f, cut, s, tracked ? tracked[0] : 0.0);
-      if (tracked && s.track) {
-        const float seen = tracked[1];
-        // A plain mean over the first batches, then a moving average.
-        const double keep = std::min(s.range_decay, double(seen) / (double(seen) + 1.0));
-        tracked[0] = float(keep * tracked[0] + (1.0 - keep) * largest);
-        tracked[1] = std::min(seen + 1.0f, 1.0e6f);
-      }
-    }
+    const float clip = s.act == RELU6 ? 6.0f : std::numeric_limits<float>::infinity();
+    transform({x.data_ptr<float>(), residual_data, y.data_ptr<float>(), as.data(), bs.data(), clip, s.act, nullptr, nullptr, false},
+              cut, s);
     auto options = x.options();
     auto keep = [&](const std::vector<float> &values) {
       at::Tensor t = at::empty({int64_t(values.size())}, options);
       std::copy(values.begin(), values.end(), t.data_ptr<float>());
       return t;
     };
-    ctx->save_for_backward({x, y, keep(floats(mean)), keep(inverse_std), keep(a)});
+    // Without an activation function the output is not looked at again, so it need not be kept.
+    ctx->save_for_backward({x, s.act == NONE ? x : y, keep(floats(mean)), keep(inverse_std), keep(a)});
     ctx->saved_data["act"] = int64_t(s.act);
     ctx->saved_data["norm"] = norm;
     ctx->saved_data["training"] = s.training && norm;
@@ -344,6 +230,7 @@ public:
     const std::vector<float> as = repeat(scale, cut.period);
     const float *g = grad.data_ptr<float>(), *out = y.data_ptr<float>(), *in = x.data_ptr<float>();
 
+    if (!norm && act == NONE) return {grad, {}, {}, has_residual ? grad : at::Tensor(), {}};
     at::Tensor dres, dx = at::empty_like(x), dgamma, dbeta;
     if (has_residual) dres = act == NONE ? grad : at::empty_like(x);
     float *kept = has_residual && act != NONE ? dres.data_ptr<float>() : nullptr;
@@ -399,17 +286,27 @@ public:
 
 } // namespace
 
-// gamma … running_var null: no normalisation. residual null: no sum. range null: no tracking, no quantization.
-// act: 0 none, 1 ReLU, 2 ReLU6. bits 0: no quantization.
+// As in kernels.rs. `bits` 0: the range is tracked, nothing is quantized.
+struct QuantizerArgument {
+  tensor range;
+  double decay;
+  int32_t bits, track;
+};
+
+// gamma … running_var null: no normalisation. residual null: no sum. outer, inner null: no quantizer of the result, or of what is
+// added to the residual. act: 0 none, 1 ReLU, 2 ReLU6.
 extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running_mean, tensor running_var, tensor residual,
-                             tensor range, int training, int track, double momentum, double eps, int act, int bits,
-                             double range_decay, tensor *out) {
+                             const QuantizerArgument *outer, const QuantizerArgument *inner, int training, double momentum,
+                             double eps, int act, tensor *out) {
   return guarded([&] {
     TORCH_CHECK(x->is_cpu() && x->scalar_type() == at::kFloat && x->dim() == 4, "norm_act takes [n, c, h, w] floats on the CPU");
     TORCH_CHECK(x->numel() > 0, "norm_act: an empty batch");
     TORCH_CHECK(!residual || residual->sizes() == x->sizes(), "norm_act: the residual has another shape");
-    const Settings settings{training != 0, track != 0, momentum, eps, act, bits, range_decay, tensor_or_undefined(running_mean),
-                            tensor_or_undefined(running_var), tensor_or_undefined(range)};
+    auto quantizer = [](const QuantizerArgument *q) {
+      return q ? Quantizer{*q->range, q->bits, q->track != 0, q->decay} : Quantizer{};
+    };
+    const Settings settings{training != 0, momentum, eps, act, tensor_or_undefined(running_mean), tensor_or_undefined(running_var),
+                            quantizer(outer), quantizer(inner)};
     auto optional = [](tensor t) { return t ? Optional(*t) : Optional(); };
     at::Tensor y = NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), settings);
     *out = new at::Tensor(y);

@@ -1,15 +1,22 @@
 // Q(x) of all quantized layers in one call. Bit for bit the arithmetic of `pocketflow::quant` (core/src/quant.rs): in f32 up to
 // 16 bits, above in f64; no contraction, rounding to even.
+//
+// A layer that a batch normalisation follows is deployed as W * s with s = gamma / sqrt(running variance + eps) by output channel
+// (core/src/fold.rs), so there the quantized weights are Q(W * s) / s: they are used before the batch normalisation, which
+// multiplies by s.
 
+#include "affine.h"
 #include "kernels.h"
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
-#include <cmath>
-#include <limits>
+#include <vector>
 
 namespace {
 
-constexpr float ROUND = 12582912.0f; // see norm_act.cpp
+enum Grid { MIN_MAX = 0, SYMMETRIC = 1, AFFINE = 2 };
+
+// A channel that its batch normalisation scales by less is as good as off: dividing by the scale would give no weights to train.
+constexpr double SMALLEST_FOLD = 1e-10;
 
 PF_CLONES void range_of(const float *__restrict x, int64_t n, float &min, float &max) {
   float low = std::numeric_limits<float>::infinity(), high = -low;
@@ -38,14 +45,21 @@ void quantize_wide(const float *x, float *q, int64_t n, double alpha, double bet
   }
 }
 
-void quantize_bucket(const float *x, float *q, int64_t n, int64_t bits) {
+PF_CLONES void quantize_affine(const float *__restrict x, float *__restrict q, int64_t n, float scale, float lo, float hi) {
+  for (int64_t i = 0; i < n; i++) q[i] = ((within(x[i] / scale, lo, hi) + ROUND) - ROUND) * scale;
+}
+
+void quantize_bucket(const float *x, float *q, int64_t n, int64_t bits, int64_t grid) {
   float min, max;
   range_of(x, n, min, max);
   const float alpha = max - min;
   const int64_t top = (int64_t(1) << bits) - 1;
-  if (!(alpha > 0.0f) || !std::isfinite(alpha)) {
+  if (!std::isfinite(alpha) || (grid == MIN_MAX && !(alpha > 0.0f))) {
     // Constant, or no numbers: as it is, so that a NaN shows in the loss.
     std::memcpy(q, x, n * sizeof(float));
+  } else if (grid != MIN_MAX) {
+    const AffineGrid affine = grid_of_weights(min, max, grid == SYMMETRIC, bits);
+    quantize_affine(x, q, n, affine.scale, float(affine.lo), float(affine.hi));
   } else if (bits <= 16) {
     quantize_narrow(x, q, n, alpha, min, float(top));
   } else {
@@ -53,24 +67,73 @@ void quantize_bucket(const float *x, float *q, int64_t n, int64_t bits) {
   }
 }
 
+PF_CLONES void fold(const float *__restrict x, float *__restrict folded, int64_t n, double scale) {
+  for (int64_t i = 0; i < n; i++) folded[i] = float(double(x[i]) * scale);
+}
+
+PF_CLONES void unfold(float *__restrict q, int64_t n, double scale) {
+  for (int64_t i = 0; i < n; i++) q[i] = float(double(q[i]) / scale);
+}
+
+// The bucket of weights `from` to `to`; every `run` weights belong to one channel.
+void quantize_folded(const float *x, float *q, int64_t from, int64_t to, int64_t run, const std::vector<double> &scales,
+                     int64_t bits, int64_t grid) {
+  std::vector<float> folded(to - from);
+  auto each_channel = [&](auto &&f) {
+    for (int64_t i = from; i < to;) {
+      const int64_t channel = i / run, end = std::min(to, (channel + 1) * run);
+      f(i, end - i, scales[channel]);
+      i = end;
+    }
+  };
+  each_channel([&](int64_t i, int64_t n, double scale) { fold(x + i, folded.data() + (i - from), n, scale); });
+  quantize_bucket(folded.data(), q + from, to - from, bits, grid);
+  each_channel([&](int64_t i, int64_t n, double scale) {
+    if (std::abs(scale) < SMALLEST_FOLD) std::memcpy(q + i, x + i, n * sizeof(float));
+    else unfold(q + i, n, scale);
+  });
+}
+
 } // namespace
 
-// sources and results: `count` tensors, contiguous, of the same shapes pairwise.
-extern "C" char *pf_quantize_weights(tensor *sources, tensor *results, const int64_t *bits, const int64_t *bucket_sizes,
-                                     int64_t count) {
+// As in kernels.rs. `bits` 0: q = w. `gamma` and `variance` null: not folded.
+struct WeightJob {
+  tensor source, result, gamma, variance;
+  double eps;
+  int64_t bits, bucket_size, grid;
+};
+
+// Sources and results are contiguous, of the same shapes pairwise.
+extern "C" char *pf_quantize_weights(const WeightJob *jobs, int64_t count) {
   return guarded([&] {
     c10::NoGradGuard no_grad;
-    for (int64_t t = 0; t < count; t++) {
-      const at::Tensor &source = *sources[t], &result = *results[t];
+    for (const WeightJob *job = jobs; job < jobs + count; job++) {
+      const at::Tensor &source = *job->source, &result = *job->result;
       TORCH_CHECK(source.is_contiguous() && result.is_contiguous() && source.numel() == result.numel(),
                   "quantize_weights takes contiguous tensors of one shape");
       const float *x = source.data_ptr<float>();
       float *q = result.data_ptr<float>();
-      const int64_t n = source.numel(), size = bucket_sizes[t];
+      const int64_t n = source.numel(), size = job->bucket_size, bits = job->bits, grid = job->grid;
+      if (bits == 0) {
+        std::memcpy(q, x, n * sizeof(float));
+        continue;
+      }
+      std::vector<double> scales;
+      if (job->gamma) {
+        const at::Tensor &gamma = *job->gamma, &variance = *job->variance;
+        const int64_t channels = gamma.numel();
+        TORCH_CHECK(channels > 0 && variance.numel() == channels && n % channels == 0,
+                    "quantize_weights: the batch normalisation has other channels than the layer");
+        for (int64_t c = 0; c < channels; c++)
+          scales.push_back(double(gamma.data_ptr<float>()[c]) / std::sqrt(double(variance.data_ptr<float>()[c]) + job->eps));
+      }
       const int64_t buckets = (n + size - 1) / size;
       at::parallel_for(0, buckets, std::max<int64_t>(1, 16384 / size), [&](int64_t begin, int64_t end) {
-        for (int64_t b = begin; b < end; b++)
-          quantize_bucket(x + b * size, q + b * size, std::min(size, n - b * size), bits[t]);
+        for (int64_t b = begin; b < end; b++) {
+          const int64_t from = b * size, to = std::min(n, from + size);
+          if (scales.empty()) quantize_bucket(x + from, q + from, to - from, bits, grid);
+          else quantize_folded(x, q, from, to, n / int64_t(scales.size()), scales, bits, grid);
+        }
       });
     }
   });

@@ -24,7 +24,9 @@ pub fn calibrate(network: &Network, job: &Job, images: u64) -> Result<()> {
 /// # Errors
 /// The data set's.
 pub fn reestimate(network: &Network, job: &Job, images: u64) -> Result<()> {
-    pass(network, job, images, Mode::Reestimate)
+    pass(network, job, images, Mode::Reestimate)?;
+    // The batch normalisations may be folded into the quantized weights.
+    network.quantize_weights()
 }
 
 fn pass(network: &Network, job: &Job, images: u64, mode: Mode) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Safe wrappers of the C++ kernels in `kernels/`. Tensors cross as pointers to `at::Tensor`, as in torch-sys; a C++ exception comes
 //! back as a message.
 
+use pocketflow::quant::Grid;
 use pocketflow::{Error, Result};
 use std::ffi::{CStr, c_char, c_double, c_int};
 use tch::Tensor;
@@ -14,23 +15,15 @@ unsafe extern "C" {
         running_mean: *const C_tensor,
         running_var: *const C_tensor,
         residual: *const C_tensor,
-        range: *const C_tensor,
+        outer: *const QuantizerArgument,
+        inner: *const QuantizerArgument,
         training: c_int,
-        track: c_int,
         momentum: c_double,
         eps: c_double,
         act: c_int,
-        bits: c_int,
-        range_decay: c_double,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
-    fn pf_quantize_weights(
-        sources: *const *const C_tensor,
-        results: *const *const C_tensor,
-        bits: *const i64,
-        bucket_sizes: *const i64,
-        count: i64,
-    ) -> *mut c_char;
+    fn pf_quantize_weights(jobs: *const WeightArgument, count: i64) -> *mut c_char;
     fn pf_sgd_step(
         params: *const *const C_tensor,
         leaves: *const *const C_tensor,
@@ -65,6 +58,28 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
     fn free(pointer: *mut std::ffi::c_void);
+}
+
+/// As in kernels/norm_act.cpp.
+#[repr(C)]
+struct QuantizerArgument {
+    range: *const C_tensor,
+    decay: c_double,
+    bits: i32,
+    track: i32,
+}
+
+/// As in kernels/weights.cpp.
+#[repr(C)]
+struct WeightArgument {
+    source: *const C_tensor,
+    result: *const C_tensor,
+    gamma: *const C_tensor,
+    variance: *const C_tensor,
+    eps: c_double,
+    bits: i64,
+    bucket_size: i64,
+    grid: i64,
 }
 
 fn check(kernel: &str, message: *mut c_char) -> Result<()> {
@@ -109,35 +124,54 @@ pub struct Norm<'a> {
     pub momentum: f64,
 }
 
-/// The quantizer of an activation.
+/// The quantizer of an activation: onto the grid of [`pocketflow::affine::Affine::of_range`].
 #[derive(Clone, Copy)]
 pub struct ActQuantizer<'a> {
     /// 1–31, or 0 to track the range without quantizing.
     pub bits: u32,
-    /// `[2]`: the tracked maximum (the minimum after a ReLU is 0), and the number of batches seen.
+    /// `[3]`: the tracked minimum and maximum, and the number of batches seen; without any, nothing is quantized.
     pub range: &'a Tensor,
-    /// Share of the past in the moving average of the maximum.
+    /// Share of the past in the moving averages.
     pub decay: f64,
     /// Whether this pass updates the range.
     pub track: bool,
 }
 
-/// `act(norm(x) + residual)`, quantized: one pass over memory, with its gradient. `x` and `residual` are `[n, c, h, w]`,
-/// channels_last; so is the result. `training`: batch statistics, which update the running ones; else the running ones.
+impl ActQuantizer<'_> {
+    fn argument(&self) -> QuantizerArgument {
+        let (range, decay) = (self.range.as_ptr(), self.decay);
+        QuantizerArgument { range, decay, bits: self.bits.min(31) as i32, track: self.track.into() }
+    }
+}
+
+/// What one pass of [`norm_act`] does besides the activation function.
+#[derive(Clone, Copy, Default)]
+pub struct Fused<'a> {
+    pub norm: Option<Norm<'a>>,
+    pub residual: Option<&'a Tensor>,
+    /// Quantizes the result.
+    pub outer: Option<ActQuantizer<'a>>,
+    /// Quantizes what the residual is added to.
+    pub inner: Option<ActQuantizer<'a>>,
+    /// Batch statistics, which update the running ones; else the running ones.
+    pub training: bool,
+}
+
+/// `outer(act(inner(norm(x)) + residual))`: one pass over memory, with its gradient, which goes straight through the quantizers. `x`
+/// and `residual` are `[n, c, h, w]`, channels_last; so is the result.
 ///
 /// # Errors
 /// Tensors of other shapes, types or devices.
-pub fn norm_act(
-    x: &Tensor,
-    norm: Option<Norm>,
-    residual: Option<&Tensor>,
-    act: Act,
-    quantizer: Option<ActQuantizer>,
-    training: bool,
-) -> Result<Tensor> {
+pub fn norm_act(x: &Tensor, act: Act, fused: &Fused) -> Result<Tensor> {
+    let Fused { norm, residual, outer, inner, training } = *fused;
+    let ranges = [outer, inner].into_iter().flatten().map(|quantizer| quantizer.range);
+    assert!(ranges.into_iter().all(|range| range.numel() == 3));
+    let [outer, inner] = [outer, inner].map(|quantizer| quantizer.map(|quantizer| quantizer.argument()));
+    let argument =
+        |quantizer: &Option<QuantizerArgument>| quantizer.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     let mut out = std::ptr::null_mut();
-    // SAFETY: all pointers are to live tensors or null, which the kernel allows for these; `out` receives a new tensor that
-    // `from_ptr` takes over.
+    // SAFETY: all pointers are to live tensors and arguments, or null, which the kernel allows for these; `out` receives a new
+    // tensor that `from_ptr` takes over.
     unsafe {
         let message = pf_norm_act(
             x.as_ptr(),
@@ -146,14 +180,12 @@ pub fn norm_act(
             pointer(norm.map(|norm| norm.running_mean)),
             pointer(norm.map(|norm| norm.running_var)),
             pointer(residual),
-            pointer(quantizer.map(|quantizer| quantizer.range)),
+            argument(&outer),
+            argument(&inner),
             training.into(),
-            quantizer.is_some_and(|quantizer| quantizer.track).into(),
             norm.map_or(0.0, |norm| norm.momentum),
             norm.map_or(0.0, |norm| norm.eps),
             act as c_int,
-            quantizer.map_or(0, |quantizer| quantizer.bits as c_int),
-            quantizer.map_or(0.0, |quantizer| quantizer.decay),
             &mut out,
         );
         check("norm_act", message)?;
@@ -161,18 +193,66 @@ pub fn norm_act(
     }
 }
 
-/// Writes Q(source) into each result; exactly [`pocketflow::quant::quantize`]'s values. Tensors are contiguous, of one shape pairwise.
+/// Quantizes `x` of any shape `[n, ...]`; the gradient goes straight through.
 ///
 /// # Errors
-/// Tensors that are not.
-pub fn quantize_weights(sources: &[&Tensor], results: &[&Tensor], bits: &[i64], bucket_sizes: &[i64]) -> Result<()> {
-    assert!([results.len(), bits.len(), bucket_sizes.len()].iter().all(|len| *len == sources.len()));
-    let (sources, results) = (pointers(sources), pointers(results));
-    // SAFETY: four lists of the same length, of live tensors.
-    let message = unsafe {
-        let count = sources.len() as i64;
-        pf_quantize_weights(sources.as_ptr(), results.as_ptr(), bits.as_ptr(), bucket_sizes.as_ptr(), count)
+/// As [`norm_act`].
+pub fn fake_quantize(x: &Tensor, quantizer: ActQuantizer) -> Result<Tensor> {
+    let fused = Fused { outer: Some(quantizer), ..Fused::default() };
+    let shape = x.size();
+    if shape.len() == 4 {
+        return norm_act(x, Act::None, &fused);
+    }
+    let reshape = |x: &Tensor, shape: &[i64]| x.f_reshape(shape).map_err(|error| crate::torch_error("reshape", &error));
+    let rows = shape.first().copied().unwrap_or(1);
+    reshape(&norm_act(&reshape(x, &[rows, -1, 1, 1])?, Act::None, &fused)?, &shape)
+}
+
+/// The quantizer of a layer's weights. Tensors are contiguous.
+#[derive(Clone, Copy)]
+pub struct WeightQuantizer<'a> {
+    pub source: &'a Tensor,
+    /// Receives Q(source); of the same shape.
+    pub result: &'a Tensor,
+    /// 1–31; 0 copies the source.
+    pub bits: u32,
+    pub bucket_size: usize,
+    pub grid: Grid,
+    /// The batch normalisation that the layer is deployed with.
+    pub fold: Option<Fold<'a>>,
+}
+
+/// What a batch normalisation multiplies each output channel by when it is folded: s = scale / √(variance + eps).
+#[derive(Clone, Copy)]
+pub struct Fold<'a> {
+    pub scale: &'a Tensor,
+    pub variance: &'a Tensor,
+    pub eps: f64,
+}
+
+/// Writes Q(source) into each result; exactly [`pocketflow::quant::quantize`]'s values. With `fold` it is Q(source · s) / s, and the
+/// source itself in channels where s is (nearly) 0.
+///
+/// # Errors
+/// Tensors that are not contiguous, or do not fit each other.
+pub fn quantize_weights(weights: &[WeightQuantizer]) -> Result<()> {
+    let argument = |weight: &WeightQuantizer| WeightArgument {
+        source: weight.source.as_ptr(),
+        result: weight.result.as_ptr(),
+        gamma: pointer(weight.fold.map(|fold| fold.scale)),
+        variance: pointer(weight.fold.map(|fold| fold.variance)),
+        eps: weight.fold.map_or(0.0, |fold| fold.eps),
+        bits: weight.bits.min(31).into(),
+        bucket_size: weight.bucket_size.max(1) as i64,
+        grid: match weight.grid {
+            Grid::MinMax => 0,
+            Grid::Symmetric => 1,
+            Grid::Affine => 2,
+        },
     };
+    let arguments: Vec<WeightArgument> = weights.iter().map(argument).collect();
+    // SAFETY: a list of arguments that point to live tensors, or to none where the kernel allows that.
+    let message = unsafe { pf_quantize_weights(arguments.as_ptr(), arguments.len() as i64) };
     check("quantize_weights", message)
 }
 

@@ -13,6 +13,7 @@
 //! | [`evaluate`] | top-1, top-5 and loss on a split |
 //! | [`calibrate`] | activation ranges and batch-norm statistics from images |
 //! | [`checkpoint`] | everything a run needs to go on, in one file |
+//! | [`parent`] | the full-precision network that a learner starts from, and its teacher |
 //! | [`device`] | the device and the threads a job runs on |
 //! | [`outcome`] | a model file's part of the report |
 
@@ -26,6 +27,7 @@ pub mod loss;
 pub mod network;
 pub mod optimizer;
 pub mod outcome;
+pub mod parent;
 mod steps;
 pub mod train;
 

@@ -1,35 +1,25 @@
 //! A graph with its tensors. Full-precision weights and quantized ones live side by side: the forward pass uses Q(w), the optimizer
 //! updates w with the gradient of Q(w), which is the straight-through estimator without a node in the autograd graph.
 
-use crate::kernels::{self, ActQuantizer, Norm};
+mod forward;
+mod integer;
+mod ranges;
+mod weights;
+
+pub use forward::Mode;
+pub use integer::Integers;
+
 use crate::steps::{Step, compile, releases};
 use crate::torch_error;
+use pocketflow::fold::{fold_graph, fold_values};
 use pocketflow::graph::{Graph, NodeId, Op, Param, Role};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
 use pocketflow::{Error, Result};
+use ranges::Ranges;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
-
-/// Share of the past in an activation's moving range.
-const RANGE_DECAY: f64 = 0.99;
-/// Share of the batch in batch normalisation's running statistics.
-const BATCH_NORM_MOMENTUM: f64 = 0.1;
-/// "Batches seen" of a range that was read from a model.
-const RANGE_KNOWN: f32 = 1e6;
-
-/// What a forward pass does besides computing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Batch statistics, which update the running ones; activation ranges are tracked.
-    Train,
-    /// Running statistics, frozen ranges: the answer for an image does not depend on its neighbours.
-    Eval,
-    /// Running statistics; activation ranges are tracked.
-    Calibrate,
-    /// Batch statistics, which update the running ones; frozen ranges.
-    Reestimate,
-}
+use weights::QuantizedWeight;
 
 /// Whether the weights given are to be quantized in the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +30,6 @@ pub enum Weights {
     Quantized,
 }
 
-/// A weight tensor of a quantized layer, and Q of it.
-struct QuantizedWeight {
-    name: String,
-    bits: i64,
-    bucket_size: i64,
-    /// Q(w), the leaf that collects the gradient.
-    result: Tensor,
-}
-
 /// A graph ready to run.
 pub struct Network {
     graph: Graph,
@@ -56,8 +37,9 @@ pub struct Network {
     params: Vec<Param>,
     tensors: BTreeMap<String, Tensor>,
     quantized: Vec<QuantizedWeight>,
-    /// By activation node: `[2]`, maximum and batches seen.
-    ranges: BTreeMap<String, Tensor>,
+    ranges: Ranges,
+    /// Whether quantizers are on: off, weights are used as they are, and activations are only tracked.
+    quantizing: bool,
     steps: Vec<Step>,
     /// For every step, the nodes whose value nobody reads after it.
     releases: Vec<Vec<NodeId>>,
@@ -128,33 +110,29 @@ impl Network {
     ) -> Result<Self> {
         plan.validate(graph)?;
         let params = graph.params()?;
-        let mut quantized = Vec::new();
-        for param in &params {
-            let node = &graph.nodes[param.node].name;
-            let quantizes = weights == Weights::FullPrecision && param.role == Role::Weight;
-            match plan.weights.get(node).filter(|_| quantizes) {
-                Some(quant) => quantized.push(QuantizedWeight {
-                    name: param.name.clone(),
-                    bits: quant.bits.into(),
-                    bucket_size: quant.buckets.size(&param.shape) as i64,
-                    result: tensors[&param.name].copy().set_requires_grad(true),
-                }),
-                None if param.role.is_trained() => {
-                    let tensor = tensors.get_mut(&param.name).expect("every parameter has its tensor");
-                    *tensor = tensor.set_requires_grad(true);
-                }
-                None => {}
+        let quantized = match weights {
+            Weights::FullPrecision => weights::quantized_weights(graph, plan, &params, &tensors)?,
+            Weights::Quantized => Vec::new(),
+        };
+        for param in params.iter().filter(|param| param.role.is_trained()) {
+            if !quantized.iter().any(|weight| weight.name == param.name) {
+                let tensor = tensors.get_mut(&param.name).expect("every parameter has its tensor");
+                *tensor = tensor.set_requires_grad(true);
             }
         }
-        let ranges = plan.activations.iter().map(|(name, quant)| {
-            let values = quant.range.map_or([0.0, 0.0], |[_, max]| [max, RANGE_KNOWN]);
-            (name.clone(), Tensor::from_slice(&values))
-        });
-        let ranges = ranges.collect();
-        let steps = compile(graph);
+        let steps = compile(graph, plan);
         let releases = releases(graph, &steps);
-        let mut network =
-            Self { graph: graph.clone(), plan: plan.clone(), params, tensors, quantized, ranges, steps, releases };
+        let network = Self {
+            graph: graph.clone(),
+            plan: plan.clone(),
+            params,
+            tensors,
+            quantized,
+            ranges: Ranges::new(graph, plan),
+            quantizing: true,
+            steps,
+            releases,
+        };
         network.quantize_weights()?;
         Ok(network)
     }
@@ -166,122 +144,49 @@ impl Network {
     /// The plan with the ranges tracked so far.
     pub fn plan(&self) -> QuantPlan {
         let mut plan = self.plan.clone();
-        for (name, quant) in &mut plan.activations {
-            let [max, seen] = [0, 1].map(|index| self.ranges[name].double_value(&[index]) as f32);
-            quant.range = (seen > 0.0).then_some([0.0, max]);
-        }
+        self.ranges.fill(&mut plan);
         plan
     }
 
-    /// Brings Q(w) up to date with w; to be called after every change of the weights.
+    /// Share of the past in the moving averages of activation ranges, 0–1; 0.99 in a new network.
+    pub fn set_range_decay(&mut self, decay: f64) {
+        self.ranges.decay = decay;
+    }
+
+    /// Quantizes node `node` onto the grid of `of`, which is in the plan, whatever its own values are: what an operator needs that
+    /// cannot change the grid. Adds it to the plan.
+    ///
+    /// # Errors
+    /// `of` is not in the plan.
+    pub fn share_range(&mut self, node: &str, of: &str) -> Result<()> {
+        self.ranges.share(node, of)?;
+        if let Some(quant) = self.plan.activations.get(of) {
+            self.plan.activations.insert(node.to_owned(), *quant);
+        }
+        self.plan.validate(&self.graph)?;
+        self.steps = compile(&self.graph, &self.plan);
+        self.releases = releases(&self.graph, &self.steps);
+        Ok(())
+    }
+
+    /// Turns all quantizers on (as in a new network) or off; then weights are used as they are, and activations are only tracked.
     ///
     /// # Errors
     /// libtorch's.
-    pub fn quantize_weights(&mut self) -> Result<()> {
-        let sources: Vec<&Tensor> = self.quantized.iter().map(|weight| &self.tensors[&weight.name]).collect();
-        let results: Vec<&Tensor> = self.quantized.iter().map(|weight| &weight.result).collect();
-        let bits: Vec<i64> = self.quantized.iter().map(|weight| weight.bits).collect();
-        let sizes: Vec<i64> = self.quantized.iter().map(|weight| weight.bucket_size).collect();
-        kernels::quantize_weights(&sources, &results, &bits, &sizes)
+    pub fn set_quantizing(&mut self, on: bool) -> Result<()> {
+        if self.quantizing == on {
+            return Ok(());
+        }
+        self.quantizing = on;
+        self.quantize_weights()
     }
 
-    /// Logits `[n, classes]` of images `[n, c, h, w]`.
+    /// Brings Q(w) up to date with w; to be called after every change of the weights or of the running statistics.
     ///
     /// # Errors
-    /// Images of another shape; libtorch's errors.
-    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        let mut values: Vec<Option<Tensor>> = self.graph.nodes.iter().map(|_| None).collect();
-        values[0] = Some(images.shallow_clone());
-        let mut last = 0;
-        for (step, releases) in self.steps.iter().zip(&self.releases) {
-            let (node, value) = self.execute(step, &values, mode)?;
-            values[node] = Some(value);
-            last = node;
-            for id in releases {
-                values[*id] = None;
-            }
-        }
-        values[last].take().ok_or_else(|| Error::failed("the network computes nothing"))
-    }
-
-    fn execute(&self, step: &Step, values: &[Option<Tensor>], mode: Mode) -> Result<(NodeId, Tensor)> {
-        let value = |id: &NodeId| values[*id].as_ref().expect("a step runs after its inputs and before their release");
-        let failed = |node: &NodeId, error: tch::TchError| torch_error(&self.graph.nodes[*node].name, &error);
-        Ok(match step {
-            Step::Conv { node, input } => {
-                let Op::Conv2d { stride, padding: [top, left, bottom, right], groups, bias, .. } =
-                    self.graph.nodes[*node].op
-                else {
-                    unreachable!("compile makes conv steps of convolutions only")
-                };
-                let name = &self.graph.nodes[*node].name;
-                let bias = bias.then(|| &self.tensors[&format!("{name}.bias")]);
-                let weight = self.weight(name);
-                let [top, left, bottom, right] = [top, left, bottom, right].map(|size| size as i64);
-                let stride = stride.map(|size| size as i64);
-                let symmetric = top == bottom && left == right;
-                let conv =
-                    |x: &Tensor, padding: [i64; 2]| x.f_conv2d(weight, bias, stride, padding, [1i64, 1], groups as i64);
-                let result = match symmetric {
-                    true => conv(value(input), [top, left]),
-                    false => value(input)
-                        .f_constant_pad_nd([left, right, top, bottom])
-                        .and_then(|padded| conv(&padded, [0, 0])),
-                };
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-            Step::Linear { node, input } => {
-                let name = &self.graph.nodes[*node].name;
-                let bias = self.tensors.get(&format!("{name}.bias"));
-                let flat = value(input).f_flatten(1, -1);
-                let result = flat.and_then(|flat| flat.f_linear(self.weight(name), bias));
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-            Step::NormAct { node, input, norm, residual, act } => {
-                let name = &self.graph.nodes[*node].name;
-                let quantizer = self.ranges.get(name).map(|range| ActQuantizer {
-                    bits: self.plan.activations[name].bits,
-                    range,
-                    decay: RANGE_DECAY,
-                    track: matches!(mode, Mode::Train | Mode::Calibrate),
-                });
-                let norm = norm.map(|id| self.norm(id));
-                let training = matches!(mode, Mode::Train | Mode::Reestimate);
-                let residual = residual.as_ref().map(value);
-                let result = kernels::norm_act(value(input), norm, residual, *act, quantizer, training);
-                (*node, result.map_err(|error| error.context(format!("node `{name}`")))?)
-            }
-            Step::MaxPool { node, input } => {
-                let Op::MaxPool { kernel, stride, padding } = self.graph.nodes[*node].op else {
-                    unreachable!("compile makes pool steps of pools only")
-                };
-                let [kernel, stride, padding] = [kernel, stride, padding].map(|size| [size as i64; 2]);
-                let result = value(input).f_max_pool2d(kernel, stride, padding, [1i64, 1], false);
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-            Step::GlobalAvgPool { node, input } => {
-                let result = value(input).f_mean_dim([2i64, 3].as_slice(), true, Kind::Float);
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-            Step::PadShortcut { node, input } => {
-                let Op::PadShortcut { out, stride } = self.graph.nodes[*node].op else {
-                    unreachable!("compile makes shortcut steps of shortcuts only")
-                };
-                let x = value(input);
-                let extra = out as i64 - x.size()[1];
-                let stride = stride as i64;
-                let strided = x.f_slice(2, 0, i64::MAX, stride).and_then(|x| x.f_slice(3, 0, i64::MAX, stride));
-                let padding = [0, 0, 0, 0, extra / 2, extra - extra / 2];
-                let result = strided.and_then(|x| x.f_constant_pad_nd(padding));
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-        })
-    }
-
-    /// The weight of a layer as the forward pass uses it.
-    fn weight(&self, node: &str) -> &Tensor {
-        let name = format!("{node}.weight");
-        self.leaf(&name)
+    /// libtorch's.
+    pub fn quantize_weights(&self) -> Result<()> {
+        weights::update(&self.quantized, &self.tensors, self.quantizing)
     }
 
     /// The tensor that collects the gradient of a parameter: Q(w) where w is quantized.
@@ -289,21 +194,6 @@ impl Network {
         match self.quantized.iter().find(|weight| weight.name == param) {
             Some(weight) => &weight.result,
             None => &self.tensors[param],
-        }
-    }
-
-    fn norm(&self, id: NodeId) -> Norm<'_> {
-        let Op::BatchNorm { eps } = self.graph.nodes[id].op else {
-            unreachable!("compile takes norms from batch normalisations only")
-        };
-        let tensor = |suffix: &str| &self.tensors[&format!("{}.{suffix}", self.graph.nodes[id].name)];
-        Norm {
-            scale: tensor("weight"),
-            shift: tensor("bias"),
-            running_mean: tensor("running_mean"),
-            running_var: tensor("running_var"),
-            eps,
-            momentum: BATCH_NORM_MOMENTUM,
         }
     }
 
@@ -334,12 +224,12 @@ impl Network {
         self.quantize_weights()
     }
 
-    /// The ranges' raw state (maximum, batches seen), for a checkpoint.
+    /// The ranges' raw state (minimum, maximum, batches seen), for a checkpoint.
     ///
     /// # Errors
     /// libtorch's.
     pub fn range_state(&self) -> Result<BTreeMap<String, Vec<f32>>> {
-        self.ranges.iter().map(|(name, tensor)| Ok((name.clone(), floats(tensor)?))).collect()
+        self.ranges.state()
     }
 
     /// Takes over what [`Network::range_state`] gave.
@@ -347,19 +237,38 @@ impl Network {
     /// # Errors
     /// A range that is missing.
     pub fn set_range_state(&mut self, state: &BTreeMap<String, Vec<f32>>) -> Result<()> {
-        for (name, tensor) in &mut self.ranges {
-            let values = state.get(name).ok_or_else(|| Error::failed(format!("no range of `{name}`")))?;
-            set_floats(tensor, values)?;
-        }
-        Ok(())
+        self.ranges.set_state(state)
     }
 
-    /// The model to save: weights packed as the plan says, with the ranges tracked.
+    /// The model to save: weights packed as the plan says, with the ranges tracked. Where the plan quantizes folded weights, the
+    /// weights are in full precision and not in the model's plan: unfolded, they have no grid.
     ///
     /// # Errors
     /// A weight that is not finite.
     pub fn to_model(&self, meta: ModelMeta) -> Result<Model> {
-        Model::new(self.graph.clone(), self.plan(), meta, self.values()?)
+        let mut plan = self.plan();
+        if self.quantized.iter().any(QuantizedWeight::is_folded) {
+            plan.weights.clear();
+        }
+        Model::new(self.graph.clone(), plan, meta, self.values()?)
+    }
+
+    /// The model to deploy: batch normalisations folded, then weights packed as the plan says. It computes what the network does in
+    /// [`Mode::Eval`], up to the rounding of floats.
+    ///
+    /// # Errors
+    /// A weight or a running statistic that is not finite.
+    pub fn to_folded_model(&self, meta: ModelMeta) -> Result<Model> {
+        let folding = fold_graph(&self.graph)?;
+        let values = fold_values(&self.graph, &folding, &self.values()?)?;
+        let mut plan = self.plan();
+        for (norm, layer) in &folding.into {
+            let name = &self.graph.nodes[*norm].name;
+            if let (Some(layer), Some(quant)) = (layer, plan.activations.remove(name)) {
+                plan.activations.insert(self.graph.nodes[*layer].name.clone(), quant);
+            }
+        }
+        Model::new(folding.graph, plan, meta, values)
     }
 }
 

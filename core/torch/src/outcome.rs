@@ -4,7 +4,7 @@ use crate::device;
 use crate::evaluate::{Metrics, evaluate};
 use crate::network::Network;
 use crate::train::splits;
-use pocketflow::graph::{Graph, NodeId, Op};
+use pocketflow::graph::{NodeId, Op};
 use pocketflow::job::Job;
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::FULL_PRECISION_BITS;
@@ -106,7 +106,7 @@ fn layer(model: &Model, id: NodeId, before: Option<&BTreeMap<String, Vec<f32>>>)
     let after = model.values(&name)?;
     let before = before.and_then(|weights| weights.get(&name)).filter(|_| quant.is_some());
     let shape = model.tensors[&name].shape();
-    let activation = reader(&model.graph, id).and_then(|id| model.plan.activations.get(&model.graph.nodes[id].name));
+    let activation = quantized_output(model, id).and_then(|id| model.plan.activations.get(&model.graph.nodes[id].name));
     Ok(LayerReport {
         name: node.name.clone(),
         kind: node.op.kind().into(),
@@ -120,12 +120,16 @@ fn layer(model: &Model, id: NodeId, before: Option<&BTreeMap<String, Vec<f32>>>)
     })
 }
 
-/// The activation function that reads a node's output, directly or through batch norm and sum.
-fn reader(graph: &Graph, id: NodeId) -> Option<NodeId> {
-    let next = graph.nodes.iter().position(|node| node.inputs.contains(&id))?;
-    match graph.nodes[next].op {
-        Op::Relu | Op::Relu6 => Some(next),
-        Op::BatchNorm { .. } | Op::Add => reader(graph, next),
+/// Where the output of a layer is quantized: at the layer itself, or at the batch norm, sum or activation function behind it.
+fn quantized_output(model: &Model, id: NodeId) -> Option<NodeId> {
+    let nodes = &model.graph.nodes;
+    if model.plan.activations.contains_key(&nodes[id].name) {
+        return Some(id);
+    }
+    let next = nodes.iter().position(|node| node.inputs.contains(&id))?;
+    match nodes[next].op {
+        Op::Relu | Op::Relu6 => model.plan.activations.contains_key(&nodes[next].name).then_some(next),
+        Op::BatchNorm { .. } | Op::Add => quantized_output(model, next),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::kernels::Act;
 use pocketflow::graph::{Graph, NodeId, Op};
+use pocketflow::quant::QuantPlan;
 use std::collections::BTreeMap;
 
 /// One step of execution: a node, or several fused into one pass.
@@ -14,7 +15,7 @@ pub enum Step {
         node: NodeId,
         input: NodeId,
     },
-    /// act(norm(input) + residual), quantized; the value of `node`.
+    /// Q(act(Q(norm(input)) + residual)); the value of `node`.
     NormAct {
         node: NodeId,
         input: NodeId,
@@ -36,8 +37,9 @@ pub enum Step {
     },
 }
 
-/// Turns nodes into steps, fusing batch norm, residual sum and activation where nobody else reads what lies between.
-pub fn compile(graph: &Graph) -> Vec<Step> {
+/// Turns nodes into steps, fusing batch norm, residual sum and activation where nobody else reads what lies between. A batch norm that
+/// the plan quantizes can be fused, a sum cannot.
+pub fn compile(graph: &Graph, plan: &QuantPlan) -> Vec<Step> {
     let uses = graph.uses();
     let op = |id: NodeId| &graph.nodes[id].op;
     let is_norm = |id: NodeId| matches!(op(id), Op::BatchNorm { .. }) && uses[id] == 1;
@@ -64,7 +66,7 @@ pub fn compile(graph: &Graph) -> Vec<Step> {
                 absorbed[from] = true;
                 (graph.nodes[from].inputs[0], Some(from), None)
             }
-            Op::Add if uses[from] == 1 => {
+            Op::Add if uses[from] == 1 && !plan.activations.contains_key(&graph.nodes[from].name) => {
                 absorbed[from] = true;
                 sum(from, &mut absorbed)
             }
@@ -135,6 +137,7 @@ pub fn releases(graph: &Graph, steps: &[Step]) -> Vec<Vec<NodeId>> {
 mod tests {
     use super::*;
     use pocketflow::graph::GraphBuilder;
+    use pocketflow::quant::ActivationQuant;
 
     /// conv - bn - relu, a second conv - bn, their sum - relu; the first relu is read twice.
     fn block() -> Graph {
@@ -152,7 +155,7 @@ mod tests {
     #[test]
     fn a_residual_block_is_four_steps() {
         let graph = block();
-        let steps = compile(&graph);
+        let steps = compile(&graph, &QuantPlan::default());
         let id = |name: &str| graph.find(name).unwrap();
         assert_eq!(steps.len(), 4);
         let Step::NormAct { node, input, norm, residual, act } = steps[3] else { panic!("the last step is fused") };
@@ -163,13 +166,24 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_with_a_grid_of_its_own_is_not_fused_away() {
+        let graph = block();
+        let mut plan = QuantPlan::default();
+        let quant = ActivationQuant { bits: 8, range: None };
+        plan.activations.insert("bn2".into(), quant);
+        assert_eq!(compile(&graph, &plan).len(), 4);
+        plan.activations.insert("add".into(), quant);
+        assert_eq!(compile(&graph, &plan).len(), 5);
+    }
+
+    #[test]
     fn what_others_read_is_not_fused_away() {
         let mut builder = GraphBuilder::new("shared", [4, 8, 8]);
         let conv = builder.conv("conv", 0, 4, 3, 1, 1);
         let norm = builder.batch_norm("bn", conv, 1e-5);
         let relu = builder.relu("relu", norm);
         builder.add("add", Op::Add, &[norm, relu]);
-        let steps = compile(&builder.finish().unwrap());
+        let steps = compile(&builder.finish().unwrap(), &QuantPlan::default());
         let acts: Vec<Act> = steps
             .iter()
             .filter_map(|step| match step {

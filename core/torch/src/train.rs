@@ -27,6 +27,10 @@ pub struct Training<'a> {
     pub weight_decay: f64,
     /// A network to learn from, and how much it counts.
     pub teacher: Option<(&'a Network, Distillation)>,
+    /// Steps before the network's quantizers are turned on.
+    pub quant_delay: u64,
+    /// Steps after which batch normalisation uses its running statistics and no longer updates them.
+    pub freeze_delay: Option<u64>,
 }
 
 /// What came of it.
@@ -176,7 +180,12 @@ impl Run<'_> {
 
     fn step(&mut self, loader: &mut Loader, running: &mut Running) -> Result<()> {
         let batch = loader.next_batch()?.ok_or_else(|| Error::failed("the data loader ended before the training"))?;
-        let logits = self.network.forward(&batch.images, Mode::Train)?;
+        // From the step alone, so that a resumed run is in the same mode.
+        let step = self.progress.step;
+        self.network.set_quantizing(step >= self.training.quant_delay)?;
+        let frozen = self.training.freeze_delay.is_some_and(|delay| step >= delay);
+        let mode = if frozen { Mode::Calibrate } else { Mode::Train };
+        let logits = self.network.forward(&batch.images, mode)?;
         let mut loss = loss::cross_entropy(&logits, &batch.labels)?;
         if let Some((teacher, with)) = self.training.teacher {
             let taught = tch::no_grad(|| teacher.forward(&batch.images, Mode::Eval))?;

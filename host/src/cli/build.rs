@@ -4,9 +4,10 @@
 use crate::layers::Selection;
 use crate::layers::catalogue::{Owner, shown};
 use crate::options::{check_key, host_options};
-use clap::builder::{PossibleValue, TypedValueParser};
+use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
+use pocketflow::integer::Target;
 use pocketflow::option::{Kind, OptionSpec};
 use pocketflow::plugin::{Declaration, PluginKind};
 use std::collections::BTreeSet;
@@ -37,6 +38,17 @@ pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
                 .value_parser(["auto", "litert", "onnxruntime", "reference"])
                 .help("What runs the model"),
         );
+    let eval = eval.args(library_args());
+    let bench = with_options("bench", "Measure exported files: size, latency, accuracy, side by side")
+        .arg(path("@models", "MODEL").required(true).num_args(1..).help(".tflite and .onnx files"))
+        .arg(count("@images", "images", "500").help("Test images that accuracy is measured on; 0: none"))
+        .args(library_args());
+    let export = Command::new("export")
+        .about("Write a saved model as .tflite, .onnx and .pb, and check the files on images")
+        .args(fixed_args().into_iter().filter(|arg| arg.get_id() != "@format"))
+        .args(export_args())
+        .args(library_args())
+        .args(options.clone());
     let plugins = leaf("plugins", "List plugins, or look at one")
         .subcommand(leaf("list", "List all plugins and those that failed to load"))
         .subcommand(
@@ -65,8 +77,78 @@ pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
         .args(fixed_args())
         .args(options.clone())
         .subcommand(with_options("run", "Run the learner on the net (also without a command)"))
-        .subcommands([eval, plugins, config, completions])
+        .subcommands([eval, export, bench, plugins, config, completions])
         .after_help(after_help(declarations))
+}
+
+fn count(id: &'static str, flag: &'static str, default: &'static str) -> Arg {
+    Arg::new(id).long(flag).value_name("N").default_value(default).value_parser(value_parser!(u64))
+}
+
+/// The flags of `export` alone.
+fn export_args() -> Vec<Arg> {
+    let number = |id: &'static str, flag: &'static str| {
+        Arg::new(id).long(flag).value_name("X").allow_negative_numbers(true).value_parser(value_parser!(f32))
+    };
+    vec![
+        Arg::new("@model_dir")
+            .long("model-dir")
+            .value_name("DIR")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .value_hint(ValueHint::AnyPath)
+            .help("The folder of a saved model (model.ckpt), or the model; the files go into the folder"),
+        Arg::new("@post_quant")
+            .long("enbl-post-quant")
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true")
+            .value_parser(BoolishValueParser::new())
+            .hide_possible_values(true)
+            .help("Quantize what training left in float, with ranges from training images"),
+        Arg::new("@formats")
+            .long("format")
+            .value_name("FORMAT,...")
+            .value_delimiter(',')
+            .action(ArgAction::Append)
+            .value_parser(["tflite", "onnx", "pb", "json", "text"])
+            .help("Which files to write [default: tflite,onnx,pb]; json prints the result as JSON"),
+        Arg::new("@target")
+            .long("type")
+            .value_name("TYPE")
+            .default_value("int8")
+            .value_parser(Target::NAMES)
+            .help("int8: weights per channel, the fast one; uint8: per tensor, as TensorFlow's first quantized models"),
+        count("@calibration_images", "calibration-images", "512").help("Training images that ranges are taken from"),
+        Arg::new("@calibration_method")
+            .long("calibration-method")
+            .value_name("METHOD")
+            .default_value("mse")
+            .value_parser(["mse", "percentile", "minmax"])
+            .help("How ranges are taken: least squared error, without the outermost values, or all of them"),
+        Arg::new("@calibration_percent")
+            .long("calibration-percent")
+            .value_name("X")
+            .default_value("0.01")
+            .value_parser(value_parser!(f64))
+            .help("Of the values, how many percent `percentile` leaves out"),
+        number("@default_min", "default-ranges-min").help("With -max: the range of values that no image tells of"),
+        number("@default_max", "default-ranges-max").help("See --default-ranges-min"),
+        count("@verify_images", "verify-images", "500").help("Test images that the files are checked on; 0: no check"),
+    ]
+}
+
+/// Where other runtimes' libraries are.
+fn library_args() -> [Arg; 2] {
+    let path = |id: &'static str, flag: &'static str| {
+        Arg::new(id).long(flag).value_name("PATH").value_parser(value_parser!(PathBuf)).value_hint(ValueHint::AnyPath)
+    };
+    [
+        path("@litert", "litert").help("LiteRT's library, libLiteRt.so [variable: POCKETFLOW_LITERT]"),
+        path("@onnxruntime", "onnxruntime").help("ONNX Runtime's library [variable: POCKETFLOW_ONNXRUNTIME]"),
+    ]
 }
 
 /// The flags that are no options.

@@ -10,6 +10,7 @@ mod words;
 pub(crate) use build::{Shown, command};
 pub use words::{Early, early};
 
+use crate::deploy::FORMATS;
 use crate::layers::Selection;
 use clap::ArgMatches;
 use clap::error::ErrorKind;
@@ -19,14 +20,22 @@ use std::path::PathBuf;
 use words::{normalised, stray_switch_value};
 
 /// What to do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum Command {
     #[default]
     Run,
-    /// `model`: a save path; `None`: where the learner saves.
+    /// `model`: a save path or an exported file; `None`: where the learner saves.
     Eval {
         model: Option<PathBuf>,
         runtime: String,
+        libraries: LibraryPaths,
+    },
+    Export(ExportFlags),
+    Bench {
+        models: Vec<PathBuf>,
+        /// Test images that accuracy is measured on.
+        images: u64,
+        libraries: LibraryPaths,
     },
     PluginsList,
     PluginsShow {
@@ -49,6 +58,32 @@ pub enum Command {
     },
 }
 
+/// What to export, and how.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ExportFlags {
+    /// A folder with a saved model, or the model itself.
+    pub model_dir: PathBuf,
+    pub post_quant: bool,
+    /// Of [`crate::deploy::FORMATS`].
+    pub formats: Vec<String>,
+    /// `int8` or `uint8`.
+    pub target: String,
+    /// Training images that ranges are taken from.
+    pub calibration_images: u64,
+    /// `mse`, `percentile` or `minmax`.
+    pub calibration_method: String,
+    /// Of the values, for `percentile`: how many, in percent, are cut off.
+    pub calibration_percent: f64,
+    /// For values without a range where there are no images to take it from.
+    pub default_ranges: Option<[f32; 2]>,
+    /// Test images that the files are checked on; 0: no check.
+    pub verify_images: u64,
+    pub libraries: LibraryPaths,
+}
+
+/// Where the libraries of other runtimes are, if not where they are looked for.
+pub use pocketflow_runtime::LibraryPaths;
+
 /// How commands print tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
@@ -58,7 +93,7 @@ pub enum Format {
 }
 
 /// A command line, understood.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Invocation {
     pub command: Command,
     /// `--config`, in order.
@@ -147,6 +182,13 @@ fn understood(matches: &ArgMatches) -> Result<Invocation, Exit> {
         ["eval"] => Command::Eval {
             model: here.get_one("@model").cloned(),
             runtime: here.get_one("@runtime").cloned().unwrap_or_else(|| "auto".to_owned()),
+            libraries: libraries(here),
+        },
+        ["export"] => Command::Export(export_flags(here, &mut made.format)?),
+        ["bench"] => Command::Bench {
+            models: here.get_many("@models").into_iter().flatten().cloned().collect(),
+            images: required(here, "@images")?,
+            libraries: libraries(here),
         },
         ["plugins"] | ["plugins", "list"] => Command::PluginsList,
         ["plugins", "show"] => Command::PluginsShow { name: required(here, "@name")? },
@@ -160,6 +202,48 @@ fn understood(matches: &ArgMatches) -> Result<Invocation, Exit> {
         other => return Err(Exit::usage(format!("error: `host {}` is not a command", other.join(" ")))),
     };
     Ok(made)
+}
+
+fn libraries(here: &ArgMatches) -> LibraryPaths {
+    let path = |id: &str| here.get_one::<PathBuf>(id).cloned();
+    LibraryPaths { litert: path("@litert"), onnxruntime: path("@onnxruntime") }
+}
+
+/// `--format` is twofold here: the files' formats, and that of the table.
+fn export_flags(here: &ArgMatches, table: &mut Format) -> Result<ExportFlags, Exit> {
+    let mut formats: Vec<String> = here.get_many("@formats").into_iter().flatten().cloned().collect();
+    if formats.iter().any(|format| format == "json") {
+        *table = Format::Json;
+    }
+    formats.retain(|format| !matches!(format.as_str(), "json" | "text"));
+    if formats.is_empty() {
+        formats = FORMATS.map(str::to_owned).to_vec();
+    }
+    let default_ranges = match ["@default_min", "@default_max"].map(|id| here.get_one::<f32>(id).copied()) {
+        [Some(min), Some(max)] if min <= 0.0 && max >= 0.0 && min < max => Some([min, max]),
+        [None, None] => None,
+        [Some(_), Some(_)] => {
+            let text = "error: --default-ranges-min and --default-ranges-max must hold zero between them";
+            return Err(Exit::usage(text.into()));
+        }
+        _ => {
+            return Err(Exit::usage(
+                "error: give both --default-ranges-min and --default-ranges-max, or neither".into(),
+            ));
+        }
+    };
+    Ok(ExportFlags {
+        model_dir: required(here, "@model_dir")?,
+        post_quant: required(here, "@post_quant")?,
+        formats,
+        target: required(here, "@target")?,
+        calibration_images: required(here, "@calibration_images")?,
+        calibration_method: required(here, "@calibration_method")?,
+        calibration_percent: required(here, "@calibration_percent")?,
+        default_ranges,
+        verify_images: required(here, "@verify_images")?,
+        libraries: libraries(here),
+    })
 }
 
 fn required<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Result<T, Exit> {

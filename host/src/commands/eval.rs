@@ -1,37 +1,81 @@
-//! `host eval MODEL`: which kind of file it is, and who can run it.
+//! `host eval MODEL`: which kind of file it is, and who runs it.
 
+use crate::deploy::exported::Exported;
+use crate::deploy::images::Images;
+use crate::deploy::measure::measure;
+use crate::errors;
 use crate::layers::Layers;
+use crate::report::numbers::{grouped, percent};
 use crate::run::{self, Program, Task};
+use crate::signals::Stop;
+use pocketflow::dataset::Split;
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
+use pocketflow_runtime::{Choice, LibraryPaths};
+use serde_json::json;
 use std::path::{Path, PathBuf};
-
-/// Files of other runtimes, by extension, with the runtime's name.
-const EXPORTED: [(&str, &str); 2] = [("tflite", "litert"), ("onnx", "onnxruntime")];
 
 /// Evaluates a model on the test images and prints the report.
 ///
 /// # Errors
 /// No such file, not a model, or a runtime that does not run it.
-pub fn eval(program: &Program, layers: Layers, model: Option<PathBuf>, runtime: &str) -> Result<()> {
+pub fn eval(
+    program: &Program,
+    layers: Layers,
+    model: Option<PathBuf>,
+    runtime: &str,
+    libraries: &LibraryPaths,
+) -> Result<()> {
     let Some(path) = model else {
         check_runtime(runtime, "a saved model")?;
         return run::run(program, layers, Task::Evaluate);
     };
     check_file(&path)?;
+    if Exported::is_one(&path) {
+        return exported(program, &layers, &path, runtime.parse()?, libraries);
+    }
     check_runtime(runtime, &format!("`{}`", path.display()))?;
     let model = Box::new(Model::load(&path)?);
     run::run(program, layers, Task::EvaluateModel { path, model })
 }
 
-fn check_file(path: &Path) -> Result<()> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    if let Some((extension, runtime)) = EXPORTED.iter().find(|(known, _)| known.eq_ignore_ascii_case(extension)) {
-        return Err(Error::config(format!(
-            "`{}`: this version runs no .{extension} files ({runtime}); give the model that a learner saved",
-            path.display()
-        )));
+/// A .tflite or .onnx file, on all test images.
+fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, libraries: &LibraryPaths) -> Result<()> {
+    let stop = Stop::watch()?;
+    let file = Exported::select(program, layers, path)?;
+    let threads: usize = file.selected.settings.get("threads")?;
+    let mut runtime = file.open(choice, libraries, threads)?;
+    let mut images = Images::open(&*file.selected.dataset, Split::Eval, 0, u64::MAX)?;
+    let measured = measure(&mut *runtime, &mut images, || stop.requested())?;
+    let info = file.selected.dataset.info();
+    let size = file.bytes;
+    if program.json {
+        let result = json!({
+            "file": path.display().to_string(), "runtime": runtime.name(), "dataset": info.name,
+            "stand_in_data": info.stand_in, "images": measured.images, "top1": measured.top1, "top5": measured.top5,
+            "milliseconds": measured.milliseconds, "model_bytes": size,
+        });
+        return errors::print_result(&format!("{result:#}\n"));
     }
+    let mut text = format!("{} · {} · {}\n", path.display(), runtime.name(), info.name);
+    if info.stand_in {
+        text +=
+            "STAND-IN DATA: these images are made up on the fly; the accuracy says nothing about the real data set.\n";
+    }
+    let rows = [
+        ("top-1 accuracy", percent(measured.top1)),
+        ("top-5 accuracy", percent(measured.top5)),
+        ("test images", grouped(measured.images)),
+        ("ms/image", format!("{:.3}", measured.milliseconds)),
+        ("bytes on disk", grouped(size)),
+    ];
+    for (name, value) in rows {
+        text += &format!("{name:<16}{value:>12}\n");
+    }
+    errors::print_result(&text)
+}
+
+fn check_file(path: &Path) -> Result<()> {
     match path.try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => {
@@ -55,11 +99,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_saved_models_are_taken() {
-        let said = |path: &str| check_file(Path::new(path)).unwrap_err().to_string();
-        assert!(said("a/model.TFLITE").contains("litert"));
-        assert!(said("model.onnx").contains("onnxruntime"));
-        assert!(said("nowhere/model.ckpt").contains("no such file"));
+    fn what_is_not_there_or_not_for_a_runtime() {
+        assert!(check_file(Path::new("nowhere/model.ckpt")).unwrap_err().to_string().contains("no such file"));
         check_runtime("auto", "it").unwrap();
         assert!(check_runtime("litert", "it").unwrap_err().to_string().contains("leave --runtime out"));
     }

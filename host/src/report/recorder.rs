@@ -78,7 +78,7 @@ impl Recorder {
     /// # Errors
     /// A file cannot be written.
     pub fn event(&mut self, event: &Event) -> Result<()> {
-        if let Event::Tick { .. } = event {
+        if let Event::Tick { .. } | Event::Decisions { .. } = event {
             return Ok(());
         }
         if let Event::Phase { name, done, .. } = event
@@ -176,7 +176,11 @@ fn record(line: &Line) -> Option<Vec<u8>> {
             (phase, step, figures.into_iter().map(|(name, value)| (tag(group, name), *value)).collect::<Vec<_>>())
         }
         Event::Scalar { phase, name, step, value } => (phase, step, vec![(name.clone(), *value)]),
-        Event::Phase { .. } | Event::PhaseEnd { .. } | Event::Note { .. } | Event::Tick { .. } => return None,
+        Event::Phase { .. }
+        | Event::PhaseEnd { .. }
+        | Event::Note { .. }
+        | Event::Tick { .. }
+        | Event::Decisions { .. } => return None,
     };
     let figures: Vec<_> = figures.into_iter().map(|(name, value)| (format!("{phase}/{name}"), value)).collect();
     Some(tfevents::Event::scalars(line.time, *step, &figures).record())

@@ -1,17 +1,13 @@
 //! The table at the end of a run, for the terminal.
 
 use super::numbers::{bytes, duration, grouped, percent, points, trimmed};
-use comfy_table::{CellAlignment, ContentArrangement, Table};
-use comfy_table::{LineStyle, TableStyle};
+use super::table::table;
 use pocketflow::report::{LayerReport, Report};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Bits of a weight or activation that is not quantized.
 const OFF: u32 = 32;
-
-/// A line under the header and nothing else.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// What the run came to: full precision beside quantized, then every layer. Ends with a line break.
 pub fn summary(report: &Report) -> String {
@@ -41,19 +37,6 @@ pub fn summary(report: &Report) -> String {
         let _ = writeln!(text, "model   {}", report.model_path);
     }
     text
-}
-
-fn table(header: &[&str], right: impl Fn(usize) -> bool) -> Table {
-    let mut table = Table::new();
-    // No wrapping: what is cut at the width of one terminal cannot be found again in a log.
-    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 3));
-        if right(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
 }
 
 fn figures(report: &Report) -> String {

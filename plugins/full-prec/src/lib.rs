@@ -64,6 +64,8 @@ impl Learner for FullPrec {
             schedule: recipe.schedule,
             weight_decay: recipe.weight_decay,
             teacher: None,
+            quant_delay: 0,
+            freeze_delay: None,
         };
         let trained = train(&mut network, job, &training)?;
         let metrics = match trained.last {

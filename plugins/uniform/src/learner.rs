@@ -13,17 +13,13 @@ use pocketflow::plugin::{About, Plugin};
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
 use pocketflow_torch::calibrate::calibrate;
-use pocketflow_torch::evaluate::{Metrics, evaluate};
-use pocketflow_torch::loss::Distillation;
+use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::network::{Network, Weights};
 use pocketflow_torch::optimizer::Rule;
 use pocketflow_torch::train::{Training, splits, train};
-use pocketflow_torch::{device, outcome};
-use std::path::{Path, PathBuf};
+use pocketflow_torch::{device, outcome, parent};
 use std::time::Instant;
 
-/// The learner that trains a full-precision parent.
-const PARENT_LEARNER: &str = "full-prec";
 /// Images from which activation ranges are taken before the first step.
 const CALIBRATION_IMAGES: u64 = 1024;
 
@@ -57,7 +53,7 @@ impl Learner for Uniform {
         let (split, evaluation) = splits(job)?;
         let recipe = job.net.recipe(job.dataset.info().samples(split));
 
-        let parent = parent(job, "save_path")?;
+        let parent = parent::parent(job)?;
         let full_precision = evaluate(&Network::from_model(&parent)?, job, evaluation)?;
         tracing::info!("full precision: top-1 {:.2} %", 100.0 * full_precision.top1);
         let values: Result<_> = parent.tensors.keys().map(|name| Ok((name.clone(), parent.values(name)?))).collect();
@@ -68,16 +64,16 @@ impl Learner for Uniform {
             100.0 * evaluate(&network, job, evaluation)?.top1
         );
 
-        let teacher = self.teacher(job)?;
-        let distillation =
-            Distillation { weight: job.settings.get("loss_w_dst")?, temperature: job.settings.get("tempr_dst")? };
+        let teacher = parent::teacher(job)?;
         let training = Training {
             phase: NAME,
             epochs: self.options.epochs,
             rule: Rule::Adam,
             schedule: schedule(&recipe.fine_tune, &self.options),
             weight_decay: recipe.weight_decay,
-            teacher: teacher.as_ref().map(|teacher| (teacher, distillation)),
+            teacher: teacher.as_ref().map(|(teacher, with)| (teacher, *with)),
+            quant_delay: 0,
+            freeze_delay: None,
         };
         let trained = train(&mut network, job, &training)?;
 
@@ -98,44 +94,10 @@ impl Learner for Uniform {
     fn evaluate(&mut self, job: &Job) -> Result<Report> {
         let path = job.model.as_ref().unwrap_or(&self.options.save_path);
         let mut report = outcome::evaluated(job, NAME, path)?;
-        if let Some(metrics) = parent_metrics(job)? {
+        if let Some(metrics) = parent::metrics(job)? {
             (report.top1_full_precision, report.top5_full_precision) = (Some(metrics.top1), Some(metrics.top5));
         }
         Ok(report)
-    }
-}
-
-impl Uniform {
-    fn teacher(&self, job: &Job) -> Result<Option<Network>> {
-        if !job.settings.get::<bool>("enbl_dst")? {
-            return Ok(None);
-        }
-        Network::from_model(&parent(job, "save_path_dst")?).map(Some)
-    }
-}
-
-/// The full-precision model at the path that setting `key` gives; trained first if there is none.
-fn parent(job: &Job, key: &str) -> Result<Model> {
-    let path: PathBuf = job.settings.get(key)?;
-    if !path.exists() {
-        job.note(format!("no full-precision model at {}: {PARENT_LEARNER} trains it first", path.display()));
-        job.host.run_learner(PARENT_LEARNER, &[("save_path".into(), path.display().to_string())])?;
-    }
-    outcome::load(job, &path)
-}
-
-/// The full-precision parent's figures on the evaluation split, where it is there.
-fn parent_metrics(job: &Job) -> Result<Option<Metrics>> {
-    let path: PathBuf = job.settings.get("save_path")?;
-    if !Path::new(&path).exists() {
-        return Ok(None);
-    }
-    match outcome::load(job, &path) {
-        Ok(model) => evaluate(&Network::from_model(&model)?, job, splits(job)?.1).map(Some),
-        Err(error) => {
-            job.warn(format!("no comparison with full precision: {error}"));
-            Ok(None)
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong is named, with what to do, by the right exit status, and nothing is lost.
 
-use crate::{Place, SMALL};
+use pocketflow_tests::place::{Place, SMALL};
 use std::fs;
 
 #[test]

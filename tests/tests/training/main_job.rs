@@ -1,6 +1,6 @@
 //! From nothing to a packed 4-bit network and its report, by one command.
 
-use crate::{Place, SMALL};
+use pocketflow_tests::place::{Place, SMALL};
 use pocketflow::model::Model;
 
 fn number(report: &serde_json::Value, key: &str) -> f64 {

@@ -1,6 +1,6 @@
 //! A run that was stopped or killed ends, resumed, in the same bits as one that was not.
 
-use crate::{Place, SMALL, finish};
+use pocketflow_tests::place::{Place, SMALL, finish};
 use std::process::Command;
 use std::time::{Duration, Instant};
 

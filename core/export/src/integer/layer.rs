@@ -1,0 +1,240 @@
+//! The weights of one layer as integers: exactly where their values lie on a grid that the target has, else on the nearest one.
+
+use super::Weights;
+use pocketflow::affine::Affine;
+use pocketflow::integer::Target;
+use pocketflow::quant::{Grid, Quantized};
+use pocketflow::tensors::Stored;
+use pocketflow::{Error, Result};
+
+/// Bits of an integer weight in every target.
+pub(super) const BITS: u32 = 8;
+/// The largest code of a symmetric int8 grid.
+const TOP: i32 = 127;
+/// How far, in steps, a value may lie off the grid to be called exact: what rounding in f32 explains.
+const EXACT: f32 = 1e-4;
+
+/// Weights of a target, and how far from the model's they are.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Quantization {
+    pub weights: Weights,
+    /// Every weight is the model's own, to f32's rounding.
+    pub exact: bool,
+    /// Root of the mean squared difference to the model's weights, relative to the root of their mean square.
+    pub error: f64,
+}
+
+/// Quantizes a stored tensor of shape `[out, in / groups, kh, kw]` for the target. `wider`: codes of more than 8 bits may be cut
+/// to 8; otherwise they are refused.
+///
+/// # Errors
+/// Codes of more than 8 bits, as above; a tensor that has no values.
+pub(super) fn quantize(stored: &Stored, shape: [usize; 4], target: Target, wider: bool) -> Result<Quantization> {
+    let values = stored.values()?;
+    if values.len() != shape.iter().product::<usize>() {
+        return Err(Error::failed(format!("{} weights do not make the shape {shape:?}", values.len())));
+    }
+    if let Stored::Packed { quantized, .. } = stored {
+        if quantized.bits > BITS && !wider {
+            let bits = quantized.bits;
+            return Err(Error::config(format!(
+                "its weights have {bits} bits and {} holds 8: give --enbl_post_quant to quantize them to 8, or train with 8",
+                target.name()
+            )));
+        }
+        if let Some(weights) = own_codes(quantized, shape, target) {
+            return Ok(Quantization { weights, exact: true, error: 0.0 });
+        }
+    }
+    let weights = match target {
+        Target::Int8 => per_channel(&values, shape),
+        Target::Uint8 => per_tensor(&values, shape),
+    };
+    let (worst, error) = difference(&values, &weights);
+    Ok(Quantization { weights, exact: worst <= EXACT, error })
+}
+
+/// The model's codes as they are, where they lie on the target's kind of grid.
+fn own_codes(quantized: &Quantized, shape: [usize; 4], target: Target) -> Option<Weights> {
+    let run = shape[1..].iter().product::<usize>();
+    let whole = run * shape[0];
+    if quantized.bits > BITS {
+        return None;
+    }
+    let [scales, zero_points] =
+        [0, 1].map(|part| quantized.ranges.iter().map(|range| range[part]).collect::<Vec<f32>>());
+    match (target, quantized.grid, quantized.bucket_size) {
+        (Target::Int8, Grid::Symmetric, size) if size == run || size == whole => {
+            let zero = Affine::of_weights([-1.0, 1.0], Grid::Symmetric, quantized.bits).zero_point;
+            let codes = quantized.codes.iter().map(|code| *code as i32 - zero).collect();
+            let zero_points = vec![0; scales.len()];
+            Some(Weights { shape, codes, scales, zero_points })
+        }
+        (Target::Uint8, Grid::Affine, size) if size == whole => {
+            let codes = quantized.codes.iter().map(|code| *code as i32).collect();
+            let zero_points = zero_points.into_iter().map(|zero| zero as i32).collect();
+            Some(Weights { shape, codes, scales, zero_points })
+        }
+        _ => None,
+    }
+}
+
+/// int8: a symmetric grid for each output channel.
+fn per_channel(values: &[f32], shape: [usize; 4]) -> Weights {
+    let run = shape[1..].iter().product::<usize>().max(1);
+    let mut codes = Vec::with_capacity(values.len());
+    let mut scales = Vec::with_capacity(shape[0]);
+    for channel in values.chunks(run) {
+        let scale = symmetric_scale(channel);
+        codes.extend(channel.iter().map(|value| (value / scale).round_ties_even().clamp(-127.0, 127.0) as i32));
+        scales.push(scale);
+    }
+    let zero_points = vec![0; scales.len()];
+    Weights { shape, codes, scales, zero_points }
+}
+
+/// The scale of the coarsest grid around zero that holds every value exactly; where none does, that which spends all codes.
+fn symmetric_scale(values: &[f32]) -> f32 {
+    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    if largest < f32::MIN_POSITIVE {
+        return 1.0;
+    }
+    let holds = |steps: &i32| {
+        let scale = largest / *steps as f32;
+        values.iter().all(|value| off_grid(*value, scale) <= EXACT)
+    };
+    let steps = (1..TOP).find(holds).unwrap_or(TOP);
+    largest / steps as f32
+}
+
+/// uint8: one grid for the tensor, zero on it.
+fn per_tensor(values: &[f32], shape: [usize; 4]) -> Weights {
+    let min = values.iter().copied().fold(0.0, f32::min);
+    let max = values.iter().copied().fold(0.0, f32::max);
+    let grid = Affine::of_weights([min, max], Grid::Affine, BITS);
+    let codes = values.iter().map(|value| grid.encode(*value)).collect();
+    Weights { shape, codes, scales: vec![grid.scale], zero_points: vec![grid.zero_point] }
+}
+
+/// Sees to it that every bias fits int32 on its grid of input scale × weight scale, by a coarser weight scale where it does not:
+/// for channels whose weights are next to nothing beside their bias. False where a weight changed.
+pub(super) fn make_room(weights: &mut Weights, biases: &[f32], input_scale: f32) -> bool {
+    // A quarter of int32: the sums of products need room too.
+    const LARGEST: f64 = (1i64 << 29) as f64;
+    let run = (weights.codes.len() / weights.scales.len().max(1)).max(1);
+    let mut kept = true;
+    for (channel, bias) in biases.iter().enumerate() {
+        let index = if weights.scales.len() == 1 { 0 } else { channel };
+        let needed = f64::from(bias.abs()) / (f64::from(input_scale) * LARGEST);
+        let old = weights.scales[index];
+        if f64::from(old) >= needed {
+            continue;
+        }
+        kept = false;
+        let new = (needed * (1.0 + 1e-6)) as f32;
+        let zero = weights.zero_points[index];
+        for code in &mut weights.codes[index * run..(index + 1) * run] {
+            *code = ((*code - zero) as f32 * (old / new)).round_ties_even() as i32 + zero;
+        }
+        weights.scales[index] = new;
+    }
+    kept
+}
+
+fn off_grid(value: f32, scale: f32) -> f32 {
+    let code = value / scale;
+    (code - code.round_ties_even()).abs()
+}
+
+/// The largest difference in steps, and the relative error as in [`Quantization::error`].
+fn difference(values: &[f32], weights: &Weights) -> (f32, f64) {
+    let decoded = weights.values();
+    let run = (values.len() / weights.scales.len().max(1)).max(1);
+    let scale = |index: usize| weights.scales[index / run];
+    let gaps = values.iter().zip(&decoded).map(|(value, decoded)| f64::from(value - decoded));
+    let worst = gaps.clone().enumerate().map(|(index, gap)| (gap / f64::from(scale(index))).abs() as f32);
+    let worst = worst.fold(0.0, f32::max);
+    let power: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+    let error: f64 = gaps.map(|gap| gap * gap).sum();
+    (worst, if power > 0.0 { (error / power).sqrt() } else { 0.0 })
+}
+
+impl Weights {
+    /// The real values, in the order of the shape.
+    pub fn values(&self) -> Vec<f32> {
+        let run = (self.codes.len() / self.scales.len().max(1)).max(1);
+        let grids = self.scales.iter().zip(&self.zero_points);
+        let channels = self.codes.chunks(run).zip(grids);
+        channels.flat_map(|(codes, (scale, zero))| codes.iter().map(move |code| scale * (code - zero) as f32)).collect()
+    }
+
+    /// The scale of an output channel.
+    pub fn scale(&self, channel: usize) -> f32 {
+        self.scales[if self.scales.len() == 1 { 0 } else { channel }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pocketflow::quant;
+    use proptest::prelude::*;
+
+    fn full(values: &[f32]) -> Stored {
+        Stored::Full { shape: vec![values.len()], values: values.to_vec() }
+    }
+
+    #[test]
+    fn a_grid_around_zero_is_kept() {
+        // Seven values, three steps on either side of zero: as few bits as that survive.
+        let values: Vec<f32> = (-3..=3).map(|code| code as f32 * 0.37).collect();
+        let made = quantize(&full(&values), [1, 7, 1, 1], Target::Int8, false).unwrap();
+        assert!(made.exact && made.error < 1e-7);
+        assert_eq!(made.weights.codes, [-3, -2, -1, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn codes_of_the_targets_own_grid_are_taken_over() {
+        let values = [0.3, -0.7, 0.11, 0.05, 1.4, -0.2];
+        for (target, grid, size) in [(Target::Int8, Grid::Symmetric, 3), (Target::Uint8, Grid::Affine, 6)] {
+            for bits in [4, 8] {
+                let quantized = quant::quantize(&values, bits, size, grid).unwrap();
+                let expected = quantized.values();
+                let stored = Stored::Packed { shape: vec![2, 3, 1, 1], quantized };
+                let made = quantize(&stored, [2, 3, 1, 1], target, false).unwrap();
+                assert!(made.exact);
+                assert_eq!(made.weights.values(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn more_bits_than_a_target_holds_are_refused_or_cut() {
+        let quantized = quant::quantize(&[0.1, 0.2, -0.3], 12, 3, Grid::Symmetric).unwrap();
+        let stored = Stored::Packed { shape: vec![1, 3, 1, 1], quantized };
+        let refused = quantize(&stored, [1, 3, 1, 1], Target::Int8, false).unwrap_err().to_string();
+        assert!(refused.contains("12 bits") && refused.contains("--enbl_post_quant"), "{refused}");
+        let cut = quantize(&stored, [1, 3, 1, 1], Target::Int8, true).unwrap();
+        assert!(!cut.exact && cut.error < 0.01);
+    }
+
+    #[test]
+    fn a_channel_of_zeros_has_a_scale() {
+        let made = quantize(&full(&[0.0; 4]), [2, 2, 1, 1], Target::Int8, false).unwrap();
+        assert!(made.exact && made.weights.scales.iter().all(|scale| *scale == 1.0));
+    }
+
+    proptest! {
+        #[test]
+        fn within_half_a_step(values in prop::collection::vec(-10f32..10.0, 12)) {
+            for target in [Target::Int8, Target::Uint8] {
+                let made = quantize(&full(&values), [3, 4, 1, 1], target, false).unwrap();
+                for (index, (value, decoded)) in values.iter().zip(made.weights.values()).enumerate() {
+                    // Nudging the zero point moves a uint8 grid by up to half a step more.
+                    let steps = if target == Target::Int8 { 0.501 } else { 1.001 };
+                    prop_assert!((value - decoded).abs() <= steps * made.weights.scale(index / 4));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The reference interpreter of .tflite models: the arithmetic of the TensorFlow Lite specification, in Rust, bit by bit.
+//!
+//! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels (`BUILTIN_REF`) to the last bit; in float32 it
+//! sums in one fixed order, the same on every machine. It exists to check what was exported, to calibrate, and to evaluate where
+//! no runtime is installed. Images go through one by one, several at a time on threads.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`fixed`] | fixed-point multipliers, exponential and reciprocal: gemmlowp's arithmetic |
+//! | [`check`], [`site`], [`program`] | validation, and the model as a list of kernels with shared buffers |
+//! | [`arithmetic`], [`weights`], [`window`] | what the layers with weights have in common |
+//! | the others | one family of operators each |
+
+mod add;
+mod arithmetic;
+mod check;
+mod convolution;
+mod data;
+mod depthwise;
+mod fixed;
+mod kernel;
+mod mean;
+mod moving;
+mod pointwise;
+mod pool;
+mod program;
+mod site;
+mod softmax;
+mod threads;
+mod values;
+mod weights;
+mod window;
+
+pub use data::Data;
+
+use crate::tflite::model::{Tensor, TfliteModel};
+use kernel::Scratch;
+use pocketflow::{Error, Result};
+use program::{Place, Program};
+use std::sync::Arc;
+
+/// A model ready to run. A clone shares the compiled model and has buffers of its own: one for each thread.
+pub struct Interpreter {
+    program: Arc<Program>,
+    slots: Vec<Data>,
+    scratch: Scratch,
+}
+
+impl Clone for Interpreter {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.program))
+    }
+}
+
+impl std::fmt::Debug for Interpreter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interpreter").field("operators", &self.program.steps.len()).finish_non_exhaustive()
+    }
+}
+
+impl Interpreter {
+    /// Compiles a model: recomputes all shapes and compares them with the file's, checks types, quantization, indices and constants,
+    /// and packs the weights.
+    ///
+    /// # Errors
+    /// `Failed`, naming the tensor or operator, where the model contradicts itself, has an operator that is not known or one that is not
+    /// done here (more than one image at a time, grouped convolutions, sums of unequal shapes).
+    pub fn new(model: &TfliteModel) -> Result<Self> {
+        Ok(Self::of(Arc::new(Program::new(model)?)))
+    }
+
+    fn of(program: Arc<Program>) -> Self {
+        let slots = vec![Data::default(); program.slots];
+        Self { program, slots, scratch: Scratch::default() }
+    }
+
+    /// The model's inputs and outputs as indices of tensors.
+    pub fn inputs(&self) -> &[usize] {
+        &self.program.inputs
+    }
+
+    pub fn outputs(&self) -> &[usize] {
+        &self.program.outputs
+    }
+
+    /// All tensors of the model by index, without the data of constants.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.program.tensors
+    }
+
+    /// Runs the model on its inputs; gives its outputs.
+    ///
+    /// # Errors
+    /// `Failed` where an input is missing or has another type or number of values than the model says.
+    pub fn run(&mut self, inputs: &[Data]) -> Result<Vec<Data>> {
+        self.run_watched(inputs, &mut |_, _| {})
+    }
+
+    /// [`Interpreter::run`] that shows the inputs and then every tensor as it is computed: index and values.
+    ///
+    /// # Errors
+    /// As of [`Interpreter::run`].
+    pub fn run_watched(&mut self, inputs: &[Data], watch: &mut dyn FnMut(usize, &Data)) -> Result<Vec<Data>> {
+        let program = Arc::clone(&self.program);
+        if inputs.len() != program.inputs.len() {
+            return Err(Error::failed(format!(
+                "the model has {} inputs, {} were given",
+                program.inputs.len(),
+                inputs.len()
+            )));
+        }
+        for ((tensor, slot), input) in program.inputs.iter().zip(&program.input_slots).zip(inputs) {
+            expect(&program.tensors[*tensor], input)?;
+            self.slots[*slot].clone_from(input);
+            watch(*tensor, input);
+        }
+        for step in &program.steps {
+            let mut output = std::mem::take(&mut self.slots[step.slot]);
+            let activations: Vec<&Data> = step.inputs.iter().map(|(_, place)| at(&self.slots, place)).collect();
+            step.kernel.run(&activations, &mut output, &mut self.scratch)?;
+            watch(step.tensor, &output);
+            self.slots[step.slot] = output;
+        }
+        Ok(program.output_places.iter().map(|place| at(&self.slots, place).clone()).collect())
+    }
+
+    /// Runs operator number `operator` of the model alone on activations that are given, such as another runtime computed them.
+    ///
+    /// # Errors
+    /// `Failed` where there is no such operator or an activation does not fit.
+    pub fn run_operator(&mut self, operator: usize, activations: &[&Data]) -> Result<Data> {
+        let program = Arc::clone(&self.program);
+        let step = program
+            .steps
+            .get(operator)
+            .ok_or_else(|| Error::failed(format!("the model has no operator {operator}")))?;
+        if activations.len() != step.inputs.len() {
+            let count = step.inputs.len();
+            return Err(Error::failed(format!(
+                "operator {operator} reads {count} activations, {} were given",
+                activations.len()
+            )));
+        }
+        for ((tensor, _), data) in step.inputs.iter().zip(activations) {
+            expect(&program.tensors[*tensor], data)?;
+        }
+        let mut output = Data::default();
+        step.kernel.run(activations, &mut output, &mut self.scratch)?;
+        Ok(output)
+    }
+}
+
+fn at<'a>(slots: &'a [Data], place: &'a Place) -> &'a Data {
+    match place {
+        Place::Slot(slot) => &slots[*slot],
+        Place::Constant(data) => data,
+    }
+}
+
+/// Checks that values are of a tensor's type and as many as its shape says.
+fn expect(tensor: &Tensor, data: &Data) -> Result<()> {
+    let values = tensor.shape.iter().product::<usize>();
+    if tensor.dtype == data.dtype() && values == data.len() {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "{:?} is {values} values of {:?}, {} of {:?} were given",
+        tensor.name,
+        tensor.dtype,
+        data.len(),
+        data.dtype()
+    )))
+}

@@ -1,0 +1,156 @@
+//! A model compiled: kernels in order, and the buffers that they share.
+
+use super::data::Data;
+use super::kernel::Kernel;
+use super::pool::Reduction;
+use super::site::Site;
+use super::{add, check, convolution, depthwise, mean, moving, pointwise, pool, softmax};
+use crate::tflite::model::{Activation, DType, Kind, Tensor, TfliteModel};
+use pocketflow::Result;
+
+/// Where the values of an operator's activation are.
+pub(super) enum Place {
+    /// A buffer of the interpreter.
+    Slot(usize),
+    Constant(Data),
+}
+
+/// An operator to run.
+pub(super) struct Step {
+    pub kernel: Box<dyn Kernel>,
+    /// Its activations: tensors and where their values are.
+    pub inputs: Vec<(usize, Place)>,
+    /// The tensor it computes, and the buffer for it.
+    pub tensor: usize,
+    pub slot: usize,
+}
+
+/// Everything about a model that does not change while it runs.
+pub(super) struct Program {
+    pub steps: Vec<Step>,
+    /// Of all tensors: without the constants' data.
+    pub tensors: Vec<Tensor>,
+    pub inputs: Vec<usize>,
+    pub outputs: Vec<usize>,
+    /// The buffers of inputs, in their order; what outputs are.
+    pub input_slots: Vec<usize>,
+    pub output_places: Vec<Place>,
+    pub slots: usize,
+}
+
+impl Program {
+    /// Compiles a model.
+    ///
+    /// # Errors
+    /// `Failed`, naming the tensor or operator, where the model contradicts itself or has an operator that is not known.
+    pub fn new(model: &TfliteModel) -> Result<Self> {
+        check::check(model)?;
+        let mut buffers = Buffers::new(model);
+        let input_slots = model.inputs.iter().map(|input| buffers.take(model, *input)).collect();
+        let mut steps = Vec::with_capacity(model.operators.len());
+        for (index, operator) in model.operators.iter().enumerate() {
+            let site = Site::new(model, index, operator);
+            let kernel = compile(&site)?;
+            site.output()?;
+            let tensor = operator.outputs[0];
+            let activations = if matches!(operator.kind, Kind::Add { .. }) { 2 } else { 1 };
+            let inputs = operator.inputs.iter().take(activations).flatten();
+            let inputs = inputs.map(|input| Ok((*input, buffers.place(model, *input)?))).collect::<Result<_>>()?;
+            // The output's buffer is chosen while the inputs hold theirs: they are never the same.
+            let slot = buffers.take(model, tensor);
+            steps.push(Step { kernel, inputs, tensor, slot });
+            buffers.release(model, index);
+        }
+        let output_places = model.outputs.iter().map(|output| buffers.place(model, *output)).collect::<Result<_>>()?;
+        Ok(Self {
+            steps,
+            tensors: model.tensors.iter().map(|tensor| Tensor { data: None, ..tensor.clone() }).collect(),
+            inputs: model.inputs.clone(),
+            outputs: model.outputs.clone(),
+            input_slots,
+            output_places,
+            slots: buffers.types.len(),
+        })
+    }
+}
+
+/// Which tensors hold which buffers while operators are placed one after the other.
+struct Buffers {
+    /// The last operator that reads each tensor; none for what is never read, beyond all for outputs.
+    last_reads: Vec<usize>,
+    held: Vec<Option<usize>>,
+    types: Vec<DType>,
+    free: Vec<usize>,
+}
+
+impl Buffers {
+    fn new(model: &TfliteModel) -> Self {
+        let mut last_reads = vec![0; model.tensors.len()];
+        for (index, operator) in model.operators.iter().enumerate() {
+            operator.inputs.iter().flatten().for_each(|input| last_reads[*input] = index);
+        }
+        model.outputs.iter().for_each(|output| last_reads[*output] = usize::MAX);
+        Self { last_reads, held: vec![None; model.tensors.len()], types: Vec::new(), free: Vec::new() }
+    }
+
+    /// A buffer for a tensor: one of its type that nothing holds, else a new one.
+    fn take(&mut self, model: &TfliteModel, tensor: usize) -> usize {
+        let dtype = model.tensors[tensor].dtype;
+        let fit = self.free.iter().position(|slot| self.types[*slot] == dtype);
+        let slot = fit.map(|at| self.free.swap_remove(at)).unwrap_or_else(|| {
+            self.types.push(dtype);
+            self.types.len() - 1
+        });
+        self.held[tensor] = Some(slot);
+        slot
+    }
+
+    /// Gives back the buffers of all that no operator after `index` reads.
+    fn release(&mut self, model: &TfliteModel, index: usize) {
+        let operator = &model.operators[index];
+        for tensor in operator.inputs.iter().flatten().chain(&operator.outputs) {
+            if self.last_reads[*tensor] <= index {
+                self.free.extend(self.held[*tensor].take());
+            }
+        }
+    }
+
+    fn place(&self, model: &TfliteModel, tensor: usize) -> Result<Place> {
+        match (self.held[tensor], &model.tensors[tensor]) {
+            (Some(slot), _) => Ok(Place::Slot(slot)),
+            (None, Tensor { data: Some(bytes), dtype, .. }) => Ok(Place::Constant(Data::from_bytes(*dtype, bytes)?)),
+            (None, Tensor { name, .. }) => {
+                Err(pocketflow::Error::failed(format!("{name:?} is read after its last use")))
+            }
+        }
+    }
+}
+
+fn compile(site: &Site) -> Result<Box<dyn Kernel>> {
+    match &site.operator.kind {
+        Kind::Conv2d { stride, padding, activation } => convolution::convolution(site, *stride, *padding, *activation),
+        Kind::DepthwiseConv2d { stride, padding, multiplier, activation } => {
+            depthwise::depthwise(site, *stride, *padding, *multiplier, *activation)
+        }
+        Kind::FullyConnected { activation } => convolution::fully_connected(site, *activation),
+        Kind::Add { activation } => add::add(site, *activation),
+        Kind::AveragePool2d { filter, stride, padding, activation } => {
+            pool::pool(site, Reduction::Average, *filter, *stride, *padding, *activation)
+        }
+        Kind::MaxPool2d { filter, stride, padding, activation } => {
+            pool::pool(site, Reduction::Max, *filter, *stride, *padding, *activation)
+        }
+        Kind::Mean { keep_dims } => mean::mean(site, *keep_dims),
+        Kind::Pad => moving::pad(site),
+        Kind::StridedSlice { begin_mask, end_mask } => moving::strided_slice(site, *begin_mask, *end_mask),
+        Kind::Reshape { shape } => moving::reshape(site, shape),
+        Kind::Softmax { beta } => softmax::softmax(site, *beta),
+        Kind::Relu => pointwise::activation(site, Activation::Relu),
+        Kind::Relu6 => pointwise::activation(site, Activation::Relu6),
+        Kind::Quantize => pointwise::quantize(site),
+        Kind::Dequantize => pointwise::dequantize(site),
+        Kind::Other { code } => {
+            Err(site.error(format!("the reference interpreter does not know builtin operator {code}")))
+        }
+    }
+}

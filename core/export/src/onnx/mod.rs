@@ -1,0 +1,54 @@
+//! The .onnx format: networks of integers with quantize–dequantize pairs, as ONNX Runtime fuses them to integer kernels, and float
+//! networks to compare with. Messages are written by hand ([`proto`]); nothing is generated.
+//!
+//! Input: `input`, float `[N, channels, height, width]`, normalised as the metadata says: (pixel − mean) / std. Output: `logits`,
+//! float `[N, classes]`. Metadata: `labels` (a JSON array), `mean` and `std` (by channel, comma-separated), `source`, `quantization`.
+
+mod builder;
+mod float;
+mod operators;
+pub mod proto;
+mod qdq;
+
+pub use float::from_model;
+pub use qdq::from_integer;
+
+use pocketflow::model::Model;
+
+/// Opset 13 is the first in which DequantizeLinear takes a scale for each channel.
+pub const OPSET: i64 = 13;
+/// That of ONNX 1.8, which brought opset 13: every ONNX Runtime since 1.7 reads it.
+pub const IR_VERSION: i64 = 7;
+/// Names of the graph's input and output.
+pub const INPUT: &str = "input";
+pub const LOGITS: &str = "logits";
+
+/// What a file says about itself beside the network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OnnxInfo {
+    /// The classes' names, in the order of the logits; empty if unknown.
+    pub labels: Vec<String>,
+    /// Where the network comes from.
+    pub source: String,
+}
+
+impl OnnxInfo {
+    /// What the model's own meta data say.
+    pub fn of(model: &Model) -> Self {
+        let meta = &model.meta;
+        let stand_in = if meta.stand_in { ", a stand-in" } else { "" };
+        let source = format!("net {}, learner {}, data {}{stand_in}", meta.net, meta.learner, meta.dataset);
+        Self { labels: meta.labels.clone(), source }
+    }
+
+    fn metadata(&self, mean: &[f32], std: &[f32], quantization: &str) -> Vec<(&'static str, String)> {
+        let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+        vec![
+            ("labels", serde_json::Value::from(self.labels.clone()).to_string()),
+            ("mean", list(mean)),
+            ("std", list(std)),
+            ("source", self.source.clone()),
+            ("quantization", quantization.into()),
+        ]
+    }
+}

@@ -1,0 +1,252 @@
+//! An integer network as .onnx: quantize–dequantize pairs around float operators, in the one form that ONNX Runtime fuses to integer
+//! kernels everywhere.
+//!
+//! Found by reading what ONNX Runtime 1.32 makes of it (its `optimized_model_filepath`) on x86-64:
+//! - Values are uint8 for both targets; int8 codes are written + 128. Around int8 values it keeps most convolutions in float.
+//! - Each reader has a DequantizeLinear of its own.
+//! - An activation function is never written in float. A grid that starts at zero saturates as ReLU does, and where saturation does
+//!   not do it all, a Clip of the codes does; it leaves QuantizeLinear behind its layer.
+//! - What only moves or selects codes works on codes: MaxPool, Slice, Pad, Flatten.
+
+use super::OnnxInfo;
+use super::builder::{Builder, Values, int};
+use super::operators::{Held, convolution, max_pool, pad_shortcut, value_count};
+use crate::integer::{Activation, IntegerNet, Kind, Operator, Value, Weights};
+use pocketflow::integer::Target;
+use pocketflow::{Error, Result};
+
+/// The network as ONNX Runtime runs it in integers. Input and output are float; the first and the last node convert.
+///
+/// # Errors
+/// A network whose parts do not fit each other: indices, shapes, codes beyond the target's (the operator is named); one beyond the
+/// 2 GiB of the format.
+pub fn from_integer(net: &IntegerNet, info: &OnnxInfo) -> Result<Vec<u8>> {
+    let mut writer = Writer { net, builder: Builder::new(&net.name), held: vec![None; net.values.len()] };
+    let codes = writer.quantize(net.input, super::INPUT)?;
+    writer.hold(net.input, codes, false);
+    for operator in &net.operators {
+        writer
+            .operator(operator)
+            .map_err(|error| error.context(format!("cannot write operator `{}` to .onnx", operator.name)))?;
+    }
+    writer.finish(info)
+}
+
+struct Writer<'a> {
+    net: &'a IntegerNet,
+    builder: Builder,
+    /// By value: its codes, once something has written them.
+    held: Vec<Option<Held>>,
+}
+
+impl Writer<'_> {
+    fn value(&self, index: usize) -> Result<&Value> {
+        self.net.values.get(index).ok_or_else(|| Error::failed(format!("there is no value {index}")))
+    }
+
+    /// The value's zero point as the file has it.
+    fn zero_point(&self, index: usize) -> Result<u8> {
+        let value = self.value(index)?;
+        let shift = match self.net.target {
+            Target::Int8 => 128,
+            Target::Uint8 => 0,
+        };
+        let zero = value.zero_point.checked_add(shift).and_then(|zero| u8::try_from(zero).ok());
+        if !(value.scale > 0.0 && value.scale.is_finite()) {
+            return Err(Error::failed(format!("the scale of value `{}` is {}", value.name, value.scale)));
+        }
+        zero.ok_or_else(|| {
+            let (zero, target) = (value.zero_point, self.net.target.name());
+            Error::failed(format!("the zero point of value `{}` is {zero}, which is no {target}", value.name))
+        })
+    }
+
+    fn hold(&mut self, index: usize, tensor: String, row: bool) {
+        if let Some(held) = self.held.get_mut(index) {
+            *held = Some(Held { tensor, row });
+        }
+    }
+
+    fn held(&self, index: usize) -> Result<Held> {
+        let value = self.value(index)?;
+        let held = self.held.get(index).cloned().flatten();
+        held.ok_or_else(|| Error::failed(format!("value `{}` is read before it is written", value.name)))
+    }
+
+    /// Scale and zero point of a value, for the node of that name.
+    fn grid(&mut self, index: usize, node: &str) -> Result<[String; 2]> {
+        let zero = self.zero_point(index)?;
+        let scale = self.value(index)?.scale;
+        let scale = self.builder.constant(format!("{node}.scale"), Values::Floats(&[scale]), &[])?;
+        let zero = self.builder.constant(format!("{node}.zero_point"), Values::Uint8(vec![zero]), &[])?;
+        Ok([scale, zero])
+    }
+
+    /// The codes, on a value's grid, of a float tensor.
+    fn quantize(&mut self, index: usize, real: &str) -> Result<String> {
+        let name = format!("{}/codes", self.value(index)?.name);
+        let [scale, zero] = self.grid(index, &name)?;
+        Ok(self.builder.node(name, "QuantizeLinear", &[real, &scale, &zero], Vec::new()))
+    }
+
+    /// The float tensor of codes on a value's grid, for the operator that reads them.
+    fn dequantize(&mut self, index: usize, codes: &str, reader: &str) -> Result<String> {
+        let name = format!("{reader}/{}", self.value(index)?.name);
+        let [scale, zero] = self.grid(index, &name)?;
+        Ok(self.builder.node(name, "DequantizeLinear", &[codes, &scale, &zero], Vec::new()))
+    }
+
+    fn operator(&mut self, operator: &Operator) -> Result<()> {
+        let name = operator.name.as_str();
+        let wanted = if operator.kind == Kind::Add { 2 } else { 1 };
+        if operator.inputs.len() != wanted {
+            return Err(Error::failed(format!("it takes {wanted} inputs, got {}", operator.inputs.len())));
+        }
+        let first = operator.inputs[0];
+        let held = self.held(first)?;
+        let (codes, row) = match &operator.kind {
+            Kind::Conv { weights, bias, stride, padding, .. } => {
+                let [_, per_group, height, width] = weights.shape;
+                let groups = self.value(first)?.shape[2].checked_div(per_group).unwrap_or_default();
+                let image = held.as_image(&mut self.builder, name)?;
+                let attributes = convolution([height, width], *stride, *padding, groups);
+                (self.layer(operator, "Conv", &image, (weights, &weights.shape, bias), attributes)?, false)
+            }
+            Kind::Linear { weights, bias } => {
+                let shape = [weights.shape[0], value_count(&weights.shape[1..])];
+                let row = held.as_row(&mut self.builder, name);
+                (self.layer(operator, "Gemm", &row, (weights, &shape, bias), vec![int("transB", 1)])?, true)
+            }
+            Kind::Add => {
+                let row = held.row && self.held(operator.inputs[1])?.row;
+                let mut operands = Vec::with_capacity(2);
+                for index in &operator.inputs {
+                    let codes = self.held(*index)?.shaped(row, &mut self.builder, name)?;
+                    operands.push(self.dequantize(*index, &codes, name)?);
+                }
+                let sum = self.builder.node(name.into(), "Add", &[&operands[0], &operands[1]], Vec::new());
+                (self.quantize(operator.output, &sum)?, row)
+            }
+            Kind::GlobalAvgPool => {
+                let image = held.as_image(&mut self.builder, name)?;
+                let real = self.dequantize(first, &image, name)?;
+                let mean = self.builder.node(name.into(), "GlobalAveragePool", &[&real], Vec::new());
+                (self.quantize(operator.output, &mean)?, false)
+            }
+            Kind::MaxPool { kernel, stride, padding } => {
+                let image = held.as_image(&mut self.builder, name)?;
+                let attributes = max_pool(*kernel, *stride, *padding);
+                let codes = self.builder.node(name.into(), "MaxPool", &[&image], attributes);
+                (self.moved(operator, codes)?, false)
+            }
+            Kind::PadShortcut { before, after, stride } => {
+                let image = held.as_image(&mut self.builder, name)?;
+                let zero = Values::Uint8(vec![self.zero_point(first)?]);
+                let codes = pad_shortcut(&mut self.builder, name, &image, [*before, *after], *stride, zero)?;
+                (self.moved(operator, codes)?, false)
+            }
+            Kind::Activation => (self.moved(operator, held.tensor)?, held.row),
+        };
+        let codes = self.activate(operator, codes)?;
+        self.hold(operator.output, codes, row);
+        Ok(())
+    }
+
+    /// A convolution or fully connected layer from codes to codes. `parameters`: weights, the shape to write them in, biases.
+    fn layer(
+        &mut self,
+        operator: &Operator,
+        op: &str,
+        codes: &str,
+        (weights, shape, bias): (&Weights, &[usize], &[i32]),
+        attributes: Vec<super::proto::Attribute>,
+    ) -> Result<String> {
+        let (name, input) = (operator.name.as_str(), operator.inputs[0]);
+        let real = self.dequantize(input, codes, name)?;
+        let weight = self.weights(name, weights, shape)?;
+        let input_scale = self.value(input)?.scale;
+        // Rounded in f32, as runtimes do that multiply the two scales themselves.
+        let scales: Vec<f32> = weights.scales.iter().map(|scale| input_scale * scale).collect();
+        let grid = self.builder.constant(format!("{name}.bias.scale"), Values::Floats(&scales), &dims(&scales))?;
+        let bias = self.builder.constant(format!("{name}.bias"), Values::Int32(bias), &shape[..1])?;
+        let bias = self.dequantize_constant(format!("{name}/bias"), &[&bias, &grid], scales.len());
+        let output = self.builder.node(name.into(), op, &[&real, &weight, &bias], attributes);
+        self.quantize(operator.output, &output)
+    }
+
+    fn weights(&mut self, name: &str, weights: &Weights, shape: &[usize]) -> Result<String> {
+        let Weights { codes, scales, zero_points, .. } = weights;
+        if ![1, shape[0]].contains(&scales.len()) || zero_points.len() != scales.len() {
+            let (scales, zeros) = (scales.len(), zero_points.len());
+            let problem = format!("{scales} scales and {zeros} zero points for {} output channels", shape[0]);
+            return Err(Error::failed(problem));
+        }
+        let values = self.codes(codes)?;
+        let zeros = self.codes(zero_points)?;
+        let codes = self.builder.constant(format!("{name}.weight"), values, shape)?;
+        let scale = self.builder.constant(format!("{name}.weight.scale"), Values::Floats(scales), &dims(scales))?;
+        let zero = self.builder.constant(format!("{name}.weight.zero_point"), zeros, &dims(scales))?;
+        Ok(self.dequantize_constant(format!("{name}/weight"), &[&codes, &scale, &zero], scales.len()))
+    }
+
+    /// Codes in the target's type.
+    fn codes(&self, codes: &[i32]) -> Result<Values<'static>> {
+        let values = match self.net.target {
+            Target::Int8 => codes.iter().map(|code| i8::try_from(*code)).collect::<Result<_, _>>().map(Values::Int8),
+            Target::Uint8 => codes.iter().map(|code| u8::try_from(*code)).collect::<Result<_, _>>().map(Values::Uint8),
+        };
+        let target = self.net.target.name();
+        values.map_err(|_| Error::failed(format!("its weights hold a code or zero point that is no {target}")))
+    }
+
+    fn dequantize_constant(&mut self, name: String, inputs: &[&str], scales: usize) -> String {
+        let attributes = if scales == 1 { Vec::new() } else { vec![int("axis", 0)] };
+        self.builder.node(name, "DequantizeLinear", inputs, attributes)
+    }
+
+    /// Codes on the input's grid, brought to the output's where that is another.
+    fn moved(&mut self, operator: &Operator, codes: String) -> Result<String> {
+        let [from, to] = [self.value(operator.inputs[0])?, self.value(operator.output)?];
+        if (from.scale, from.zero_point) == (to.scale, to.zero_point) {
+            return Ok(codes);
+        }
+        let real = self.dequantize(operator.inputs[0], &codes, &operator.name)?;
+        self.quantize(operator.output, &real)
+    }
+
+    /// Cuts codes as the activation function does, where saturation has not.
+    fn activate(&mut self, operator: &Operator, codes: String) -> Result<String> {
+        let zero = self.zero_point(operator.output)?;
+        let Value { scale, name, .. } = self.value(operator.output)?;
+        let six = f32::from(zero) + (6.0 / scale).round_ties_even();
+        let (low, high) = match operator.activation {
+            Activation::None => (0, u8::MAX),
+            Activation::Relu => (zero, u8::MAX),
+            // A float beyond the type's range becomes its end.
+            Activation::Relu6 => (zero, six as u8),
+        };
+        if (low, high) == (0, u8::MAX) {
+            return Ok(codes);
+        }
+        let name = format!("{name}/clipped");
+        let low = self.builder.constant(format!("{name}.low"), Values::Uint8(vec![low]), &[])?;
+        let high = self.builder.constant(format!("{name}.high"), Values::Uint8(vec![high]), &[])?;
+        Ok(self.builder.node(name, "Clip", &[&codes, &low, &high], Vec::new()))
+    }
+
+    fn finish(mut self, info: &OnnxInfo) -> Result<Vec<u8>> {
+        let net = self.net;
+        let classes = value_count(&self.value(net.output)?.shape);
+        let images = self.value(net.input)?.shape;
+        let row = self.held(net.output)?.as_row(&mut self.builder, super::LOGITS);
+        let [scale, zero] = self.grid(net.output, super::LOGITS)?;
+        self.builder.logits("DequantizeLinear", &[&row, &scale, &zero], Vec::new());
+        let metadata = info.metadata(&net.mean, &net.std, net.target.name());
+        self.builder.finish(images, classes, metadata)
+    }
+}
+
+/// The shape of scales: a scalar for the tensor, or a list by channel.
+fn dims(scales: &[f32]) -> Vec<usize> {
+    if scales.len() == 1 { Vec::new() } else { vec![scales.len()] }
+}

@@ -1,0 +1,182 @@
+// The loops of norm_act.cpp, each over a contiguous stretch of at most a period.
+#pragma once
+
+#include "affine.h"
+#include "kernels.h"
+
+namespace {
+
+enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
+
+// Smallest and largest value seen, zero included: of the result, and of what a quantizer before the sum sees.
+struct Extremes {
+  float min = 0.0f, max = 0.0f, inner_min = 0.0f, inner_max = 0.0f;
+  void include(const Extremes &other) {
+    min = std::min(min, other.min);
+    max = std::max(max, other.max);
+    inner_min = std::min(inner_min, other.inner_min);
+    inner_max = std::max(inner_max, other.inner_max);
+  }
+};
+
+// A grid of up to 16 bits, as the loops use it.
+struct Steps {
+  float inverse = 0.0f, lo = 0.0f, hi = 0.0f, scale = 0.0f;
+  float at(float v) const { return ((within(v * inverse, lo, hi) + ROUND) - ROUND) * scale; }
+};
+
+struct Forward {
+  const float *x, *residual;
+  float *y;
+  const float *a, *b;
+  float clip;
+  int act;
+  // Quantizers of the result, and of what is added to the residual.
+  const AffineGrid *outer, *inner;
+  // Whether the range of the inner one is wanted.
+  bool inner_tracked;
+};
+
+// y = Q(act(Q_inner(x * a + b) + residual)). The extremes are taken before each quantizer.
+template <bool RECTIFY, bool RESIDUAL, bool QUANTIZE, bool INNER>
+inline __attribute__((always_inline)) Extremes forward_loop(const float *__restrict x, const float *__restrict residual,
+                                                            float *__restrict y, const float *__restrict a,
+                                                            const float *__restrict b, int64_t n, float clip, Steps outer,
+                                                            Steps inner) {
+  float largest = 0.0f, smallest = 0.0f, inner_largest = 0.0f, inner_smallest = 0.0f;
+  const bool inner_on = inner.inverse > 0.0f;
+#pragma omp simd reduction(max : largest, inner_largest) reduction(min : smallest, inner_smallest)
+  for (int64_t i = 0; i < n; i++) {
+    float v = x[i] * a[i] + b[i];
+    if (INNER) {
+      inner_largest = v > inner_largest ? v : inner_largest;
+      inner_smallest = v < inner_smallest ? v : inner_smallest;
+      v = inner_on ? inner.at(v) : v;
+    }
+    if (RESIDUAL) v += residual[i];
+    largest = v > largest ? v : largest;
+    if (!RECTIFY) smallest = v < smallest ? v : smallest;
+    float w = RECTIFY && v > clip ? clip : v;
+    if (QUANTIZE) w = outer.at(w);
+    y[i] = RECTIFY && v <= 0.0f ? -0.0f : w;
+  }
+  return {smallest, largest, inner_smallest, inner_largest};
+}
+
+inline Steps steps_of(const AffineGrid *grid) {
+  return grid ? Steps{grid->inverse(), float(grid->lo), float(grid->hi), grid->scale} : Steps{};
+}
+
+PF_CLONES Extremes forward_block(const Forward &f, int64_t offset, int64_t n) {
+  const float *x = f.x + offset, *residual = f.residual ? f.residual + offset : nullptr;
+  float *y = f.y + offset;
+  const Steps outer = steps_of(f.outer), inner = steps_of(f.inner);
+#define CALL(RECTIFY, RESIDUAL, QUANTIZE, INNER)                                                                             \
+  forward_loop<RECTIFY, RESIDUAL, QUANTIZE, INNER>(x, residual, y, f.a, f.b, n, f.clip, outer, inner)
+#define BY_INNER(RECTIFY, RESIDUAL, QUANTIZE)                                                                                \
+  (f.inner || f.inner_tracked ? CALL(RECTIFY, RESIDUAL, QUANTIZE, true) : CALL(RECTIFY, RESIDUAL, QUANTIZE, false))
+#define BY_OUTER(RECTIFY, RESIDUAL) (f.outer ? BY_INNER(RECTIFY, RESIDUAL, true) : BY_INNER(RECTIFY, RESIDUAL, false))
+#define BY_RESIDUAL(RECTIFY) (residual ? BY_OUTER(RECTIFY, true) : BY_OUTER(RECTIFY, false))
+  return f.act == NONE ? BY_RESIDUAL(false) : BY_RESIDUAL(true);
+#undef BY_RESIDUAL
+#undef BY_OUTER
+#undef BY_INNER
+#undef CALL
+}
+
+// Grids of more than 16 bits: in double, where codes are exact.
+Extremes forward_wide(const Forward &f, int64_t offset, int64_t n) {
+  auto at = [](const AffineGrid *grid, double v) {
+    if (!grid || std::isnan(v)) return v;
+    return std::nearbyint(std::clamp(v / double(grid->scale), grid->lo, grid->hi)) * double(grid->scale);
+  };
+  Extremes seen;
+  for (int64_t i = 0; i < n; i++) {
+    float v = f.x[offset + i] * f.a[i] + f.b[i];
+    seen.include({0.0f, 0.0f, v, v});
+    v = float(at(f.inner, v));
+    if (f.residual) v += f.residual[offset + i];
+    seen.include({v, v, 0.0f, 0.0f});
+    const float w = f.act != NONE && v > f.clip ? f.clip : v;
+    f.y[offset + i] = f.act != NONE && v <= 0.0f ? -0.0f : float(at(f.outer, w));
+  }
+  return seen;
+}
+
+PF_CLONES void sum_block(const float *__restrict x, float *__restrict sums, int64_t n) {
+  for (int64_t i = 0; i < n; i++) sums[i] += x[i];
+}
+
+PF_CLONES void square_block(const float *__restrict x, const float *__restrict mean, float *__restrict sums, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    float d = x[i] - mean[i];
+    sums[i] += d * d;
+  }
+}
+
+// The gradient that the activation function lets through.
+template <int ACT> inline __attribute__((always_inline)) float let_through(float grad, float y) {
+  int32_t bits;
+  std::memcpy(&bits, &y, sizeof bits);
+  bool pass = bits >= 0;
+  if (ACT == RELU6) pass = pass && y < 6.0f;
+  return ACT == NONE ? grad : (pass ? grad : 0.0f);
+}
+
+template <int ACT, bool KEEP>
+inline __attribute__((always_inline)) void backward_sums_loop(const float *__restrict grad, const float *__restrict y,
+                                                              const float *__restrict x, const float *__restrict mean,
+                                                              float *__restrict kept, float *__restrict sum_g,
+                                                              float *__restrict sum_gx, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    float g = let_through<ACT>(grad[i], y[i]);
+    if (KEEP) kept[i] = g;
+    sum_g[i] += g;
+    sum_gx[i] += g * (x[i] - mean[i]);
+  }
+}
+
+#define PF_BY_ACT(act, CALL)                                                                                                 \
+  switch (act) {                                                                                                             \
+  case RELU: CALL(RELU); break;                                                                                              \
+  case RELU6: CALL(RELU6); break;                                                                                            \
+  default: CALL(NONE);                                                                                                       \
+  }
+
+PF_CLONES void backward_sums(int act, const float *grad, const float *y, const float *x, const float *mean, float *kept,
+                             float *sum_g, float *sum_gx, int64_t n) {
+#define CALL(ACT)                                                                                                            \
+  if (kept) backward_sums_loop<ACT, true>(grad, y, x, mean, kept, sum_g, sum_gx, n);                                         \
+  else backward_sums_loop<ACT, false>(grad, y, x, mean, nullptr, sum_g, sum_gx, n)
+  PF_BY_ACT(act, CALL)
+#undef CALL
+}
+
+template <int ACT>
+inline __attribute__((always_inline)) void backward_input_loop(const float *__restrict grad, const float *__restrict y,
+                                                               const float *__restrict x, float *__restrict dx,
+                                                               const float *__restrict a, const float *__restrict k1,
+                                                               const float *__restrict k0, int64_t n) {
+  for (int64_t i = 0; i < n; i++) dx[i] = let_through<ACT>(grad[i], y[i]) * a[i] + (x[i] * k1[i] + k0[i]);
+}
+
+PF_CLONES void backward_input(int act, const float *grad, const float *y, const float *x, float *dx, const float *a,
+                              const float *k1, const float *k0, int64_t n) {
+#define CALL(ACT) backward_input_loop<ACT>(grad, y, x, dx, a, k1, k0, n)
+  PF_BY_ACT(act, CALL)
+#undef CALL
+}
+
+template <int ACT>
+inline __attribute__((always_inline)) void mask_loop(const float *__restrict grad, const float *__restrict y,
+                                                     float *__restrict out, const float *__restrict a, int64_t n) {
+  for (int64_t i = 0; i < n; i++) out[i] = let_through<ACT>(grad[i], y[i]) * a[i];
+}
+
+PF_CLONES void mask_block(int act, const float *grad, const float *y, float *out, const float *a, int64_t n) {
+#define CALL(ACT) mask_loop<ACT>(grad, y, out, a, n)
+  PF_BY_ACT(act, CALL)
+#undef CALL
+}
+
+} // namespace

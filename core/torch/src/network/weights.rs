@@ -1,0 +1,90 @@
+//! The quantized weights of a network: for each, the leaf that the forward pass uses and that collects the gradient.
+
+use crate::kernels::{self, Fold, WeightQuantizer};
+use pocketflow::Result;
+use pocketflow::fold::fold_graph;
+use pocketflow::graph::{Graph, Op, Param, Role};
+use pocketflow::quant::{Grid, QuantPlan};
+use std::collections::BTreeMap;
+use tch::Tensor;
+
+/// A batch normalisation that is folded into its layer when the network is deployed.
+struct FoldedNorm {
+    scale: String,
+    variance: String,
+    eps: f64,
+}
+
+/// A weight tensor of a quantized layer, and Q of it.
+pub struct QuantizedWeight {
+    pub name: String,
+    bits: u32,
+    bucket_size: usize,
+    grid: Grid,
+    norm: Option<FoldedNorm>,
+    /// Q(w), the leaf that collects the gradient.
+    pub result: Tensor,
+}
+
+/// Those of the layers in the plan. What lies on a grid of integer runtimes is quantized as it is deployed there: folded.
+///
+/// # Errors
+/// A graph that is not valid.
+pub fn quantized_weights(
+    graph: &Graph,
+    plan: &QuantPlan,
+    params: &[Param],
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<Vec<QuantizedWeight>> {
+    let folded = fold_graph(graph)?.into;
+    let weights = params.iter().filter(|param| param.role == Role::Weight).filter_map(|param| {
+        let quant = plan.weights.get(&graph.nodes[param.node].name)?;
+        let into = folded.iter().find(|(_, layer)| **layer == Some(param.node));
+        let norm = into.filter(|_| quant.grid != Grid::MinMax).and_then(|(norm, _)| {
+            let norm = &graph.nodes[*norm];
+            let Op::BatchNorm { eps } = norm.op else { return None };
+            let tensor = |suffix: &str| format!("{}.{suffix}", norm.name);
+            Some(FoldedNorm { scale: tensor("weight"), variance: tensor("running_var"), eps })
+        });
+        Some(QuantizedWeight {
+            name: param.name.clone(),
+            bits: quant.bits,
+            bucket_size: quant.buckets.size(&param.shape),
+            grid: quant.grid,
+            norm,
+            result: tensors[&param.name].copy().set_requires_grad(true),
+        })
+    });
+    Ok(weights.collect())
+}
+
+impl QuantizedWeight {
+    pub fn is_folded(&self) -> bool {
+        self.norm.is_some()
+    }
+
+    fn quantizer<'a>(&'a self, tensors: &'a BTreeMap<String, Tensor>, on: bool) -> WeightQuantizer<'a> {
+        let fold = |norm: &'a FoldedNorm| Fold {
+            scale: &tensors[&norm.scale],
+            variance: &tensors[&norm.variance],
+            eps: norm.eps,
+        };
+        WeightQuantizer {
+            source: &tensors[&self.name],
+            result: &self.result,
+            bits: if on { self.bits } else { 0 },
+            bucket_size: self.bucket_size,
+            grid: self.grid,
+            fold: self.norm.as_ref().map(fold),
+        }
+    }
+}
+
+/// Brings every Q(w) up to date with w, and with the batch normalisation behind it; with `on` false it is w itself.
+///
+/// # Errors
+/// libtorch's.
+pub fn update(weights: &[QuantizedWeight], tensors: &BTreeMap<String, Tensor>, on: bool) -> Result<()> {
+    let quantizers: Vec<WeightQuantizer> = weights.iter().map(|weight| weight.quantizer(tensors, on)).collect();
+    kernels::quantize_weights(&quantizers)
+}

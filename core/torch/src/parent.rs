@@ -1,0 +1,63 @@
+//! The full-precision networks that a compressed one comes from: its parent, and the teacher of distillation. Trained first where
+//! there is none.
+
+use crate::evaluate::{Metrics, evaluate};
+use crate::loss::Distillation;
+use crate::network::Network;
+use crate::outcome;
+use crate::train::splits;
+use pocketflow::Result;
+use pocketflow::job::Job;
+use pocketflow::model::Model;
+use std::path::PathBuf;
+
+/// The learner that trains a parent.
+const LEARNER: &str = "full-prec";
+
+/// The full-precision model at `save_path`; trained first if there is none.
+///
+/// # Errors
+/// A file there that is no model of this job's net; that training's.
+pub fn parent(job: &Job) -> Result<Model> {
+    at(job, "save_path")
+}
+
+/// With `enbl_dst` the network to learn from, at `save_path_dst` (trained first if there is none), and how much it counts.
+///
+/// # Errors
+/// As [`parent`].
+pub fn teacher(job: &Job) -> Result<Option<(Network, Distillation)>> {
+    if !job.settings.get::<bool>("enbl_dst")? {
+        return Ok(None);
+    }
+    let (weight, temperature) = (job.settings.get("loss_w_dst")?, job.settings.get("tempr_dst")?);
+    let network = Network::from_model(&at(job, "save_path_dst")?)?;
+    Ok(Some((network, Distillation { weight, temperature })))
+}
+
+fn at(job: &Job, key: &str) -> Result<Model> {
+    let path: PathBuf = job.settings.get(key)?;
+    if !path.exists() {
+        job.note(format!("no full-precision model at {}: {LEARNER} trains it first", path.display()));
+        job.host.run_learner(LEARNER, &[("save_path".into(), path.display().to_string())])?;
+    }
+    outcome::load(job, &path)
+}
+
+/// The parent's figures on the evaluation split, where the parent is there.
+///
+/// # Errors
+/// The data set's.
+pub fn metrics(job: &Job) -> Result<Option<Metrics>> {
+    let path: PathBuf = job.settings.get("save_path")?;
+    if !path.exists() {
+        return Ok(None);
+    }
+    match outcome::load(job, &path) {
+        Ok(model) => evaluate(&Network::from_model(&model)?, job, splits(job)?.1).map(Some),
+        Err(error) => {
+            job.warn(format!("no comparison with full precision: {error}"));
+            Ok(None)
+        }
+    }
+}

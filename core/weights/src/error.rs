@@ -1,0 +1,32 @@
+//! What can be wrong with a file of weights.
+
+/// Why a file of weights is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    #[error("it cannot be read")]
+    Io(#[from] std::io::Error),
+    #[error("it is neither a .safetensors file nor one of PyTorch")]
+    Unknown,
+    #[error("it is damaged: {0}")]
+    Malformed(String),
+    /// Offsets count from the start of the pickle.
+    #[error("its pickle, at byte {at}: {problem}")]
+    Pickle { at: usize, problem: String },
+    /// A class or function that the pickle names, and that is not known to be data.
+    #[error("its pickle, at byte {at}, asks for `{name}`, which is code and no weights; nothing was run")]
+    Code { at: usize, name: String },
+    #[error("its tensor `{name}` {problem}")]
+    Tensor { name: String, problem: String },
+}
+
+impl WeightsError {
+    /// What the user can do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "check the disk",
+            Self::Unknown => "give a .safetensors file, or a .pth file written by torch.save",
+            Self::Malformed(_) | Self::Pickle { .. } | Self::Tensor { .. } => "fetch or save it again",
+            Self::Code { .. } => "save only the weights: torch.save(model.state_dict(), FILE)",
+        }
+    }
+}

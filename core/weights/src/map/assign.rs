@@ -1,0 +1,127 @@
+//! Gives each parameter of a graph the tensor that is for it.
+
+use super::report::{ImportReport, Matched, Misfit, Unused, Wanted};
+use super::{COUNTER, HABITS, NameMap, by_habit, unwrapped};
+use crate::{LoadedTensor, Tensors};
+use pocketflow::graph::{Graph, Param, Role};
+use pocketflow::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The weights of a graph, and how they came to be its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assigned {
+    /// By the graph's names; complete only if the report is.
+    pub tensors: Tensors,
+    pub report: ImportReport,
+}
+
+/// Matches tensors to the parameters of `graph`, by `map` first, then by name, then by what other authors call them.
+///
+/// Where the file knows one class less than the graph, as files of 1,000 classes do that a graph of 1,001 takes, row 0 of the
+/// last layer becomes the background: the mean of all other rows, so that its logit is the mean of the logits, which is never
+/// the best of them and widens no range.
+///
+/// # Errors
+/// Two tensors for one parameter; a line of the map that fits no tensor; a graph that is not valid. What does not match is
+/// no error here but in the report ([`ImportReport::check`]).
+pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigned> {
+    let params: BTreeMap<String, Param> =
+        graph.params()?.into_iter().map(|param| (param.name.clone(), param)).collect();
+    let mut report = ImportReport::default();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut idle: BTreeSet<&str> = map.keys().collect();
+    for (theirs, tensor) in &file {
+        let ours = match map.find(theirs) {
+            Some((key, ours)) => {
+                idle.remove(key);
+                ours
+            }
+            None if theirs.rsplit('.').next() == Some(COUNTER) => String::new(),
+            None => by_name(theirs, &params),
+        };
+        if ours.is_empty() {
+            report.ignored.push(theirs.clone());
+        } else if !params.contains_key(&ours) {
+            report.unused.push(Unused { theirs: theirs.clone(), shape: tensor.shape.clone() });
+        } else if let Some(other) = names.insert(ours.clone(), theirs.clone()) {
+            return Err(Error::config(format!("`{other}` and `{theirs}` are both for `{ours}`; drop one with --map")));
+        }
+    }
+    if let Some(key) = idle.first() {
+        return Err(Error::config(format!("the map names `{key}`, but the file has no such tensor")));
+    }
+
+    let logits = graph.nodes.len() - 1;
+    let last = |param: &&Param| param.node == logits && matches!(param.role, Role::Weight | Role::Bias);
+    let lacks_background = params.values().filter(last).all(|param| {
+        let tensor = names.get(&param.name).and_then(|theirs| file.get(theirs));
+        tensor.is_some_and(|tensor| is_without_first(&tensor.shape, &param.shape))
+    });
+    report.background_added = lacks_background && params.values().any(|param| last(&param));
+
+    let mut tensors = Tensors::new();
+    for (ours, param) in &params {
+        let found = names.remove(ours).and_then(|theirs| Some((file.remove(&theirs)?, theirs)));
+        let Some((mut tensor, theirs)) = found else {
+            report.missing.push(Wanted { ours: ours.clone(), shape: param.shape.clone() });
+            continue;
+        };
+        if report.background_added && last(&param) {
+            put_background(&mut tensor);
+        }
+        match problem(&tensor, param) {
+            Some(problem) => report.misfits.push(Misfit { ours: ours.clone(), theirs, problem }),
+            None => {
+                report.matched.push(Matched { ours: ours.clone(), theirs, shape: tensor.shape.clone() });
+                tensors.insert(ours.clone(), tensor);
+            }
+        }
+    }
+    Ok(Assigned { tensors, report })
+}
+
+/// The graph's name for a tensor, or the tensor's own where there is none.
+fn by_name(theirs: &str, params: &BTreeMap<String, Param>) -> String {
+    let name = unwrapped(theirs);
+    let candidates = [theirs.to_owned(), name.to_owned()].into_iter();
+    let mut candidates = candidates.chain(HABITS.iter().map(|habit| by_habit(name, *habit)));
+    candidates.find(|candidate| params.contains_key(candidate)).unwrap_or_else(|| theirs.to_owned())
+}
+
+fn is_without_first(theirs: &[usize], ours: &[usize]) -> bool {
+    match (theirs, ours) {
+        ([theirs, inner @ ..], [ours, rest @ ..]) => {
+            *theirs > 0 && theirs.checked_add(1) == Some(*ours) && inner == rest
+        }
+        _ => false,
+    }
+}
+
+/// Puts the mean of all rows before them.
+fn put_background(tensor: &mut LoadedTensor) {
+    let rows = tensor.shape[0];
+    let width = tensor.values.len() / rows;
+    let mut sums = vec![0f64; width];
+    for row in tensor.values.chunks_exact(width.max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    tensor.values.splice(0..0, sums.iter().map(|sum| (sum / rows as f64) as f32));
+    tensor.shape[0] += 1;
+}
+
+fn problem(tensor: &LoadedTensor, param: &Param) -> Option<String> {
+    if tensor.shape != param.shape {
+        return Some(format!("has the shape {:?}, not {:?}", tensor.shape, param.shape));
+    }
+    if !tensor.element.is_float() {
+        return Some(format!("holds whole numbers ({}), not weights", tensor.element));
+    }
+    if let Some(value) = tensor.values.iter().find(|value| !value.is_finite()) {
+        return Some(format!("holds the number {value}"));
+    }
+    let negative = tensor.values.iter().find(|value| param.role == Role::RunningVar && **value < 0.0);
+    negative.map(|value| format!("holds the negative variance {value}"))
+}
+
+#[cfg(test)]
+mod tests;

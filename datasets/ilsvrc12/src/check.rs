@@ -1,0 +1,174 @@
+//! Verifies a data set completely: all that training and evaluation would meet, and what a decoder would pass over.
+
+use crate::classes::OFFICIAL;
+use crate::decode::{Encoded, Picture};
+use crate::layout::{self, Opened};
+use crate::parallel;
+use crate::source::{Fault, Problem, Source};
+use pocketflow::Result;
+use serde::Serialize;
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Problems that are named; the others are counted.
+const NAMED_MAX: usize = 1000;
+/// Images that a thread checks between two reports of progress.
+const PART: u64 = 256;
+/// Labels of the complete set, with the background.
+const LABELS: usize = OFFICIAL + 1;
+
+/// What was found in one set of images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SetReport {
+    /// `training` or `validation`.
+    pub set: &'static str,
+    /// Form and place, for people.
+    pub form: String,
+    /// Images that are whole.
+    pub images: u64,
+    /// Images of the complete ILSVRC-12.
+    pub complete: u64,
+    /// Classes of which there is an image.
+    pub classes: usize,
+    /// Images labelled as background: a sign of labels that count from 0.
+    pub background: u64,
+    /// All of them; files and images.
+    pub problems: u64,
+    /// The first of them.
+    pub named: Vec<Problem>,
+}
+
+/// What [`check`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub sets: Vec<SetReport>,
+    /// What is absent or unusual without being damaged.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// True where nothing is damaged. Images may still be missing from the complete set; see [`Report::notes`].
+    pub fn is_sound(&self) -> bool {
+        self.sets.iter().all(|set| set.problems == 0)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for set in &self.sets {
+            let SetReport { set, form, images, classes, problems, named, .. } = set;
+            writeln!(f, "{set}: {form}: {images} images of {classes} classes are whole, {problems} problems")?;
+            for problem in named {
+                writeln!(f, "  {problem}")?;
+            }
+            if *problems > named.len() as u64 {
+                writeln!(f, "  and {} more", problems - named.len() as u64)?;
+            }
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
+    }
+}
+
+/// What one thread found in a part of a set.
+#[derive(Default)]
+struct Part {
+    images: u64,
+    /// Images by label.
+    labels: Vec<u64>,
+    problems: u64,
+    named: Vec<Problem>,
+}
+
+/// Reads and decodes every image below `data_dir` with `threads` threads. `list` is a list of classes, as the option
+/// `ilsvrc12_wnids`. `progress` is told how many images of how many are done, from any thread.
+///
+/// # Errors
+/// No images at all ([`pocketflow::ErrorKind::DataNotFound`]); classes or labels that cannot be told. Damaged files and images
+/// are not errors but in the report.
+pub fn check(data_dir: &Path, list: Option<&Path>, threads: usize, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
+    let found = layout::open(data_dir, list, LABELS as u32, threads)?;
+    let sets = [("training", found.training, 1_281_167), ("validation", found.validation, 50_000)];
+    let total = sets.iter().filter_map(|(_, opened, _)| Some(opened.as_ref()?.source.count())).sum();
+    let done = AtomicU64::new(0);
+    let mut report = Report { sets: Vec::new(), notes: found.classes.note().map(str::to_owned).into_iter().collect() };
+    for (name, opened, complete) in sets {
+        let Some(opened) = opened else {
+            report.notes.push(format!("{name}: absent"));
+            continue;
+        };
+        let advance = |images| progress(done.fetch_add(images, Ordering::Relaxed) + images, total);
+        let set = check_set(name, opened, complete, threads, &advance);
+        if set.images != complete {
+            report.notes.push(format!("{name}: {} of the {complete} images of the complete ILSVRC-12", set.images));
+        }
+        if set.background > 0 {
+            report.notes.push(format!(
+                "{name}: {} images have label 0, the background; do the labels of this set count from 0?",
+                set.background
+            ));
+        }
+        report.sets.push(set);
+    }
+    Ok(report)
+}
+
+fn check_set(set: &'static str, opened: Opened, complete: u64, threads: usize, advance: &(dyn Fn(u64) + Sync)) -> SetReport {
+    let source = &*opened.source;
+    let parts: Vec<Range<u64>> =
+        (0..source.count().div_ceil(PART)).map(|part| part * PART..((part + 1) * PART).min(source.count())).collect();
+    let checked = parallel::map(&parts, threads, |range| {
+        let part = check_part(source, range.clone());
+        advance(range.end - range.start);
+        part
+    });
+    let mut whole = Part { labels: vec![0; LABELS], problems: opened.problems.len() as u64, ..Part::default() };
+    whole.named = opened.problems;
+    for part in checked {
+        whole.images += part.images;
+        whole.problems += part.problems;
+        whole.named.extend(part.named);
+        whole.labels.iter_mut().zip(part.labels).for_each(|(sum, count)| *sum += count);
+    }
+    whole.named.truncate(NAMED_MAX);
+    SetReport {
+        set,
+        form: opened.form.describe(),
+        images: whole.images,
+        complete,
+        classes: whole.labels.iter().skip(1).filter(|count| **count > 0).count(),
+        background: whole.labels.first().copied().unwrap_or(0),
+        problems: whole.problems,
+        named: whole.named,
+    }
+}
+
+fn check_part(source: &dyn Source, range: Range<u64>) -> Part {
+    let mut part = Part { labels: vec![0; LABELS], ..Part::default() };
+    let (mut encoded, mut picture) = (Vec::new(), Picture::default());
+    for index in range {
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let label = source.read(index, &mut encoded)?;
+            let image = Encoded::open(&mut encoded).map_err(Fault::Damaged)?;
+            image.verify(&mut picture).map_err(Fault::Damaged)?;
+            Ok(label)
+        }));
+        let problem = match result {
+            Ok(Ok(label)) => {
+                part.images += 1;
+                part.labels[label as usize % LABELS] += 1;
+                continue;
+            }
+            Ok(Err(Fault::Damaged(text))) => Problem::new(source.place(index), text),
+            Ok(Err(Fault::Failed(error))) => Problem::new(source.place(index), error.to_string()),
+            Err(_) => Problem::new(source.place(index), "the decoder gave up on it"),
+        };
+        part.problems += 1;
+        if part.named.len() < NAMED_MAX {
+            part.named.push(problem);
+        }
+    }
+    part
+}

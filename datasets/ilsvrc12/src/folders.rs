@@ -1,0 +1,140 @@
+//! Images in a folder for each class: `train/n01440764/n01440764_18.JPEG`.
+
+use crate::classes::Classes;
+use crate::interleave::interleave;
+use crate::parallel;
+use crate::source::{ENCODED_MAX, Fault, Problem, Source, no_such_image, read_part};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const EXTENSIONS: [&str; 3] = ["jpeg", "jpg", "png"];
+
+/// True for a name of an image file. Hidden files, as some systems leave them beside images, are none.
+pub fn is_image(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map(|(stem, extension)| (stem, extension.to_ascii_lowercase()));
+    matches!(extension, Some((stem, extension)) if !stem.is_empty() && !name.starts_with('.')
+        && EXTENSIONS.contains(&extension.as_str()))
+}
+
+#[derive(Clone, Copy)]
+struct File {
+    /// Into `folders`.
+    class: u16,
+    length: u16,
+    /// Into `names`.
+    start: u32,
+}
+
+/// The images of one split: the first of every class, then the second of every class, and so on, each class by name.
+pub struct Folders {
+    root: PathBuf,
+    /// Name and label of each.
+    folders: Vec<(String, u32)>,
+    /// All file names in one piece: a million strings of their own would take twice the memory.
+    names: String,
+    files: Vec<File>,
+}
+
+impl Folders {
+    /// Lists the folders `wnids` in `root`. A folder that `classes` does not know, that is empty or cannot be listed is
+    /// left out and the problem returned.
+    pub fn open(root: &Path, wnids: &[String], classes: &Classes, threads: usize) -> (Self, Vec<Problem>) {
+        let listed = parallel::map(wnids, threads, |wnid| list(&root.join(wnid)));
+        let mut problems = Vec::new();
+        let mut folders = Vec::new();
+        let mut names = String::new();
+        let mut grouped = Vec::new();
+        for (wnid, listing) in wnids.iter().zip(listed) {
+            let place = root.join(wnid).display().to_string();
+            let (files, rejected) = match (classes.label(wnid), listing) {
+                (None, _) => {
+                    problems.push(Problem::new(place, "a class that is not in the list of classes"));
+                    continue;
+                }
+                (_, Err(error)) => {
+                    problems.push(Problem::new(place, error.to_string()));
+                    continue;
+                }
+                (Some(label), Ok(listing)) => {
+                    folders.push((wnid.clone(), label));
+                    listing
+                }
+            };
+            if files.is_empty() {
+                problems.push(Problem::new(place.clone(), "holds no images (*.JPEG, *.jpg, *.png)"));
+            }
+            problems.extend(rejected.into_iter().map(|name| Problem::new(format!("{place}/{name}"), "a name that cannot be used")));
+            let class = (folders.len() - 1) as u16;
+            let mut group = Vec::with_capacity(files.len());
+            for name in files {
+                group.push(File { class, length: name.len() as u16, start: names.len() as u32 });
+                names.push_str(&name);
+            }
+            grouped.push(group);
+        }
+        names.shrink_to_fit();
+        (Self { root: root.to_owned(), folders, names, files: interleave(grouped) }, problems)
+    }
+
+    fn path(&self, index: u64) -> Option<(PathBuf, u32)> {
+        let file = self.files.get(usize::try_from(index).ok()?)?;
+        let (folder, label) = self.folders.get(usize::from(file.class))?;
+        let name = self.names.get(file.start as usize..)?.get(..usize::from(file.length))?;
+        Some((self.root.join(folder).join(name), *label))
+    }
+}
+
+/// The image files of a folder by name, and the names that are no text or too long to be kept.
+fn list(folder: &Path) -> std::io::Result<(Vec<String>, Vec<String>)> {
+    let (mut files, mut rejected) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder)? {
+        match entry?.file_name().into_string() {
+            Ok(name) if !is_image(&name) => {}
+            Ok(name) if name.len() <= usize::from(u16::MAX) => files.push(name),
+            Ok(name) => rejected.push(name),
+            Err(name) => rejected.push(name.to_string_lossy().into_owned()),
+        }
+    }
+    files.sort_unstable();
+    Ok((files, rejected))
+}
+
+impl Source for Folders {
+    fn count(&self) -> u64 {
+        self.files.len() as u64
+    }
+
+    fn read(&self, index: u64, encoded: &mut Vec<u8>) -> Result<u32, Fault> {
+        let (path, label) = self.path(index).ok_or_else(|| no_such_image(index, self.count()))?;
+        let unreadable = |error: std::io::Error| {
+            Fault::Failed(pocketflow::Error::from(error).context(format!("cannot read {}", path.display())))
+        };
+        let length = fs::metadata(&path).map_err(unreadable)?.len();
+        match length {
+            0 => Err(Fault::Damaged("the file is empty".into())),
+            length if length > ENCODED_MAX => {
+                Err(Fault::Damaged(format!("{length} bytes are too many for an image; at most {ENCODED_MAX} are taken")))
+            }
+            length => read_part(&path, 0, length, encoded).map(|()| label),
+        }
+    }
+
+    fn place(&self, index: u64) -> String {
+        self.path(index).map_or_else(|| format!("image {index}"), |(path, _)| path.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_image;
+
+    #[test]
+    fn names_of_images() {
+        for name in ["n01440764_18.JPEG", "a.jpg", "b.PNG", "a.b.jpeg"] {
+            assert!(is_image(name), "{name}");
+        }
+        for name in ["readme.txt", ".JPEG", "._n01440764_18.JPEG", "jpeg", "a.jpeg.part", ""] {
+            assert!(!is_image(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The data set `ilsvrc12`: the 1000 classes of the ImageNet challenge of 2012, from TFRecord files, folders, or the original
+//! archives. Images are read in place and decoded by threads ahead of the consumer; nothing is kept but where they lie.
+
+mod archives;
+mod check;
+mod classes;
+mod decode;
+mod devkit;
+mod example;
+mod folders;
+mod interleave;
+mod jpeg;
+mod layout;
+mod parallel;
+mod pass;
+mod reader;
+mod source;
+mod tfrecord;
+mod truth;
+mod view;
+
+pub use check::{Report, SetReport, check};
+pub use source::Problem;
+
+use classes::OFFICIAL;
+use layout::{Found, Opened};
+use pass::{Damage, Pass};
+use pocketflow::dataset::options::{CommonOptions, Counts};
+use pocketflow::dataset::order::pass_order;
+use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
+use pocketflow::option::{OptionSpec, Value};
+use pocketflow::plugin::{About, Plugin};
+use pocketflow::settings::{FromValue, Origin, Settings};
+use pocketflow::{Error, Result};
+use reader::Reader;
+use source::Source;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use view::Preprocess;
+
+/// Images of the complete set.
+const TRAIN: i64 = 1_281_167;
+const EVAL: i64 = 50_000;
+/// Other sets in the same forms may have more.
+const COUNT_MAX: i64 = 100_000_000;
+/// Height and width where no net asks for others.
+const SIZE: u32 = 224;
+const SIZES: std::ops::RangeInclusive<u32> = 8..=2048;
+
+pocketflow::plugin! { dataset "ilsvrc12" => Ilsvrc12 }
+
+/// ILSVRC-12. Images are found, not read, when it is made: 12 to 28 bytes of memory for each.
+pub struct Ilsvrc12 {
+    training: Option<Arc<dyn Source>>,
+    validation: Option<Arc<dyn Source>>,
+    /// What was found, for people.
+    place: String,
+    labels: Vec<String>,
+    counts: Counts,
+    preprocess: Preprocess,
+    size: u32,
+    augment: bool,
+    allow_damaged: bool,
+    threads: usize,
+}
+
+impl Plugin for Ilsvrc12 {
+    const ABOUT: About = About {
+        aliases: &[],
+        line: "ILSVRC-12: 1.3 million photographs in 1000 classes, from TFRecord files, folders or archives in data_dir",
+        datasets: &[],
+    };
+
+    fn options() -> Vec<OptionSpec> {
+        let mut options = CommonOptions {
+            nb_classes: OFFICIAL as i64 + 1,
+            classes: 2..=65_536,
+            train: TRAIN,
+            val: 10_000,
+            eval: EVAL,
+            train_max: COUNT_MAX,
+            eval_max: COUNT_MAX,
+            batch_size: 64,
+            batch_size_eval: 100,
+        }
+        .specs();
+        options.extend([
+            OptionSpec::choice(
+                "ilsvrc12_preprocess",
+                "auto",
+                &["auto", "resnet", "inception"],
+                "How an image becomes the input. resnet: random crops of 8-100 % of the area; evaluation: the centre (224 of \
+                 256) of the scaled image; mean 123.68, 116.78, 103.94, std 58.393, 57.12, 57.375. inception: random crops \
+                 of 5-100 %; evaluation: the central 87.5 %; mean and std 127.5. auto: inception for MobileNets.",
+            ),
+            OptionSpec::path(
+                "ilsvrc12_wnids",
+                "",
+                "A list of all classes, a WordNet id at the start of each line, for folders and archives that hold some of \
+                 the classes only; unset: wnids.txt, LOC_synset_mapping.txt or synset_words.txt in data_dir.",
+            )
+            .optional(),
+            OptionSpec::switch(
+                "ilsvrc12_allow_damaged",
+                false,
+                "Evaluate without damaged images, and use a set of which files are missing or damaged; otherwise both are \
+                 errors. Damaged training images are replaced by others in any case.",
+            ),
+        ]);
+        options
+    }
+
+    fn configure(settings: &Settings) -> Result<Self> {
+        let preprocess = preprocess(settings)?;
+        let size = image_size(settings)?;
+        let threads = threads(settings)?;
+        let nb_classes: u32 = settings.get("nb_classes")?;
+        let allow_damaged: bool = settings.get("ilsvrc12_allow_damaged")?;
+        let list = settings.find::<PathBuf>("ilsvrc12_wnids")?;
+        let data_dir: PathBuf = settings.get("data_dir")?;
+        let found = layout::open(&data_dir, list.as_deref(), nb_classes, threads)?;
+        for opened in [&found.training, &found.validation].into_iter().flatten() {
+            refuse_problems(opened, allow_damaged)?;
+        }
+        let count = |opened: &Option<Opened>| opened.as_ref().map_or(0, |opened| opened.source.count());
+        let counts = counts(settings, count(&found.training), count(&found.validation))?;
+        Ok(Self {
+            place: describe(&found),
+            labels: found.classes.names(nb_classes),
+            training: found.training.map(|opened| opened.source),
+            validation: found.validation.map(|opened| opened.source),
+            counts,
+            preprocess,
+            size,
+            augment: settings.get("enbl_augment")?,
+            allow_damaged,
+            threads,
+        })
+    }
+}
+
+/// The value of an option that another plugin or the host may declare.
+fn declared<T: FromValue>(settings: &Settings, key: &str) -> Result<Option<T>> {
+    match settings.entry(key) {
+        Some(_) => settings.find(key),
+        None => Ok(None),
+    }
+}
+
+fn preprocess(settings: &Settings) -> Result<Preprocess> {
+    let wanted: String = settings.get("ilsvrc12_preprocess")?;
+    let net = declared::<String>(settings, "net")?.unwrap_or_default();
+    Ok(match wanted.as_str() {
+        "inception" => Preprocess::Inception,
+        "resnet" => Preprocess::Resnet,
+        _ if net.starts_with("mobilenet") => Preprocess::Inception,
+        _ => Preprocess::Resnet,
+    })
+}
+
+fn image_size(settings: &Settings) -> Result<u32> {
+    let size = declared(settings, "image_size")?.unwrap_or(SIZE);
+    match SIZES.contains(&size) {
+        true => Ok(size),
+        false => {
+            let problem = format!("images can be made {} to {} pixels wide", SIZES.start(), SIZES.end());
+            Err(settings.invalid("image_size", &problem))
+        }
+    }
+}
+
+fn threads(settings: &Settings) -> Result<usize> {
+    let all = || thread::available_parallelism().map_or(1, |threads| threads.get());
+    Ok(declared(settings, "threads")?.filter(|threads| *threads > 0).unwrap_or_else(all))
+}
+
+/// How many images are used: those asked for, or where nobody asked, those that there are.
+fn counts(settings: &Settings, training: u64, validation: u64) -> Result<Counts> {
+    let mut settings = settings.clone();
+    for (key, most) in [("nb_smpls_train", training), ("nb_smpls_eval", validation), ("nb_smpls_val", training / 2)] {
+        let by_default = settings.entry(key).is_some_and(|entry| matches!(entry.origin, Origin::Default { .. }));
+        // A set that is absent is an error only where it is opened: evaluation needs no training images.
+        if (by_default || most == 0) && settings.get::<u64>(key)? > most {
+            settings.derive(key, Value::Int(i64::try_from(most).unwrap_or(i64::MAX)), "there are no more images");
+        }
+    }
+    Counts::read(&settings, training, validation)
+}
+
+fn refuse_problems(opened: &Opened, allow_damaged: bool) -> Result<()> {
+    let Some(first) = opened.problems.first() else {
+        return match opened.source.count() {
+            0 => Err(Error::failed(format!("{}: no images", opened.form.describe()))),
+            _ => Ok(()),
+        };
+    };
+    let more = match opened.problems.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more problems)"),
+    };
+    if allow_damaged && opened.source.count() > 0 {
+        tracing::warn!("the data set is used without {first}{more}");
+        return Ok(());
+    }
+    Err(Error::failed(format!("{first}{more}; get it again, or use the rest by --ilsvrc12-allow-damaged")))
+}
+
+fn describe(found: &Found) -> String {
+    let sets = [("training", &found.training), ("validation", &found.validation)];
+    let mut parts: Vec<String> = sets
+        .into_iter()
+        .map(|(name, opened)| match opened {
+            Some(opened) => format!("{name}: {}", opened.form.describe()),
+            None => format!("{name}: absent"),
+        })
+        .collect();
+    parts.extend(found.classes.note().map(str::to_owned));
+    parts.join("; ")
+}
+
+impl Dataset for Ilsvrc12 {
+    fn info(&self) -> DatasetInfo {
+        DatasetInfo {
+            name: "ilsvrc12".into(),
+            shape: [3, self.size as usize, self.size as usize],
+            labels: self.labels.clone(),
+            mean: self.preprocess.mean().into(),
+            std: self.preprocess.std().into(),
+            train: self.counts.train,
+            val: self.counts.val,
+            eval: self.counts.eval,
+            stand_in: false,
+            source: format!("{}; preprocessing {}", self.place, self.preprocess.name()),
+        }
+    }
+
+    fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {
+        let (source, what) = match split {
+            Split::Eval => (&self.validation, "validation"),
+            _ => (&self.training, "training"),
+        };
+        let Some(source) = source else {
+            return Err(Error::failed(format!("there are no {what} images ({})", self.place)));
+        };
+        let training = matches!(split, Split::Train | Split::Fit);
+        let reader = Reader {
+            source: source.clone(),
+            preprocess: self.preprocess,
+            size: self.size,
+            seed: (training && self.augment).then_some(seed),
+        };
+        let damage = match split {
+            Split::Train | Split::Fit | Split::Plain => Damage::Replaced,
+            Split::Val | Split::Eval if self.allow_damaged => Damage::LeftOut,
+            Split::Val | Split::Eval => Damage::Error,
+        };
+        let order = pass_order(&self.counts, split, shard, seed)?;
+        Ok(Box::new(Pass::new(reader, order, damage, training, self.threads)))
+    }
+}

@@ -1,0 +1,266 @@
+//! Which part of an image becomes the network's input, under the two preprocessings of ILSVRC-12, and its resizing.
+
+use crate::decode::Picture;
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use pocketflow::dataset::mix;
+
+/// Keeps the crops apart from the order of a pass, which uses the same seed.
+const CROP_STREAM: u64 = 2;
+/// Crops that are tried before the largest one in the middle is taken.
+const TRIES: u64 = 10;
+/// Width by height of a random crop.
+const RATIOS: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
+/// Of the shorter side, in evaluation: 224 of 256.
+const RESNET_CENTRE: f64 = 224.0 / 256.0;
+/// Of both sides, in evaluation.
+const INCEPTION_CENTRE: f64 = 0.875;
+
+/// A preprocessing: what is cut out in training and in evaluation, and how the engine normalises it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preprocess {
+    /// He et al. 2015 (arXiv 1512.03385) as torchvision has it: random crops of 8 to 100 % of the area; the centre of the
+    /// image with the shorter side scaled to 256 for an input of 224.
+    Resnet,
+    /// Szegedy et al. 2014 (arXiv 1409.4842) as TF-slim has it: random crops of 5 to 100 % of the area; the central 87.5 %
+    /// of both sides, scaled to a square.
+    Inception,
+}
+
+/// A part of an image, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct View {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+    /// Mirrored left to right.
+    pub flip: bool,
+    /// The image is cut before it is resized (at whole pixels), so that nothing outside of the part counts.
+    pub cut: bool,
+}
+
+/// Numbers for one image in one pass: a function of seed and index, written out here because crops must not change with the
+/// release of a random-number library.
+struct Draws {
+    seed: u64,
+    drawn: u64,
+}
+
+impl Draws {
+    /// In `0..1`.
+    fn unit(&mut self) -> f64 {
+        self.drawn += 1;
+        (mix(self.seed, self.drawn) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.unit()
+    }
+
+    /// In `0..=most`.
+    fn whole(&mut self, most: f64) -> f64 {
+        (self.unit() * (most + 1.0)).floor()
+    }
+}
+
+impl Preprocess {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resnet => "resnet",
+            Self::Inception => "inception",
+        }
+    }
+
+    /// Of the pixel values 0–255 of each channel.
+    pub fn mean(self) -> [f32; 3] {
+        match self {
+            Self::Resnet => [123.68, 116.78, 103.94],
+            Self::Inception => [127.5; 3],
+        }
+    }
+
+    /// Of the pixel values 0–255 of each channel. The original subtracts the mean only; dividing gives the network the unit
+    /// scale that published weights are made for.
+    pub fn std(self) -> [f32; 3] {
+        match self {
+            Self::Resnet => [58.393, 57.12, 57.375],
+            Self::Inception => [127.5; 3],
+        }
+    }
+
+    /// A random crop, mirrored or not, of an image in a pass with `seed`.
+    pub fn training(self, (width, height): (u32, u32), seed: u64, index: u64) -> View {
+        let mut draws = Draws { seed: mix(mix(seed, CROP_STREAM), index), drawn: 0 };
+        let flip = draws.unit() < 0.5;
+        let least = match self {
+            Self::Resnet => 0.08,
+            Self::Inception => 0.05,
+        };
+        let (width, height) = (f64::from(width), f64::from(height));
+        for _ in 0..TRIES {
+            let area = width * height * draws.between(least, 1.0);
+            let ratio = draws.between(RATIOS.0.ln(), RATIOS.1.ln()).exp();
+            let (w, h) = ((area * ratio).sqrt().round(), (area / ratio).sqrt().round());
+            if w >= 1.0 && h >= 1.0 && w <= width && h <= height {
+                let (left, top) = (draws.whole(width - w), draws.whole(height - h));
+                return View { left, top, width: w, height: h, flip, cut: true };
+            }
+        }
+        // The middle, as much as the ratios allow.
+        let ratio = (width / height).clamp(RATIOS.0, RATIOS.1);
+        let (w, h) = ((height * ratio).round().clamp(1.0, width), (width / ratio).round().clamp(1.0, height));
+        View { left: ((width - w) / 2.0).floor(), top: ((height - h) / 2.0).floor(), width: w, height: h, flip, cut: true }
+    }
+
+    /// The part for evaluation at an input of `size`.
+    pub fn evaluation(self, (width, height): (u32, u32), size: u32) -> View {
+        match self {
+            Self::Resnet => {
+                // Sizes and places that the image would have after scaling are whole, as they are where it is scaled first.
+                let (width, height, size) = (f64::from(width), f64::from(height), f64::from(size));
+                let short = (size / RESNET_CENTRE).round();
+                let scale = short / width.min(height);
+                let (scaled_width, scaled_height) = ((width * scale).floor().max(short), (height * scale).floor().max(short));
+                let (left, top) = (((scaled_width - size) / 2.0).round_ties_even(), ((scaled_height - size) / 2.0).round_ties_even());
+                let (x, y) = (width / scaled_width, height / scaled_height);
+                View { left: left * x, top: top * y, width: size * x, height: size * y, flip: false, cut: false }
+            }
+            Self::Inception => {
+                let centre = |side: u32| {
+                    let kept = (f64::from(side) * INCEPTION_CENTRE).floor().max(1.0);
+                    (((f64::from(side) - kept) / 2.0).floor(), kept)
+                };
+                let ((left, width), (top, height)) = (centre(width), centre(height));
+                View { left, top, width, height, flip: false, cut: true }
+            }
+        }
+    }
+}
+
+impl View {
+    /// How many rows of the image it takes, from the top, at an output of `size`: filters reach beyond the part if it is
+    /// not cut out first.
+    pub fn rows(&self, size: u32) -> u32 {
+        let reach = if self.cut { 0.0 } else { (self.height / f64::from(size.max(1))).max(1.0) + 1.0 };
+        (self.top + self.height + reach).ceil() as u32
+    }
+}
+
+/// Resizes parts of images; keeps its buffers.
+pub struct Scaler {
+    resizer: Resizer,
+}
+
+impl Scaler {
+    pub fn new() -> Self {
+        Self { resizer: Resizer::new() }
+    }
+
+    /// Writes a part of `picture` to `out` (`[size, size, 3]`): bilinear, averaging where it becomes smaller.
+    ///
+    /// # Errors
+    /// A part that is not inside of the picture.
+    pub fn scale(&mut self, picture: &Picture, view: &View, size: u32, out: &mut [u8]) -> Result<(), String> {
+        let pixels = picture.pixels.as_slice();
+        let source = TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, pixels).map_err(|e| e.to_string())?;
+        let mut target = TypedImage::<U8x3>::from_buffer(size, size, out).map_err(|error| error.to_string())?;
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+        if view.cut {
+            let [left, top, width, height] = [view.left, view.top, view.width, view.height].map(|side| side as u32);
+            let part = TypedCroppedImage::from_ref(&source, left, top, width, height).map_err(|error| error.to_string())?;
+            self.resizer.resize_typed(&part, &mut target, &options).map_err(|error| error.to_string())?;
+        } else {
+            let options = options.crop(view.left, view.top, view.width, view.height);
+            self.resizer.resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())?;
+        }
+        if view.flip {
+            for row in out.chunks_exact_mut(size as usize * 3) {
+                row.as_chunks_mut::<3>().0.reverse();
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn evaluation_takes_the_centre() {
+        // torchvision: Resize(256) makes 341×256 of 500×375; CenterCrop(224) begins at (58, 16).
+        let view = Preprocess::Resnet.evaluation((500, 375), 224);
+        let x = 500.0 / 341.0;
+        assert!((view.left - 58.0 * x).abs() < 1e-9 && (view.width - 224.0 * x).abs() < 1e-9, "{view:?}");
+        assert!((view.top - 16.0 * 375.0 / 256.0).abs() < 1e-9, "{view:?}");
+        let view = Preprocess::Inception.evaluation((500, 375), 128);
+        assert_eq!((view.left, view.top, view.width, view.height), (31.0, 23.0, 437.0, 328.0));
+    }
+
+    #[test]
+    fn crops_have_the_areas_and_ratios_that_they_should() {
+        let views: Vec<View> = (0..4000).map(|index| Preprocess::Resnet.training((500, 400), 3, index)).collect();
+        let areas: Vec<f64> = views.iter().map(|view| view.width * view.height / 200_000.0).collect();
+        assert!(areas.iter().all(|area| (0.078..=1.0).contains(area)));
+        let mean = areas.iter().sum::<f64>() / 4000.0;
+        assert!((0.45..0.56).contains(&mean), "{mean}");
+        assert!(views.iter().all(|view| (0.74..1.35).contains(&(view.width / view.height))));
+        let flips = views.iter().filter(|view| view.flip).count();
+        assert!((1850..2150).contains(&flips), "{flips}");
+        assert_eq!(views[7], Preprocess::Resnet.training((500, 400), 3, 7));
+        assert_ne!(views[7], Preprocess::Resnet.training((500, 400), 4, 7));
+        assert!(views.iter().any(|view| view.left == 0.0) && views.iter().any(|view| view.top + view.height == 400.0));
+    }
+
+    #[test]
+    fn an_extreme_image_is_cut_in_the_middle() {
+        let view = Preprocess::Resnet.training((3000, 10), 0, 0);
+        assert_eq!((view.width, view.height, view.left), (13.0, 10.0, 1493.0));
+    }
+
+    #[test]
+    fn a_part_of_its_own_size_is_copied_and_mirrored() {
+        let pixels: Vec<u8> = (0..8 * 6 * 3).map(|byte| byte as u8).collect();
+        let picture = Picture { width: 8, height: 6, pixels: pixels.clone() };
+        let mut view = View { left: 3.0, top: 1.0, width: 4.0, height: 4.0, flip: false, cut: true };
+        let mut out = vec![0; 48];
+        Scaler::new().scale(&picture, &view, 4, &mut out).unwrap();
+        let row = |y: usize| pixels[(y * 8 + 3) * 3..][..12].to_vec();
+        assert_eq!(out, (1..5).flat_map(row).collect::<Vec<u8>>());
+        view.flip = true;
+        let mut mirrored = vec![0; 48];
+        Scaler::new().scale(&picture, &view, 4, &mut mirrored).unwrap();
+        assert_eq!(mirrored[..3], out[9..12]);
+        view.left = 5.0;
+        assert!(Scaler::new().scale(&picture, &view, 4, &mut out).is_err(), "outside");
+    }
+
+    proptest! {
+        #[test]
+        fn views_lie_inside(width in 1u32..3000, height in 1u32..3000, size in 1u32..400, seed: u64) {
+            for method in [Preprocess::Resnet, Preprocess::Inception] {
+                for view in [method.training((width, height), seed, 1), method.evaluation((width, height), size)] {
+                    prop_assert!(view.left >= 0.0 && view.top >= 0.0 && view.width > 0.0 && view.height > 0.0);
+                    prop_assert!(view.left + view.width <= f64::from(width) + 1e-6, "{:?}", view);
+                    prop_assert!(view.top + view.height <= f64::from(height) + 1e-6, "{:?}", view);
+                    prop_assert!(f64::from(view.rows(size)) >= view.top + view.height);
+                }
+            }
+        }
+
+        #[test]
+        fn every_view_can_be_scaled(width in 1u32..90, height in 1u32..90, size in 1u32..40, seed: u64) {
+            let picture = Picture { width, height, pixels: vec![100; (width * height * 3) as usize] };
+            let mut out = vec![0; (size * size * 3) as usize];
+            for method in [Preprocess::Resnet, Preprocess::Inception] {
+                for view in [method.training((width, height), seed, 1), method.evaluation((width, height), size)] {
+                    prop_assert!(Scaler::new().scale(&picture, &view, size, &mut out).is_ok(), "{:?}", view);
+                    prop_assert!(out.iter().all(|byte| *byte == 100));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! An exported file with the data set that belongs to it.
+
+use super::images::expect_size;
+use super::origin::{self, Origin};
+use super::verify::normalisation;
+use crate::layers::Layers;
+use crate::run::Program;
+use crate::select::{self, Selected};
+use pocketflow::error::Context;
+use pocketflow::{Error, Result};
+use pocketflow_export::onnx::proto;
+use pocketflow_export::tflite;
+use pocketflow_runtime::{Choice, LibraryPaths, Opened, Runtime, open};
+use prost::Message;
+use std::path::{Path, PathBuf};
+
+/// A file, and the images to run it on.
+pub struct Exported {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub origin: Option<Origin>,
+    pub selected: Selected,
+}
+
+impl Exported {
+    /// Whether a name says that it is one.
+    pub fn is_one(path: &Path) -> bool {
+        Kind::of(path).is_some()
+    }
+
+    /// Reads what the file says of itself and selects the data set: what the settings name, else what it was trained for.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is damaged; no data set named and none known.
+    pub fn select(program: &Program, layers: &Layers, path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let kind = Kind::of(path).ok_or_else(|| Error::config(format!("`{shown}`: neither .tflite nor .onnx")))?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| Error::config(format!("cannot read the model file `{shown}`: {error}")))?;
+        let origin = kind.origin(&bytes).with_context(|| format!("cannot use `{shown}`"))?;
+        let meta = origin.as_ref().map(Origin::meta);
+        let selected = select::select(&program.registry, layers, meta.as_ref())
+            .with_context(|| format!("cannot choose the images for `{shown}`"))?;
+        if let Some(warning) = &selected.warning {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self { path: path.to_owned(), bytes: bytes.len() as u64, origin, selected })
+    }
+
+    /// The file in a runtime; notes are logged.
+    ///
+    /// # Errors
+    /// A runtime that is not found or refuses the file; images of another size than it takes.
+    pub fn open(&self, choice: Choice, libraries: &LibraryPaths, threads: usize) -> Result<Box<dyn Runtime>> {
+        let info = self.selected.dataset.info();
+        let Opened { runtime, note } = open(&self.path, choice, libraries, threads, &normalisation(&info))?;
+        if let Some(note) = note {
+            tracing::warn!("{}: {note}", self.path.display());
+        }
+        if let Some(image) = &runtime.io().image {
+            let need = [image.height, image.width, image.channels];
+            expect_size(info.shape, need, &format!("`{}`", self.path.display()))?;
+        }
+        Ok(runtime)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tflite,
+    Onnx,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "tflite" => Some(Self::Tflite),
+            "onnx" => Some(Self::Onnx),
+            _ => None,
+        }
+    }
+
+    /// `None`: another program made it.
+    fn origin(self, bytes: &[u8]) -> Result<Option<Origin>> {
+        match self {
+            Self::Tflite => {
+                let model = tflite::read(bytes)?;
+                let entry = model.metadata.iter().find(|(name, _)| name == origin::KEY);
+                Ok(entry.and_then(|(_, bytes)| Origin::from_json(bytes)))
+            }
+            Self::Onnx => {
+                let model = proto::Model::decode(bytes)
+                    .map_err(|error| Error::failed(format!("it is not an .onnx file: {error}")))?;
+                let entry = model.metadata_props.iter().find(|entry| entry.key() == "source");
+                Ok(entry.and_then(|entry| Origin::from_json(entry.value().as_bytes())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_name() {
+        assert!(Exported::is_one(Path::new("a/model.TFLITE")) && Exported::is_one(Path::new("m.onnx")));
+        assert!(!Exported::is_one(Path::new("model.ckpt")) && !Exported::is_one(Path::new("tflite")));
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        assert!(Kind::Tflite.origin(b"no such thing").is_err());
+        assert!(Kind::Onnx.origin(b"\xff\xff\xff\xff").is_err());
+    }
+}

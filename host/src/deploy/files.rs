@@ -1,0 +1,105 @@
+//! The files that `export` writes, as bytes: all are made before the first is written.
+
+use super::origin::{self, Origin};
+use pocketflow::integer::Target;
+use pocketflow::model::Model;
+use pocketflow::{Error, Result};
+use pocketflow_export::integer::Lowered;
+use pocketflow_export::onnx::{self, OnnxInfo};
+use pocketflow_export::pb;
+use pocketflow_export::tflite::metadata::ImageMetadata;
+use pocketflow_export::tflite::{self, build, model::TfliteModel};
+use serde_json::json;
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    /// A network, not a text beside it.
+    pub is_model: bool,
+}
+
+impl Made {
+    fn model(name: &str, bytes: Vec<u8>) -> Self {
+        Self { name: name.into(), bytes, is_model: true }
+    }
+
+    fn text(name: &str, text: String) -> Self {
+        Self { name: name.into(), bytes: text.into_bytes(), is_model: false }
+    }
+}
+
+/// Makes the files of these formats. `lowered` is there where a format holds integers.
+///
+/// # Errors
+/// What a format cannot express, by node.
+pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin: &Origin) -> Result<Vec<Made>> {
+    let wants = |format: &str| formats.iter().any(|wanted| wanted == format);
+    let mut made = Vec::new();
+    if wants("pb") {
+        made.push(Made::model("model_original.pb", pb::from_model(model)?));
+    }
+    if wants("tflite") {
+        let meta = &model.meta;
+        let float = build::from_model(model)?;
+        let float = dressed(float, model, &meta.mean, &meta.std, origin)?;
+        made.push(Made::model("model_original.tflite", tflite::write(&float)?));
+    }
+    if let Some(Lowered { net, .. }) = lowered {
+        if wants("tflite") {
+            let integer = build::from_integer(net)?;
+            let (mean, std) = build::normalisation(net);
+            let integer = dressed(integer, model, &mean, &std, origin)?;
+            made.push(Made::model("model_quantized.tflite", tflite::write(&integer)?));
+        }
+        if wants("onnx") {
+            let info = OnnxInfo { labels: model.meta.labels.clone(), source: origin.to_json() };
+            made.push(Made::model("model_original.onnx", onnx::from_model(model, &info)?));
+            made.push(Made::model("model_quantized.onnx", onnx::from_integer(net, &info)?));
+        }
+    }
+    if !model.meta.labels.is_empty() {
+        made.push(Made::text("labels.txt", model.meta.labels.join("\n") + "\n"));
+    }
+    made.push(Made::text("input.json", input(model, lowered)?));
+    Ok(made)
+}
+
+/// With what other programs want to know of it.
+fn dressed(mut made: TfliteModel, model: &Model, mean: &[f32], std: &[f32], origin: &Origin) -> Result<TfliteModel> {
+    let [_, height, width] = model.graph.input_shape();
+    let stand_in = if origin.stand_in { "; trained on made-up images" } else { "" };
+    let image = ImageMetadata {
+        name: origin.graph.clone(),
+        description: format!("{} by learner {} on {}{stand_in}", origin.net, origin.learner, origin.dataset),
+        mean: mean.to_vec(),
+        std: std.to_vec(),
+        size: Some([height, width]),
+        labels: model.meta.labels.clone(),
+    };
+    build::finish(&mut made, image)?;
+    made.metadata.push((origin::KEY.into(), origin.to_json().into_bytes()));
+    Ok(made)
+}
+
+/// What a program must know to feed the files.
+fn input(model: &Model, lowered: Option<&Lowered>) -> Result<String> {
+    let [channels, height, width] = model.graph.input_shape();
+    let meta = &model.meta;
+    let mut facts = json!({
+        "height": height, "width": width, "channels": channels, "order": "RGB",
+        "float": { "input": "(pixel - mean) / std by channel", "mean": meta.mean, "std": meta.std },
+    });
+    if let Some(Lowered { net, .. }) = lowered {
+        let logits = &net.values[net.output];
+        let codes = match net.target {
+            Target::Int8 => "pixel - 128",
+            Target::Uint8 => "pixel",
+        };
+        facts["quantized_tflite"] = json!({ "type": net.target.name(), "input": codes });
+        facts["logits"] = json!({ "scale": logits.scale, "zero_point": logits.zero_point });
+    }
+    let text = serde_json::to_string_pretty(&facts);
+    text.map(|text| text + "\n").map_err(|error| Error::failed(format!("input.json: {error}")))
+}

@@ -1,0 +1,87 @@
+//! The learner's own evaluation of a model, image by image: what exported files are compared with.
+
+use crate::registry::Registry;
+use crate::select::Selected;
+use crate::signals::Stop;
+use pocketflow::agent::Agent;
+use pocketflow::graph::Graph;
+use pocketflow::job::{Event, Host, Job};
+use pocketflow::model::Model;
+use pocketflow::net::{Net, Recipe};
+use pocketflow::report::Report;
+use pocketflow::{Error, Result};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the learner says of a model.
+pub struct Verdict {
+    pub report: Report,
+    /// The class of each test image, in file order; `None` where this learner does not tell.
+    pub classes: Option<Vec<u32>>,
+}
+
+/// Has the learner that made a model evaluate it on the test images.
+///
+/// # Errors
+/// The learner's.
+pub fn evaluate(registry: &Registry, selected: &Selected, path: &Path, model: &Model) -> Result<Verdict> {
+    let folder = tempfile::tempdir().map_err(|error| Error::from(error).context("cannot make a folder for a while"))?;
+    let host = Arc::new(Listener { stop: Stop::watch()?, classes: Mutex::default() });
+    let net = registry.net(&selected.selection.net.name, &selected.settings)?;
+    let job = Job {
+        settings: selected.settings.clone(),
+        net_id: selected.selection.net.name.clone(),
+        net: Box::new(OwnGraph { graph: model.graph.clone(), plugin: net }),
+        dataset: Arc::clone(&selected.dataset),
+        host: host.clone(),
+        run_dir: folder.path().to_owned(),
+        model: Some(path.to_owned()),
+    };
+    let report = registry.learner(&selected.selection.learner.name, &job.settings)?.evaluate(&job)?;
+    drop(job);
+    let classes = host.classes.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(Verdict { report, classes })
+}
+
+/// Hears what the learner decides, and nothing else.
+struct Listener {
+    stop: Stop,
+    classes: Mutex<Option<Vec<u32>>>,
+}
+
+impl Host for Listener {
+    fn event(&self, event: Event) {
+        if let Event::Decisions { classes, .. } = event {
+            // The first is of the model; a learner may evaluate its parent after.
+            self.classes.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(classes);
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.stop.requested()
+    }
+
+    fn run_learner(&self, learner: &str, _replaced: &[(String, String)]) -> Result<Report> {
+        Err(Error::failed(format!("an evaluation does not train: it asks for learner `{learner}`")))
+    }
+
+    fn agent(&self, name: &str) -> Result<Box<dyn Agent>> {
+        Err(Error::failed(format!("an evaluation needs no agent: it asks for `{name}`")))
+    }
+}
+
+/// The net of a saved model: its own graph, whatever the net's options say now.
+pub struct OwnGraph {
+    pub graph: Graph,
+    pub plugin: Box<dyn Net>,
+}
+
+impl Net for OwnGraph {
+    fn graph(&self) -> Result<Graph> {
+        Ok(self.graph.clone())
+    }
+
+    fn recipe(&self, samples: u64) -> Recipe {
+        self.plugin.recipe(samples)
+    }
+}

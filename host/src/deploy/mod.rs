@@ -1,0 +1,24 @@
+//! Exported files and the host: the images they are made and checked with, and how they compare with the learner that trained them.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`files`] | the files that `export` writes, as bytes |
+//! | [`verify`] | those files against the learner; what is said of it |
+//! | [`exported`] | an exported file with the data set that belongs to it |
+//! | [`origin`] | what an exported file says of where it comes from |
+//! | [`images`] | pixels and labels from the data set of a model |
+//! | [`measure`] | accuracy and decisions of a file in a runtime |
+//! | [`learner`] | the learner's own evaluation, image by image |
+//! | [`ranges`] | ranges of values from training images |
+
+pub mod exported;
+pub mod files;
+pub mod images;
+pub mod learner;
+pub mod measure;
+pub mod origin;
+pub mod ranges;
+pub mod verify;
+
+/// What `export` can write.
+pub const FORMATS: [&str; 3] = ["tflite", "onnx", "pb"];

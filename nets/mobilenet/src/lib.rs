@@ -1,0 +1,108 @@
+//! Net `mobilenet_at_ilsvrc12`: MobileNet v1 (Howard et al. 2017, arXiv 1704.04861) and v2 (Sandler et al. 2018,
+//! arXiv 1801.04381) at any depth multiplier and image size, node for node as TF-slim or torchvision builds them, so that
+//! published weights give published outputs.
+
+mod recipe;
+mod style;
+mod v1;
+mod v2;
+mod width;
+
+use pocketflow::graph::Graph;
+use pocketflow::net::{Net, Recipe};
+use pocketflow::option::OptionSpec;
+use pocketflow::plugin::{About, Plugin};
+use pocketflow::settings::Settings;
+use pocketflow::{Error, Result};
+
+pub use recipe::Training;
+pub use style::Style;
+pub use v1::mobilenet_v1;
+pub use v2::mobilenet_v2;
+pub use width::{DepthMultiplier, NoChannels};
+
+pocketflow::plugin! { net "mobilenet_at_ilsvrc12" => MobilenetAtIlsvrc12 }
+
+/// Which of the two architectures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    V1,
+    V2,
+}
+
+/// The net under its settings.
+pub struct MobilenetAtIlsvrc12 {
+    version: Version,
+    multiplier: DepthMultiplier,
+    style: Style,
+    image_size: usize,
+    classes: usize,
+    training: Training,
+}
+
+impl Plugin for MobilenetAtIlsvrc12 {
+    const ABOUT: About = About {
+        aliases: &["mobilenet"],
+        line: "MobileNet v1 and v2 for photographs, at any depth multiplier and image size",
+        datasets: &["ilsvrc12"],
+    };
+
+    fn options() -> Vec<OptionSpec> {
+        let mut options = vec![
+            OptionSpec::int("mobilenet_version", 1, 1..=2, "Version of MobileNet: 1 or 2."),
+            // From 0, so that what is too small reaches the message that says why.
+            OptionSpec::float(
+                "mobilenet_depth_mult",
+                1.0,
+                0.0..=4.0,
+                "Factor on the channels of every layer, rounded as TF-slim does; published weights have 0.25, 0.5, 0.75 and \
+                 1.0 (version 1) and 0.35 to 1.4 (version 2).",
+            ),
+            OptionSpec::choice(
+                "mobilenet_style",
+                Style::TENSORFLOW,
+                &[Style::TENSORFLOW, Style::TORCHVISION],
+                "Whose conventions to follow: `tensorflow`, SAME padding (what is odd goes right and below) and batch-norm \
+                 epsilon 1e-3; or `torchvision`, one pixel on all sides and 1e-5. Choose where the weights come from.",
+            ),
+            OptionSpec::int("image_size", 224, 32..=1024, "Height and width of the images in pixels."),
+        ];
+        options.extend(recipe::options());
+        options
+    }
+
+    fn configure(settings: &Settings) -> Result<Self> {
+        let version = match settings.get::<u32>("mobilenet_version")? {
+            2 => Version::V2,
+            _ => Version::V1,
+        };
+        let multiplier = DepthMultiplier::new(settings.get("mobilenet_depth_mult")?)
+            .map_err(|problem| settings.invalid("mobilenet_depth_mult", &problem.to_string()))?;
+        let style = match settings.get::<String>("mobilenet_style")?.as_str() {
+            Style::TORCHVISION => Style::Torchvision,
+            _ => Style::Tensorflow,
+        };
+        Ok(Self {
+            version,
+            multiplier,
+            style,
+            image_size: settings.get("image_size")?,
+            classes: settings.get("nb_classes")?,
+            training: Training::configure(settings, version)?,
+        })
+    }
+}
+
+impl Net for MobilenetAtIlsvrc12 {
+    fn graph(&self) -> Result<Graph> {
+        let build = match self.version {
+            Version::V1 => mobilenet_v1,
+            Version::V2 => mobilenet_v2,
+        };
+        build(self.multiplier, self.style, self.image_size, self.classes).map_err(Error::from)
+    }
+
+    fn recipe(&self, _samples: u64) -> Recipe {
+        self.training.recipe()
+    }
+}

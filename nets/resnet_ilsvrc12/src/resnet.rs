@@ -1,0 +1,220 @@
+//! The graph: a 7 × 7 stem and a max pooling, four stages of blocks at 64 to 512 channels, global average pooling, one fully
+//! connected layer. Post-activation blocks; a bottleneck strides in its 3 × 3 convolution, as torchvision has it (the paper:
+//! in the first 1 × 1).
+
+use pocketflow::graph::{Graph, GraphBuilder, GraphError, NodeId, Op};
+
+/// Which of the paper's five networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    R18,
+    R34,
+    R50,
+    R101,
+    R152,
+}
+
+impl Size {
+    pub const ALL: [Self; 5] = [Self::R18, Self::R34, Self::R50, Self::R101, Self::R152];
+
+    /// The one of so many layers.
+    pub fn of(layers: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|size| size.layers() == layers)
+    }
+
+    /// Layers as the paper counts them: without those of the shortcuts.
+    pub fn layers(self) -> usize {
+        match self {
+            Self::R18 => 18,
+            Self::R34 => 34,
+            Self::R50 => 50,
+            Self::R101 => 101,
+            Self::R152 => 152,
+        }
+    }
+
+    /// Blocks of each stage (table 1 of the paper).
+    fn blocks(self) -> [usize; 4] {
+        match self {
+            Self::R18 => [2, 2, 2, 2],
+            Self::R34 | Self::R50 => [3, 4, 6, 3],
+            Self::R101 => [3, 4, 23, 3],
+            Self::R152 => [3, 8, 36, 3],
+        }
+    }
+
+    /// Blocks of three layers that narrow the channels to a quarter in between; else blocks of two.
+    fn has_bottlenecks(self) -> bool {
+        !matches!(self, Self::R18 | Self::R34)
+    }
+}
+
+const BATCH_NORM_EPS: f64 = 1e-5;
+/// Channels of the four stages; a bottleneck puts out [`BOTTLENECK_EXPANSION`] times as many.
+const WIDTHS: [usize; 4] = [64, 128, 256, 512];
+const BOTTLENECK_EXPANSION: usize = 4;
+
+/// The ResNet for images of `[3, image_size, image_size]`.
+///
+/// # Errors
+/// No class at all, or an image size of 0; everything else makes a valid graph.
+pub fn resnet(size: Size, image_size: usize, classes: usize) -> Result<Graph, GraphError> {
+    let name = format!("resnet{}_at_ilsvrc12", size.layers());
+    let mut builder = GraphBuilder::new(name, [3, image_size, image_size]);
+    let stem = builder.conv("conv1", builder.input(), 64, 7, 2, 3);
+    let norm = builder.batch_norm("bn1", stem, BATCH_NORM_EPS);
+    let relu = builder.relu("relu", norm);
+    let mut tip = builder.add("maxpool", Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, &[relu]);
+    let mut channels = 64;
+    for (stage, (width, blocks)) in WIDTHS.into_iter().zip(size.blocks()).enumerate() {
+        for index in 0..blocks {
+            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+            let name = format!("layer{}.{index}", stage + 1);
+            let block = Block { name, from: tip, channels, width, stride };
+            (tip, channels) = match size.has_bottlenecks() {
+                true => block.bottleneck(&mut builder),
+                false => block.basic(&mut builder),
+            };
+        }
+    }
+    let pooled = builder.add("avgpool", Op::GlobalAvgPool, &[tip]);
+    builder.add("fc", Op::Linear { out: classes, bias: true }, &[pooled]);
+    builder.finish()
+}
+
+/// A residual block that is to be built. Either kind gives its last node and the number of channels there.
+struct Block {
+    name: String,
+    from: NodeId,
+    /// Of `from`.
+    channels: usize,
+    width: usize,
+    stride: usize,
+}
+
+impl Block {
+    fn basic(&self, builder: &mut GraphBuilder) -> (NodeId, usize) {
+        let norm1 = self.conv(builder, 1, self.from, self.width, 3, self.stride);
+        let relu1 = builder.relu(self.part("relu1"), norm1);
+        let norm2 = self.conv(builder, 2, relu1, self.width, 3, 1);
+        self.join(builder, norm2, self.width, "relu2")
+    }
+
+    fn bottleneck(&self, builder: &mut GraphBuilder) -> (NodeId, usize) {
+        let norm1 = self.conv(builder, 1, self.from, self.width, 1, 1);
+        let relu1 = builder.relu(self.part("relu1"), norm1);
+        let norm2 = self.conv(builder, 2, relu1, self.width, 3, self.stride);
+        let relu2 = builder.relu(self.part("relu2"), norm2);
+        let out = BOTTLENECK_EXPANSION * self.width;
+        let norm3 = self.conv(builder, 3, relu2, out, 1, 1);
+        self.join(builder, norm3, out, "relu3")
+    }
+
+    /// The `index`-th convolution with its batch normalisation.
+    fn conv(
+        &self,
+        builder: &mut GraphBuilder,
+        index: usize,
+        from: NodeId,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> NodeId {
+        let conv = builder.conv(self.part(&format!("conv{index}")), from, out, kernel, stride, kernel / 2);
+        builder.batch_norm(self.part(&format!("bn{index}")), conv, BATCH_NORM_EPS)
+    }
+
+    /// Adds the shortcut: a projection (the paper's option B) where the shape changes.
+    fn join(&self, builder: &mut GraphBuilder, residual: NodeId, out: usize, relu: &str) -> (NodeId, usize) {
+        let identity = match self.stride == 1 && self.channels == out {
+            true => self.from,
+            false => {
+                let conv = builder.conv(self.part("downsample.0"), self.from, out, 1, self.stride, 0);
+                builder.batch_norm(self.part("downsample.1"), conv, BATCH_NORM_EPS)
+            }
+        };
+        let sum = builder.add(self.part("add"), Op::Add, &[residual, identity]);
+        (builder.relu(self.part(relu), sum), out)
+    }
+
+    fn part(&self, part: &str) -> String {
+        format!("{}.{part}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(graph: &Graph) -> usize {
+        let params = graph.params().unwrap();
+        params.iter().filter(|param| param.role.is_trained()).map(|param| param.shape.iter().product::<usize>()).sum()
+    }
+
+    #[test]
+    fn parameters_as_torchvision_counts_them() {
+        let counts = [11_689_512, 21_797_672, 25_557_032, 44_549_160, 60_192_808];
+        for (size, count) in Size::ALL.into_iter().zip(counts) {
+            let graph = resnet(size, 224, 1000).unwrap();
+            assert_eq!(parameters(&graph), count, "{size:?}");
+            // Four projections, or three where the first stage keeps its channels.
+            let projections = if size.has_bottlenecks() { 4 } else { 3 };
+            assert_eq!(graph.layers().len(), size.layers() + projections, "{size:?}");
+        }
+    }
+
+    #[test]
+    fn multiplications_as_the_paper_counts_them() {
+        // Table 1, in units of 10⁹, rounded there; the projections are not counted in the paper.
+        for (size, most, least) in [(Size::R18, 1.85, 1.75), (Size::R34, 3.7, 3.6), (Size::R50, 4.1, 3.8)] {
+            let graph = resnet(size, 224, 1000).unwrap();
+            let shapes = graph.shapes().unwrap();
+            let multiplications: usize = graph
+                .params()
+                .unwrap()
+                .iter()
+                .filter(|param| param.name.ends_with(".weight") && graph.nodes[param.node].op.is_layer())
+                .map(|param| param.shape.iter().product::<usize>() * shapes[param.node][1] * shapes[param.node][2])
+                .sum();
+            let billions = multiplications as f64 / 1e9;
+            assert!((least..most).contains(&billions), "{size:?}: {billions}");
+        }
+    }
+
+    #[test]
+    fn shapes_at_several_image_sizes() {
+        for (image_size, last) in [(224, 7), (160, 5), (225, 8), (32, 1), (33, 2)] {
+            for size in Size::ALL {
+                let graph = resnet(size, image_size, 1001).unwrap();
+                let shapes = graph.shapes().unwrap();
+                let channels = if size.has_bottlenecks() { 2048 } else { 512 };
+                assert_eq!(shapes[shapes.len() - 3], [channels, last, last], "{size:?} at {image_size}");
+                assert_eq!(shapes[shapes.len() - 1], [1001, 1, 1]);
+            }
+        }
+        assert!(resnet(Size::R18, 224, 0).is_err());
+        assert!(resnet(Size::R18, 0, 10).is_err());
+    }
+
+    #[test]
+    fn names_are_those_of_torchvision() {
+        let graph = resnet(Size::R50, 224, 1000).unwrap();
+        let shape = |name: &str| {
+            let params = graph.params().unwrap();
+            params.into_iter().find(|param| param.name == name).unwrap_or_else(|| panic!("no {name}")).shape
+        };
+        assert_eq!(shape("conv1.weight"), [64, 3, 7, 7]);
+        assert_eq!(shape("bn1.running_var"), [64]);
+        assert_eq!(shape("layer1.0.downsample.0.weight"), [256, 64, 1, 1]);
+        assert_eq!(shape("layer2.0.conv2.weight"), [128, 128, 3, 3]);
+        assert_eq!(shape("layer4.2.bn3.bias"), [2048]);
+        assert_eq!(shape("fc.weight"), [1000, 2048]);
+        // The stride is in the 3 × 3.
+        let stride = |name: &str| match graph.nodes[graph.find(name).unwrap()].op {
+            Op::Conv2d { stride, .. } => stride,
+            _ => [0, 0],
+        };
+        assert_eq!(stride("layer2.0.conv1"), [1, 1]);
+        assert_eq!(stride("layer2.0.conv2"), [2, 2]);
+    }
+}

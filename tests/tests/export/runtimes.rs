@@ -1,0 +1,124 @@
+//! The same files in LiteRT, ONNX Runtime and TensorFlow, installed from PyPI.
+
+use crate::{exported, number, quantized, runs, trained};
+use pocketflow_export::interpret::{Data, Interpreter};
+use pocketflow_export::tflite::model::DType;
+use pocketflow_export::tflite::{self, part::single_operator};
+use pocketflow_runtime::{Choice, LibraryPaths, Normalisation, open};
+use pocketflow_tests::wheels::{LITERT, ONNXRUNTIME, TENSORFLOW, python, wheels};
+use std::path::Path;
+
+fn pixels() -> Normalisation {
+    Normalisation { mean: vec![0.0], std: vec![1.0] }
+}
+
+/// An image's worth of noise.
+fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn litert_and_onnx_runtime_decide_as_the_reference() {
+    let place = trained();
+    quantized(&place, "");
+    let libraries = format!("--litert={} --onnxruntime={}", wheels(LITERT).display(), wheels(ONNXRUNTIME).display());
+    let outcome = exported(&place, "models_uqtf_eval", &format!("--format=tflite,onnx --verify_images=200 {libraries}"));
+    let named = |file: &str, runtime: &str| {
+        let run = runs(&outcome, file).iter().find(|run| run["runtime"].as_str().unwrap().contains(runtime));
+        run.unwrap_or_else(|| panic!("{file} in {runtime}: {outcome:#}")).clone()
+    };
+    for (file, runtime) in [
+        ("model_quantized.tflite", "LiteRT"),
+        ("model_quantized.tflite", "reference"),
+        ("model_quantized.onnx", "ONNX"),
+        ("model_original.tflite", "LiteRT"),
+    ] {
+        assert!(number(&named(file, runtime)["agreement"]) >= 0.985, "{file} in {runtime}: {outcome:#}");
+    }
+    let comparisons = outcome["comparisons"].as_array().unwrap();
+    assert_eq!(comparisons.len(), 2, "LiteRT and ONNX Runtime, each with the reference: {outcome:#}");
+    for comparison in comparisons {
+        assert!(number(&comparison["agreement"]) >= 0.985, "{comparison:#}");
+        // Rounding errors of one operator move on through the next ones.
+        assert!(number(&comparison["largest_step"]) <= 3.0, "{comparison:#}");
+    }
+}
+
+#[test]
+fn every_operator_is_within_a_step_of_the_reference() {
+    let place = trained();
+    let libraries = LibraryPaths { litert: Some(wheels(LITERT)), onnxruntime: None };
+    for target in ["int8", "uint8"] {
+        quantized(&place, &format!("--uqtf_target={target} --resnet_shortcut=projection"));
+        exported(&place, "models_uqtf_eval", &format!("--type={target} --format=tflite --verify_images=0"));
+        let model = tflite::read(&place.bytes("models_uqtf_eval/model_quantized.tflite")).unwrap();
+        let mut interpreter = Interpreter::new(&model).unwrap();
+        let mut values: Vec<Option<Vec<u8>>> = model.tensors.iter().map(|tensor| tensor.data.clone()).collect();
+        let input = noise(32 * 32 * 3, 7);
+        let dtype = model.tensors[model.inputs[0]].dtype;
+        values[model.inputs[0]] = Some(input.clone());
+        let input = Data::from_bytes(dtype, &input).unwrap();
+        interpreter.run_watched(&[input], &mut |tensor, data| values[tensor] = Some(bytes(data))).unwrap();
+        for (index, operator) in model.operators.iter().enumerate() {
+            let part = single_operator(&model, index);
+            let path = place.path(format!("operator{index}.tflite"));
+            std::fs::write(&path, tflite::write(&part).unwrap()).unwrap();
+            let mut runtime = open(&path, Choice::Litert, &libraries, 1, &pixels()).unwrap().runtime;
+            let computed = operator.inputs.iter().flatten().filter(|input| model.tensors[**input].data.is_none());
+            let inputs: Vec<&[u8]> = computed.map(|input| values[*input].as_deref().unwrap()).collect();
+            let found = &runtime.run_raw(&inputs).unwrap()[0];
+            let wanted = values[operator.outputs[0]].as_ref().unwrap();
+            let signed = model.tensors[operator.outputs[0]].dtype == DType::Int8;
+            let code = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
+            let gap = found.iter().zip(wanted).map(|(found, wanted)| (code(*found) - code(*wanted)).abs()).max();
+            assert!(gap.unwrap() <= 1, "{target}, operator {index} ({:?}): {gap:?} steps", operator.kind);
+            assert_eq!(found.len(), wanted.len());
+        }
+    }
+}
+
+fn bytes(data: &Data) -> Vec<u8> {
+    match data {
+        Data::Int8(values) => values.iter().map(|value| *value as u8).collect(),
+        Data::Uint8(values) => values.clone(),
+        Data::Float(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Data::Int32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    }
+}
+
+/// TensorFlow takes a minute to install and to start: one test for all that needs it.
+#[test]
+fn tensorflow_imports_the_graph_and_makes_integers_of_it() {
+    let place = trained();
+    exported(&place, "models", "--enbl_post_quant --calibration_images=32 --format=tflite,pb --verify_images=0");
+    let float = tflite::read(&place.bytes("models/model_original.tflite")).unwrap();
+    let mut interpreter = Interpreter::new(&float).unwrap();
+    let input: Vec<f32> = noise(32 * 32 * 3, 3).into_iter().map(|pixel| f32::from(pixel) / 64.0 - 2.0).collect();
+    let Data::Float(logits) = interpreter.run(&[Data::Float(input.clone())]).unwrap().remove(0) else { panic!("floats") };
+    let put = |name: &str, values: &[f32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        std::fs::write(place.path(name), bytes).unwrap();
+    };
+    put("input.f32", &input);
+    put("logits.f32", &logits);
+    let path = |name: &str| place.path(name);
+    let said = python(
+        "graph_def.py",
+        TENSORFLOW,
+        &[&path("models/model_original.pb"), &path("input.f32"), &path("logits.f32"), Path::new("float")],
+    );
+    assert!(said.contains("outputs agree"), "{said}");
+
+    quantized(&place, "");
+    exported(&place, "models_uqtf_eval", "--format=tflite,pb --verify_images=0");
+    let integer = tflite::read(&place.bytes("models_uqtf_eval/model_quantized.tflite")).unwrap();
+    std::fs::write(path("ours.tflite"), tflite::write(&integer).unwrap()).unwrap();
+    let arguments = [&path("models_uqtf_eval/model_original.pb"), &path("input.f32"), &path("ours.tflite")];
+    let said = python("graph_def.py", TENSORFLOW, &[arguments[0], arguments[1], arguments[2], Path::new("integer")]);
+    assert!(said.contains("full-integer"), "{said}");
+}
