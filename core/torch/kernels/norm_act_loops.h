@@ -22,7 +22,8 @@ struct Extremes {
 // A grid of up to 16 bits, as the loops use it.
 struct Steps {
   float inverse = 0.0f, lo = 0.0f, hi = 0.0f, scale = 0.0f;
-  float at(float v) const { return ((within(v * inverse, lo, hi) + ROUND) - ROUND) * scale; }
+  // A call would keep the loops from being vectorized.
+  inline __attribute__((always_inline)) float at(float v) const { return ((within(v * inverse, lo, hi) + ROUND) - ROUND) * scale; }
 };
 
 struct Forward {

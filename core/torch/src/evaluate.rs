@@ -24,7 +24,16 @@ pub struct Metrics {
 /// # Errors
 /// The data set's; the host's wish to stop.
 pub fn evaluate(network: &Network, job: &Job, split: Split) -> Result<Metrics> {
+    judge(network, job, split).map(|(metrics, _)| metrics)
+}
+
+/// As [`evaluate`], with the most likely class of each image, in the split's order.
+///
+/// # Errors
+/// As there.
+pub fn judge(network: &Network, job: &Job, split: Split) -> Result<(Metrics, Vec<u32>)> {
     let (mut top1, mut top5, mut loss, mut samples) = (0.0, 0.0, 0.0, 0);
+    let mut classes: Vec<u32> = Vec::new();
     each_batch(network, job, split, |logits, labels| {
         let count = labels.size()[0];
         let (first, fifth) = loss::hits(logits, labels, 5);
@@ -32,35 +41,21 @@ pub fn evaluate(network: &Network, job: &Job, split: Split) -> Result<Metrics> {
         top5 += fifth;
         loss += tch::no_grad(|| loss::cross_entropy(logits, labels))?.double_value(&[]) * count as f64;
         samples += count as u64;
-        Ok(true)
+        let best = loss::ranked(logits).select(-1, 0);
+        let best = Vec::<i64>::try_from(best).map_err(|error| torch_error("read classes", &error))?;
+        classes.extend(best.into_iter().map(|class| class as u32));
+        Ok(())
     })?;
     let n = (samples as f64).max(1.0);
-    Ok(Metrics { top1: top1 / n, top5: top5 / n, loss: loss / n, samples })
+    Ok((Metrics { top1: top1 / n, top5: top5 / n, loss: loss / n, samples }, classes))
 }
 
-/// The most likely class of each of the first `limit` images of a split, in the split's order.
-///
-/// # Errors
-/// As [`evaluate`].
-pub fn decisions(network: &Network, job: &Job, split: Split, limit: u64) -> Result<Vec<u32>> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut classes: Vec<u32> = Vec::new();
-    each_batch(network, job, split, |logits, _labels| {
-        let best =
-            Vec::<i64>::try_from(logits.argmax(-1, false)).map_err(|error| torch_error("read classes", &error))?;
-        classes.extend(best.into_iter().map(|class| class as u32));
-        Ok(classes.len() < limit)
-    })?;
-    classes.truncate(limit);
-    Ok(classes)
-}
-
-/// Calls `each` with logits and labels of one batch after the other, as long as it returns true.
+/// Calls `each` with logits and labels of one batch after the other.
 fn each_batch(
     network: &Network,
     job: &Job,
     split: Split,
-    mut each: impl FnMut(&Tensor, &Tensor) -> Result<bool>,
+    mut each: impl FnMut(&Tensor, &Tensor) -> Result<()>,
 ) -> Result<()> {
     let mut loader = Loader::start(Stream {
         dataset: Arc::clone(&job.dataset),
@@ -72,9 +67,7 @@ fn each_batch(
     })?;
     while let Some(batch) = loader.next_batch()? {
         let logits = tch::no_grad(|| network.forward(&batch.images, Mode::Eval))?;
-        if !each(&logits, &batch.labels)? {
-            break;
-        }
+        each(&logits, &batch.labels)?;
         if job.host.interrupted() {
             return Err(pocketflow::Error::interrupted("stopped during an evaluation"));
         }

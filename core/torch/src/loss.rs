@@ -30,11 +30,17 @@ pub fn distillation(student: &Tensor, teacher: &Tensor, with: Distillation) -> T
     -(target * log).sum_dim_intlist([-1i64].as_slice(), false, Kind::Float).mean(Kind::Float) * with.weight
 }
 
+/// The classes of each image from the highest to the lowest of `logits` `[n, classes]`; of equal ones, which quantized logits often
+/// are, the first comes first.
+pub fn ranked(logits: &Tensor) -> Tensor {
+    let (_, classes) = logits.detach().sort_stable(true, -1, true);
+    classes
+}
+
 /// How many of `labels` `[n]` are the highest, and among the `k` highest, of `logits` `[n, classes]`.
 pub fn hits(logits: &Tensor, labels: &Tensor, k: i64) -> (f64, f64) {
-    let logits = logits.detach();
     let k = k.min(logits.size()[1]);
-    let (_, top) = logits.topk(k, -1, true, true);
+    let top = ranked(logits).narrow(-1, 0, k);
     let right = top.eq_tensor(&labels.unsqueeze(-1));
     let count = |tensor: &Tensor| tensor.sum(Kind::Float).double_value(&[]);
     (count(&right.narrow(-1, 0, 1)), count(&right))
@@ -51,6 +57,13 @@ mod tests {
         assert_eq!(hits(&logits, &labels, 1), (1.0, 1.0));
         assert_eq!(hits(&logits, &labels, 2), (1.0, 2.0));
         assert_eq!(hits(&logits, &labels, 5), (1.0, 2.0));
+    }
+
+    #[test]
+    fn of_equal_logits_the_first_counts() {
+        let logits = Tensor::zeros([1, 100], (Kind::Float, Device::Cpu));
+        let hits_of = |label: i64| hits(&logits, &Tensor::from_slice(&[label]), 5);
+        assert_eq!([hits_of(0), hits_of(4), hits_of(5)], [(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! From a network to what is kept of it: the model's origin, its report with layers, sizes and histograms, its evaluation.
 
 use crate::device;
-use crate::evaluate::{Metrics, evaluate};
+use crate::evaluate::{Metrics, judge};
 use crate::network::Network;
-use crate::train::splits;
+use crate::train::{split_name, splits};
 use pocketflow::graph::{NodeId, Op};
-use pocketflow::job::Job;
+use pocketflow::job::{Event, Job};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::FULL_PRECISION_BITS;
 use pocketflow::report::{Histogram, LayerReport, Report};
@@ -54,7 +54,9 @@ pub fn evaluated(job: &Job, learner: &str, path: &Path) -> Result<Report> {
     let start = Instant::now();
     device::prepare(&job.settings)?;
     let model = load(job, path)?;
-    let metrics = evaluate(&Network::from_model(&model)?, job, splits(job)?.1)?;
+    let split = splits(job)?.1;
+    let (metrics, classes) = judge(&Network::from_model(&model)?, job, split)?;
+    job.host.event(Event::Decisions { split: split_name(split).into(), classes });
     let mut report = report(job, learner, &model, path, None, metrics)?;
     report.wall_seconds = start.elapsed().as_secs_f64();
     Ok(report)

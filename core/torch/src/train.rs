@@ -59,6 +59,11 @@ pub fn splits(job: &Job) -> Result<(Split, Split)> {
     })
 }
 
+/// The word for the split of [`splits`] that is evaluated on.
+pub(crate) fn split_name(split: Split) -> &'static str {
+    if split == Split::Val { "val" } else { "eval" }
+}
+
 /// Mean loss and hits since they were last taken.
 #[derive(Default)]
 struct Running {
@@ -234,7 +239,7 @@ impl Run<'_> {
         let metrics = evaluate(self.network, self.job, split)?;
         self.event(Event::Evaluation {
             phase: self.training.phase.into(),
-            split: if split == Split::Val { "val" } else { "eval" }.into(),
+            split: split_name(split).into(),
             step: self.progress.step,
             epoch: self.epoch(),
             loss: metrics.loss,

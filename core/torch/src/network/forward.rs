@@ -60,7 +60,7 @@ impl Network {
         self.ranges.quantizer(node, mode.tracks(), self.quantizing)
     }
 
-    /// The images on the grid of the plan, if it has one for them; codes are the nearest, but what lies within 0.01 steps of the
+    /// The images on the grid of the plan, if it has one for them; codes are the nearest, but what lies within 0.001 steps of the
     /// middle between two takes the lower. Where the channels share a mean of half a pixel value (127.5), every pixel is such a
     /// middle up to rounding, and so becomes its own code.
     fn input(&self, images: &Tensor) -> Result<Tensor> {
@@ -68,7 +68,7 @@ impl Network {
         let Some(Affine { scale, zero_point, max_code, .. }) = grid else { return Ok(images.shallow_clone()) };
         let (scale, zero_point) = (f64::from(scale), f64::from(zero_point));
         let codes =
-            (images / scale + (zero_point - 0.51)).f_ceil().and_then(|codes| codes.f_clamp(0.0, f64::from(max_code)));
+            (images / scale + (zero_point - 0.501)).f_ceil().and_then(|codes| codes.f_clamp(0.0, f64::from(max_code)));
         codes.map(|codes| (codes - zero_point) * scale).map_err(|error| torch_error("quantize the images", &error))
     }
 
