@@ -110,6 +110,12 @@ pub fn input_range(mean: &[f32], std: &[f32]) -> [f32; 2] {
     [ends(0.0).fold(0.0, f32::min), ends(255.0).fold(0.0, f32::max)]
 }
 
+/// The means, by channel, that a deployed file takes off where channels are normalised differently: whole 127ths of a pixel, since the
+/// integer operator that does it multiplies by 127 and adds an integer.
+pub fn deployed_mean(mean: &[f32]) -> Vec<f32> {
+    mean.iter().map(|mean| ((f64::from(*mean) * 127.0).round() / 127.0) as f32).collect()
+}
+
 /// Whether all channels are normalised alike, by a mean that is a pixel value.
 pub fn alike(mean: &[f32], std: &[f32]) -> bool {
     let same = |values: &[f32]| values.windows(2).all(|pair| pair[0] == pair[1]);

@@ -7,6 +7,7 @@
 //! | [`graph`] | a network as data: nodes, operators, shapes, parameter names |
 //! | [`quant`] | which node is quantized how ([`quant::QuantPlan`]), and the arithmetic that defines it |
 //! | [`affine`], [`integer`] | grids on which zero lies exactly; which values of a network an integer runtime holds |
+//! | [`biases`] | biases on the grid that integer runtimes add them on |
 //! | [`fold`] | a model with its batch normalisations folded into the layers before them |
 //! | [`tensors`], [`model`] | the file formats: named tensors; a graph with its weights and plan |
 //! | [`packing`], [`atomic`] | codes of k bits side by side; files that are there whole or not at all |
@@ -19,6 +20,7 @@ pub mod abi;
 pub mod affine;
 pub mod agent;
 pub mod atomic;
+pub mod biases;
 pub mod dataset;
 pub mod error;
 pub mod fold;

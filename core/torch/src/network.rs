@@ -13,6 +13,7 @@ use crate::steps::{Step, compile, releases};
 use crate::torch_error;
 use pocketflow::fold::{fold_graph, fold_values};
 use pocketflow::graph::{Graph, NodeId, Op, Param, Role};
+use pocketflow::integer::{alike, deployed_mean};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
 use pocketflow::{Error, Result};
@@ -30,6 +31,31 @@ pub enum Weights {
     Quantized,
 }
 
+/// How images, normalised by mean and standard deviation, come onto their grid: as the deployed file's integers do.
+enum InputRounding {
+    Nearest,
+    /// All channels are normalised alike: a code is a pixel. Where the mean is half a pixel value (127.5) every pixel lies in the middle
+    /// between two codes, up to rounding: what lies within 0.001 steps of it takes the lower.
+    Pixels,
+    /// Channels are normalised differently, by an integer operator whose mean is a little off: what is to be added, `[1, c, 1, 1]`.
+    Shifted(Tensor),
+}
+
+impl InputRounding {
+    fn of(mean: &[f32], std: &[f32]) -> Self {
+        if mean.is_empty() || mean.len() != std.len() {
+            return Self::Nearest;
+        }
+        if alike(mean, std) {
+            return Self::Pixels;
+        }
+        let shifts =
+            mean.iter().zip(deployed_mean(mean)).zip(std).map(|((mean, deployed), std)| (mean - deployed) / std);
+        let shifts: Vec<f32> = shifts.collect();
+        Self::Shifted(Tensor::from_slice(&shifts).view([1, shifts.len() as i64, 1, 1]))
+    }
+}
+
 /// A graph ready to run.
 pub struct Network {
     graph: Graph,
@@ -38,6 +64,8 @@ pub struct Network {
     tensors: BTreeMap<String, Tensor>,
     quantized: Vec<QuantizedWeight>,
     ranges: Ranges,
+    /// How images come onto the grid that the plan gives them.
+    input: InputRounding,
     /// Whether quantizers are on: off, weights are used as they are, and activations are only tracked.
     quantizing: bool,
     steps: Vec<Step>,
@@ -99,7 +127,9 @@ impl Network {
     pub fn from_model(model: &Model) -> Result<Self> {
         let names = model.tensors.keys();
         let values: Result<BTreeMap<_, _>> = names.map(|name| Ok((name.clone(), model.values(name)?))).collect();
-        Self::new(&model.graph, &model.plan, &values?, Weights::Quantized)
+        let mut network = Self::new(&model.graph, &model.plan, &values?, Weights::Quantized)?;
+        network.input = InputRounding::of(&model.meta.mean, &model.meta.std);
+        Ok(network)
     }
 
     fn assemble(
@@ -127,6 +157,7 @@ impl Network {
             plan: plan.clone(),
             params,
             tensors,
+            input: InputRounding::Nearest,
             quantized,
             ranges: Ranges::new(graph, plan),
             quantizing: true,

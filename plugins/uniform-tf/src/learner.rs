@@ -4,6 +4,7 @@
 use crate::NAME;
 use crate::options::{Options, specs};
 use pocketflow::Result;
+use pocketflow::biases::round_biases;
 use pocketflow::fold::{fold_graph, fold_values};
 use pocketflow::job::Job;
 use pocketflow::learner::Learner;
@@ -98,7 +99,9 @@ impl Learner for UniformTf {
         network.to_model(meta.clone())?.save(&options.save_path)?;
         job.note(format!("training model saved to {}", options.save_path.display()));
         let path = &options.save_path_eval;
-        network.to_folded_model(meta)?.save(path)?;
+        let mut model = network.to_folded_model(meta)?;
+        round_biases(&mut model, options.integers.target)?;
+        model.save(path)?;
         // What counts is the file: it is read back, and its figures are the report's.
         let model = Model::load(path)?;
         let metrics = evaluate(&Network::from_model(&model)?, job, evaluation)?;

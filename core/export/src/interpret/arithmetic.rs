@@ -1,5 +1,7 @@
-//! The two arithmetics of the layers with weights: float32, and integers with rescaling. Convolutions are written once, over either.
+//! The two arithmetics of the layers with weights: float32, and integers with rescaling. Convolutions are written once,
+//! over either.
 
+use super::Rounding;
 use super::data::{Code, Data, Element};
 use super::fixed::{Multiplier, scale};
 use super::kernel::Scratch;
@@ -85,8 +87,8 @@ impl Arithmetic for Float {
     }
 }
 
-/// Codes T: Σ (x − z_x)(w − z_w) + bias in 32 bits, times s_x · s_w / s_y, + z_y, held in the activation's range (arXiv 1712.05877,
-/// equation 7). The zero points of the weights are taken off when they are packed.
+/// Codes T: Σ (x − z_x)(w − z_w) + bias in 32 bits, times s_x · s_w / s_y, + z_y, held in the activation's range (arXiv
+/// 1712.05877, equation 7). The zero points of the weights are taken off when they are packed.
 pub(super) struct Integer<T> {
     input_zero: i32,
     bias: Vec<[i32; LANES]>,
@@ -95,12 +97,14 @@ pub(super) struct Integer<T> {
     rights: Vec<[i32; LANES]>,
     /// In place of the fixed-point multipliers.
     reals: Option<Vec<[f64; LANES]>>,
+    /// With `reals`: halves go to the even neighbour, else away from zero.
+    to_even: bool,
     output_zero: i32,
     range: [i32; 2],
     value: PhantomData<T>,
 }
 
-/// How sums are brought to the output's scale. TensorFlow Lite's reference kernels differ in it.
+/// How sums are brought to the output's scale. TensorFlow Lite's reference kernels differ in it (LiteRT 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rescale {
     /// In fixed point, s_x · s_w multiplied in float32: uint8 convolutions.
@@ -109,6 +113,18 @@ pub(super) enum Rescale {
     DoubleProduct,
     /// In double throughout, to the nearest, halves away from zero: fully connected layers.
     Real,
+    /// In double throughout, to the nearest, halves to even: every layer under [`Rounding::Once`].
+    Nearest,
+}
+
+impl Rescale {
+    /// This, unless the model is run with one rounding everywhere.
+    fn under(self, rounding: Rounding) -> Self {
+        match rounding {
+            Rounding::AsReferenceKernels => self,
+            Rounding::Once => Self::Nearest,
+        }
+    }
 }
 
 impl<T: Code> Integer<T> {
@@ -121,11 +137,12 @@ impl<T: Code> Integer<T> {
             Some(other) => return Err(site.error(format!("its bias must be int32, it is {:?}", other.dtype()))),
         };
         expect_bias_scale(site, input, output, scales)?;
+        let rescale = rescale.under(site.rounding);
         let real = |channel: usize| {
             let weight = scales[if scales.len() == 1 { 0 } else { channel }];
             let product = match rescale {
                 Rescale::SingleProduct => f64::from(input.scale * weight),
-                Rescale::DoubleProduct | Rescale::Real => f64::from(input.scale) * f64::from(weight),
+                Rescale::DoubleProduct | Rescale::Real | Rescale::Nearest => f64::from(input.scale) * f64::from(weight),
             };
             product / f64::from(output.scale)
         };
@@ -138,7 +155,8 @@ impl<T: Code> Integer<T> {
             mantissas: each(|m| m.mantissa),
             lefts: each(|m| m.shift.max(0)),
             rights: each(|m| (-m.shift).max(0)),
-            reals: (rescale == Rescale::Real).then(|| blocks(&reals)),
+            reals: matches!(rescale, Rescale::Real | Rescale::Nearest).then(|| blocks(&reals)),
+            to_even: rescale == Rescale::Nearest,
             output_zero: output.zero_point,
             range: code_range::<T>(activation, output),
             value: PhantomData,
@@ -163,11 +181,21 @@ impl<T: Code> Arithmetic for Integer<T> {
         let sums: [i32; LANES] = std::array::from_fn(|lane| sums[lane].wrapping_add(bias[lane]));
         let scaled: [i32; LANES] = match &self.reals {
             None => std::array::from_fn(|lane| scale(sums[lane], mantissas[lane], lefts[lane], rights[lane])),
+            Some(reals) if self.to_even => {
+                std::array::from_fn(|lane| nearest(f64::from(sums[lane]) * reals[block][lane]))
+            }
             Some(reals) => std::array::from_fn(|lane| (f64::from(sums[lane]) * reals[block][lane]).round() as i32),
         };
         let codes = scaled.map(|code| code.wrapping_add(self.output_zero).max(low).min(high));
         codes.map(T::narrow)
     }
+}
+
+/// To the nearest integer, halves to even, of numbers below 2^51: two additions, which become vector code.
+#[inline(always)]
+pub(super) fn nearest(x: f64) -> i32 {
+    const SHIFT: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
+    ((x + SHIFT) - SHIFT) as i32
 }
 
 /// The real multiplier of an operator in fixed point.
@@ -218,8 +246,8 @@ fn bias(site: &Site, outputs: usize) -> Result<Option<Data>> {
     Err(site.error(format!("its bias has {} values for {outputs} outputs", data.len())))
 }
 
-/// A bias on a grid of its own would be added wrongly: it must be on that of the products, within 2 % of an output step as in
-/// TensorFlow Lite.
+/// A bias on a grid of its own would be added wrongly: it must be on that of the products, within 2 % of an output step
+/// as in TensorFlow Lite.
 fn expect_bias_scale(site: &Site, input: Grid, output: Grid, scales: &[f32]) -> Result<()> {
     let Some(Tensor { name, quantization: Some(quantization), .. }) = site.optional(2) else { return Ok(()) };
     let fits = quantization.scales.is_empty() || quantization.scales.len() == scales.len();

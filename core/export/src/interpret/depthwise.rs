@@ -115,7 +115,8 @@ wide! {
                     for x in 0..width {
                         let at = start + y * row + x * channels + block * LANES;
                         let weights = &layer.weights[(y * width + x) * count + block];
-                        for (sum, (number, weight)) in sums.iter_mut().zip(bordered[at..at + LANES].iter().zip(weights)) {
+                        let products = bordered[at..at + LANES].iter().zip(weights);
+                        for (sum, (number, weight)) in sums.iter_mut().zip(products) {
                             *sum = sum.add_product(*number, *weight);
                         }
                     }

@@ -1,15 +1,15 @@
-//! The fixed-point arithmetic that integer operators rescale with: a real multiplier as 31 bits of mantissa and a power of two, two
-//! roundings, and the exponential and reciprocal of the integer softmax. Bit by bit as gemmlowp defines it and TensorFlow Lite's
-//! reference kernels use it (the two-rounding variant).
+//! The fixed-point arithmetic that integer operators rescale with: a real multiplier as 31 bits of mantissa and a power
+//! of two, two roundings, and the exponential and reciprocal of the integer softmax. Bit by bit as gemmlowp defines it
+//! and TensorFlow Lite's reference kernels use it (the two-rounding variant).
 //!
-//! Sources: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
-//! arXiv 1712.05877, §2.2 and §2.4; gemmlowp, doc/quantization.md and fixedpoint/; TensorFlow Lite's 8-bit quantization
-//! specification. Overflow wraps, as the shifts of the original do on every machine it runs on.
+//! Sources: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+//! Inference", arXiv 1712.05877, §2.2 and §2.4; gemmlowp, doc/quantization.md and fixedpoint/; TensorFlow Lite's 8-bit
+//! quantization specification. Overflow wraps, as the shifts of the original do on every machine it runs on.
 
 /// A real multiplier as `mantissa · 2^(shift − 31)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Multiplier {
-    /// 0, or 2³⁰ … 2³¹ − 1.
+    /// 0 … 2³¹ − 1; as `new` makes it 0, or 2³⁰ and more.
     pub mantissa: i32,
     /// −31 … 30.
     pub shift: i32,
@@ -33,7 +33,8 @@ impl Multiplier {
         Some(Self { mantissa: mantissa as i32, shift })
     }
 
-    /// x · multiplier: to the left first if the multiplier is 1 or more, then the doubling high product, then to the right.
+    /// x · multiplier: to the left first if the multiplier is 1 or more, then the doubling high product, then to the
+    /// right.
     #[inline(always)]
     pub fn apply(self, x: i32) -> i32 {
         scale(x, self.mantissa, self.shift.max(0), (-self.shift).max(0))
@@ -48,7 +49,8 @@ pub(super) fn scale(x: i32, mantissa: i32, left: i32, right: i32) -> i32 {
     divide_by_power_of_two(((product + (1 << 30)) >> 31) as i32, right)
 }
 
-/// value = fraction · 2^exponent with ½ ≤ fraction < 1. Of 0 and of subnormal numbers, which no quotient of scales is: (0, 0).
+/// value = fraction · 2^exponent with ½ ≤ fraction < 1. Of 0 and of subnormal numbers, which no quotient of scales is:
+/// (0, 0).
 fn fraction_and_exponent(value: f64) -> (f64, i32) {
     let bits = value.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i32;
@@ -129,8 +131,8 @@ fn reciprocal_of_one_plus(a: i32) -> i32 {
     saturating_left(x, 1)
 }
 
-/// 1 / x of x > 0 with `integer_bits` before the point: a mantissa with 31 bits after the point (½ … 1), and the power of two
-/// that it is to be divided by.
+/// 1 / x of x > 0 with `integer_bits` before the point: a mantissa with 31 bits after the point (½ … 1), and the power
+/// of two that it is to be divided by.
 pub(super) fn reciprocal(x: i32, integer_bits: i32) -> (i32, i32) {
     let headroom = (x as u32).leading_zeros();
     let fraction = ((x as u32) << headroom).wrapping_sub(1 << 31) as i32;

@@ -30,11 +30,10 @@ pub(super) fn write<T: Element>(output: &mut Data, length: usize) -> &mut [T] {
     values
 }
 
-/// Defines a function twice, plain and for processors with AVX2, and calls the one that this processor can run. Both give the same bits:
-/// Rust never fuses a product and a sum, so only the width of the vectors differs.
+/// Defines a function twice, plain and for processors with AVX2, and calls the one that this processor can run. Both
+/// give the same bits: Rust never fuses a product and a sum, so only the width of the vectors differs.
 macro_rules! wide {
-    ($(#[$meta:meta])* fn $name:ident <$generic:ident : $bound:ident> ($($argument:ident : $type:ty),* $(,)?) $body:block) => {
-        $(#[$meta])*
+    (fn $name:ident <$generic:ident : $bound:ident> ($($argument:ident : $type:ty),* $(,)?) $body:block) => {
         fn $name<$generic: $bound>($($argument: $type),*) {
             #[inline(always)]
             fn plain<$generic: $bound>($($argument: $type),*) $body

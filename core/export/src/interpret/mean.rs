@@ -1,6 +1,7 @@
 //! MEAN over any dimensions.
 
-use super::arithmetic::multiplier;
+use super::Rounding;
+use super::arithmetic::{multiplier, nearest};
 use super::data::{Code, Data};
 use super::fixed::Multiplier;
 use super::kernel::{Kernel, Scratch, read, write};
@@ -97,12 +98,15 @@ impl Kernel for FloatMean {
     }
 }
 
-/// (Σ codes − n · z_x) times s_x / s_y / n, + z_y: one multiplication, into whose multiplier 1 / n is divided.
+/// (Σ codes − n · z_x) times s_x / s_y / n, + z_y: one multiplication, into whose multiplier 1 / n is divided. In fixed point its
+/// first rounding keeps few bits: the result is often off by one, which [`Rounding::Once`] is not.
 struct CodeMean<T> {
     targets: Targets,
     /// n · z_x.
     zeros: i32,
     multiplier: Multiplier,
+    /// In place of the fixed-point multiplier.
+    real: Option<f64>,
     output_zero: i32,
     value: PhantomData<T>,
 }
@@ -110,6 +114,7 @@ struct CodeMean<T> {
 impl<T: Code> CodeMean<T> {
     fn new(site: &Site, targets: Targets) -> Result<Self> {
         let (input, output) = (site.grid(site.input(0)?)?, site.grid(site.output()?)?);
+        let real = f64::from(input.scale) / f64::from(output.scale) / targets.count as f64;
         let whole = multiplier(site, f64::from(input.scale) / f64::from(output.scale))?;
         // The mantissa is brought up by as many bits as the division takes off, as far as 32 bits and the shift reach.
         let up = (targets.count.ilog2() as i32).min(32).min(31 + whole.shift);
@@ -117,6 +122,7 @@ impl<T: Code> CodeMean<T> {
         Ok(Self {
             zeros: input.zero_point.wrapping_mul(targets.count as i32),
             targets,
+            real: (site.rounding == Rounding::Once).then_some(real),
             multiplier: Multiplier { mantissa: mantissa as i32, shift: whole.shift - up },
             output_zero: output.zero_point,
             value: PhantomData,
@@ -132,7 +138,9 @@ impl<T: Code> Kernel for CodeMean<T> {
         sums.resize(self.targets.outputs, 0);
         self.targets.sum(values, sums, |sum, value| sum.wrapping_add(value.widen()));
         for (mean, sum) in write::<T>(output, self.targets.outputs).iter_mut().zip(sums) {
-            let code = self.multiplier.apply(sum.wrapping_sub(self.zeros)).wrapping_add(self.output_zero);
+            let sum = sum.wrapping_sub(self.zeros);
+            let scaled = self.real.map_or_else(|| self.multiplier.apply(sum), |real| nearest(f64::from(sum) * real));
+            let code = scaled.wrapping_add(self.output_zero);
             *mean = T::narrow(code.clamp(T::LOWEST, T::HIGHEST));
         }
         Ok(())

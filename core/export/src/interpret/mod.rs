@@ -1,14 +1,16 @@
-//! The reference interpreter of .tflite models: the arithmetic of the TensorFlow Lite specification, in Rust, bit by bit.
+//! The reference interpreter of .tflite models: the arithmetic of the TensorFlow Lite specification, in Rust, bit by
+//! bit.
 //!
-//! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels (`BUILTIN_REF`) to the last bit; in float32 it
-//! sums in one fixed order, the same on every machine. It exists to check what was exported, to calibrate, and to evaluate where
-//! no runtime is installed. Images go through one by one, several at a time on threads.
+//! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels (`BUILTIN_REF`) to the last bit;
+//! in float32 it sums in one fixed order, the same on every machine (only SOFTMAX's exponential is the platform's). It
+//! exists to check what was exported, to calibrate, and to evaluate where no runtime is installed. Images go through one
+//! by one, several at a time on threads.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`fixed`] | fixed-point multipliers, exponential and reciprocal: gemmlowp's arithmetic |
-//! | [`check`], [`site`], [`program`] | validation, and the model as a list of kernels with shared buffers |
-//! | [`arithmetic`], [`weights`], [`window`] | what the layers with weights have in common |
+//! | `fixed` | fixed-point multipliers, exponential and reciprocal: gemmlowp's arithmetic |
+//! | `check`, `site`, `program` | validation, and the model as a list of kernels with shared buffers |
+//! | `arithmetic`, `weights`, `window` | what the layers with weights have in common |
 //! | the others | one family of operators each |
 
 mod add;
@@ -39,6 +41,17 @@ use pocketflow::{Error, Result};
 use program::{Place, Program};
 use std::sync::Arc;
 
+/// How the sums of an integer layer are brought to its output's grid. The specification defines real values; kernels differ in how
+/// they round them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rounding {
+    /// As TensorFlow Lite's reference kernels: mostly in fixed point, rounded twice. Bit for bit theirs.
+    AsReferenceKernels,
+    /// The real value to the nearest code, as XNNPACK, which phones run, and as learners train.
+    #[default]
+    Once,
+}
+
 /// A model ready to run. A clone shares the compiled model and has buffers of its own: one for each thread.
 pub struct Interpreter {
     program: Arc<Program>,
@@ -59,14 +72,22 @@ impl std::fmt::Debug for Interpreter {
 }
 
 impl Interpreter {
-    /// Compiles a model: recomputes all shapes and compares them with the file's, checks types, quantization, indices and constants,
-    /// and packs the weights.
+    /// Compiles a model: recomputes all shapes and compares them with the file's, checks types, quantization, indices
+    /// and constants, and packs the weights.
     ///
     /// # Errors
-    /// `Failed`, naming the tensor or operator, where the model contradicts itself, has an operator that is not known or one that is not
-    /// done here (more than one image at a time, grouped convolutions, sums of unequal shapes).
+    /// `Failed`, naming the tensor or operator, where the model contradicts itself, has an operator that is not known
+    /// or one that is not done here (more than one image at a time, grouped convolutions, sums of unequal shapes).
     pub fn new(model: &TfliteModel) -> Result<Self> {
-        Ok(Self::of(Arc::new(Program::new(model)?)))
+        Self::with_rounding(model, Rounding::default())
+    }
+
+    /// As [`Interpreter::new`], rounding as told.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_rounding(model: &TfliteModel, rounding: Rounding) -> Result<Self> {
+        Ok(Self::of(Arc::new(Program::new(model, rounding)?)))
     }
 
     fn of(program: Arc<Program>) -> Self {
@@ -124,7 +145,8 @@ impl Interpreter {
         Ok(program.output_places.iter().map(|place| at(&self.slots, place).clone()).collect())
     }
 
-    /// Runs operator number `operator` of the model alone on activations that are given, such as another runtime computed them.
+    /// Runs operator number `operator` of the model alone on activations that are given, such as another runtime
+    /// computed them.
     ///
     /// # Errors
     /// `Failed` where there is no such operator or an activation does not fit.

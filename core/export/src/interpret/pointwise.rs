@@ -47,7 +47,8 @@ pub(super) fn dequantize(site: &Site) -> Result<Box<dyn Kernel>> {
     }
 }
 
-/// `single`: the quotient of the scales is rounded to float32 first, as TensorFlow Lite's RELU does and its QUANTIZE does not.
+/// `single`: the quotient of the scales is rounded to float32 first, as TensorFlow Lite's RELU does and its QUANTIZE
+/// does not.
 fn rescaled<T: Code, U: Code>(site: &Site, activation: Activation, single: bool) -> Result<Box<dyn Kernel>> {
     let (input, output) = (site.grid(site.input(0)?)?, site.grid(site.output()?)?);
     let real =

@@ -4,7 +4,7 @@ use super::data::Data;
 use super::kernel::Kernel;
 use super::pool::Reduction;
 use super::site::Site;
-use super::{add, check, convolution, depthwise, mean, moving, pointwise, pool, softmax};
+use super::{Rounding, add, check, convolution, depthwise, mean, moving, pointwise, pool, softmax};
 use crate::tflite::model::{Activation, DType, Kind, Tensor, TfliteModel};
 use pocketflow::Result;
 
@@ -42,14 +42,15 @@ impl Program {
     /// Compiles a model.
     ///
     /// # Errors
-    /// `Failed`, naming the tensor or operator, where the model contradicts itself or has an operator that is not known.
-    pub fn new(model: &TfliteModel) -> Result<Self> {
+    /// `Failed`, naming the tensor or operator, where the model contradicts itself or has an operator that is not
+    /// known.
+    pub fn new(model: &TfliteModel, rounding: Rounding) -> Result<Self> {
         check::check(model)?;
         let mut buffers = Buffers::new(model);
         let input_slots = model.inputs.iter().map(|input| buffers.take(model, *input)).collect();
         let mut steps = Vec::with_capacity(model.operators.len());
         for (index, operator) in model.operators.iter().enumerate() {
-            let site = Site::new(model, index, operator);
+            let site = Site::new(model, index, operator, rounding);
             let kernel = compile(&site)?;
             site.output()?;
             let tensor = operator.outputs[0];

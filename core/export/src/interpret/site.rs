@@ -1,5 +1,6 @@
 //! An operator seen from where it stands in its model: its tensors, constants and grids, with errors that name it.
 
+use super::Rounding;
 use super::data::Data;
 use crate::tflite::model::{Kind, Operator, Tensor, TfliteModel};
 use pocketflow::{Error, Result};
@@ -16,12 +17,13 @@ pub(super) struct Site<'a> {
     model: &'a TfliteModel,
     index: usize,
     pub operator: &'a Operator,
+    pub rounding: Rounding,
 }
 
 impl<'a> Site<'a> {
     /// The operator's indices must be within the model.
-    pub fn new(model: &'a TfliteModel, index: usize, operator: &'a Operator) -> Self {
-        Self { model, index, operator }
+    pub fn new(model: &'a TfliteModel, index: usize, operator: &'a Operator, rounding: Rounding) -> Self {
+        Self { model, index, operator, rounding }
     }
 
     /// An error that says where.

@@ -101,13 +101,16 @@ impl<T: Code> Kernel for CodeSoftmax<T> {
                 sum.wrapping_add(divide_by_power_of_two(self.exp(difference), SUM_BITS))
             });
             let (inverse, power) = reciprocal(sum, SUM_BITS);
+            // Codes have 8 of the 31 bits after the point.
+            let exponent = power + 31 - 8;
             for (value, difference) in target.iter_mut().zip(differences()) {
-                let code = if difference < self.least {
+                // Where the sum is 512 and more, no probability reaches half a step; TensorFlow Lite's reference kernel
+                // stops there.
+                let code = if difference < self.least || exponent > 31 {
                     T::LOWEST
                 } else {
                     let product = doubling_high_product(inverse, self.exp(difference));
-                    // Codes have 8 of the 31 bits after the point.
-                    divide_by_power_of_two(product, (power + 31 - 8).clamp(0, 31)) + T::LOWEST
+                    divide_by_power_of_two(product, exponent) + T::LOWEST
                 };
                 *value = T::narrow(code.clamp(T::LOWEST, T::HIGHEST));
             }

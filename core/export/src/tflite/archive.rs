@@ -1,5 +1,5 @@
-//! Files packed behind a model: an uncompressed zip archive at the end of the file, its offsets counted from the file's start, as the
-//! Task Library reads labels without unpacking.
+//! Files packed behind a model: an uncompressed zip archive at the end of the file, its offsets counted from the file's
+//! start, as the Task Library reads labels without unpacking.
 
 use pocketflow::error::{Context, Error, Result};
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_makes_errors_at_most(at in any::<prop::sample::Index>(), to: u8, cut in any::<prop::sample::Index>()) {
+        fn damage_makes_errors(at in any::<prop::sample::Index>(), to: u8, cut in any::<prop::sample::Index>()) {
             let mut bytes = append(vec![7; 50], &[("labels.txt".to_owned(), vec![65; 100])]).unwrap();
             let at = at.index(bytes.len());
             bytes[at] = to;

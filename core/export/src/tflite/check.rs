@@ -1,5 +1,5 @@
-//! What holds for every model that is read or written, so that whoever runs one need not fear it: indices, sizes, the order of
-//! execution.
+//! What holds for every model that is read or written, so that whoever runs one need not fear it: indices, sizes, the
+//! order of execution.
 
 use super::model::{DType, Kind, Operator, Quantization, Tensor, TfliteModel};
 use pocketflow::error::{Error, Result};

@@ -1,5 +1,5 @@
-//! TensorFlow Lite Metadata: what an application must know of an image classifier's input and output, in the model's own file, as the
-//! Task Library's ImageClassifier reads it.
+//! TensorFlow Lite Metadata: what an application must know of an image classifier's input and output, in the model's
+//! own file, as the Task Library's ImageClassifier reads it.
 
 use super::model::TfliteModel;
 use super::schema::metadata_generated as table;
@@ -19,8 +19,8 @@ const MIN_PARSER_VERSION: &str = "1.0.0";
 pub struct ImageMetadata {
     pub name: String,
     pub description: String,
-    /// What a real value of the input means: (pixel − mean) / std, pixels 0 to 255; one for all channels or one for each. Of an
-    /// integer model, real values are scale · (code − zero point). Empty if the file does not say.
+    /// What a real value of the input means: (pixel − mean) / std, pixels 0 to 255; one for all channels or one for
+    /// each. Of an integer model, real values are scale · (code − zero point). Empty if the file does not say.
     pub mean: Vec<f32>,
     pub std: Vec<f32>,
     /// Height and width of the image.
@@ -240,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_makes_errors_at_most(at in any::<prop::sample::Index>(), to: u8, cut in any::<prop::sample::Index>()) {
+        fn damage_makes_errors(at in any::<prop::sample::Index>(), to: u8, cut in any::<prop::sample::Index>()) {
             let files = [(LABELS.to_owned(), b"cat\ndog\n".to_vec())];
             let mut bytes = image().to_bytes();
             let at = at.index(bytes.len());

@@ -1,5 +1,6 @@
-//! Bytes as a [`TfliteModel`]. The bytes may be anything: what FlatBuffers' verifier, [`check`] and the limits here let pass can be
-//! used without fear, and no length in the file makes reading allocate more than a multiple of the file's own size.
+//! Bytes as a [`TfliteModel`]. The bytes may be anything: what FlatBuffers' verifier, [`check`] and the limits here let
+//! pass can be used without fear, and no length in the file makes reading allocate more than a multiple of the file's
+//! own size.
 
 mod options;
 
@@ -71,7 +72,8 @@ pub fn read(bytes: &[u8]) -> Result<TfliteModel> {
     Ok(model)
 }
 
-/// The data of all tensors, given out as long as there is room: tensors of a forged file may share a buffer a million times.
+/// The data of all tensors, given out as long as there is room: tensors of a forged file may share a buffer a million
+/// times.
 struct Buffers<'a> {
     all: Option<Vector<'a, ForwardsUOffset<table::Buffer<'a>>>>,
     room: usize,

@@ -70,7 +70,8 @@ fn tables(model: &TfliteModel) -> Result<Vec<u8>> {
         signature_defs: signature,
     };
     let root = table::Model::create(&mut flat, &args);
-    // Buffers are aligned to the end; with root offset and identifier in front, this makes them aligned to the start too.
+    // Buffers are aligned to the end; with root offset and identifier in front, this makes them aligned to the start
+    // too.
     pad(&mut flat, 8);
     flat.finish(root, Some(IDENTIFIER));
     archive::append(flat.finished_data().to_vec(), &model.files)

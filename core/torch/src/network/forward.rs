@@ -1,6 +1,6 @@
 //! The forward pass of a network: its steps one after the other, quantizers within them or behind them.
 
-use super::Network;
+use super::{InputRounding, Network};
 use crate::kernels::{self, ActQuantizer, Fused, Norm};
 use crate::steps::Step;
 use crate::torch_error;
@@ -60,15 +60,17 @@ impl Network {
         self.ranges.quantizer(node, mode.tracks(), self.quantizing)
     }
 
-    /// The images on the grid of the plan, if it has one for them; codes are the nearest, but what lies within 0.001 steps of the
-    /// middle between two takes the lower. Where the channels share a mean of half a pixel value (127.5), every pixel is such a
-    /// middle up to rounding, and so becomes its own code.
+    /// The images on the grid of the plan, if it has one for them.
     fn input(&self, images: &Tensor) -> Result<Tensor> {
         let grid = self.ranges.grid(&self.graph.nodes[0].name).filter(|_| self.quantizing);
         let Some(Affine { scale, zero_point, max_code, .. }) = grid else { return Ok(images.shallow_clone()) };
         let (scale, zero_point) = (f64::from(scale), f64::from(zero_point));
-        let codes =
-            (images / scale + (zero_point - 0.501)).f_ceil().and_then(|codes| codes.f_clamp(0.0, f64::from(max_code)));
+        let codes = match &self.input {
+            InputRounding::Nearest => (images / scale + zero_point).f_round(),
+            InputRounding::Pixels => (images / scale + (zero_point - 0.501)).f_ceil(),
+            InputRounding::Shifted(shift) => ((images + shift) / scale + zero_point).f_round(),
+        };
+        let codes = codes.and_then(|codes| codes.f_clamp(0.0, f64::from(max_code)));
         codes.map(|codes| (codes - zero_point) * scale).map_err(|error| torch_error("quantize the images", &error))
     }
 

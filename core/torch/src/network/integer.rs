@@ -1,6 +1,6 @@
 //! Networks trained for integer runtimes: what is quantized, and how, follows from where such a runtime holds its values.
 
-use super::{Network, Weights};
+use super::{InputRounding, Network, Weights};
 use pocketflow::Result;
 use pocketflow::graph::{Graph, Op};
 use pocketflow::integer::{Held, Target, held, input_range, plan};
@@ -35,6 +35,7 @@ impl Network {
             input.range = Some(input_range(mean, std));
         }
         let mut network = Self::new(graph, &plan, values, Weights::FullPrecision)?;
+        network.input = InputRounding::of(mean, std);
         for (id, held) in held(graph, target).into_iter().enumerate() {
             // Other operators on the grid of their input only move or select values that are on it.
             if let (Held::On(of), Op::GlobalAvgPool) = (held, &graph.nodes[id].op)

@@ -1,4 +1,5 @@
-//! What float and integer networks have in common when they become operators: tensors by name, and the operators that a node takes.
+//! What float and integer networks have in common when they become operators: tensors by name, and the operators that a
+//! node takes.
 
 use super::window::{Window, window};
 use crate::tflite::model::{Activation, DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel};
@@ -124,8 +125,8 @@ impl Builder {
         let [_, height, width, _] = self.image_shape(from)?;
         if window([height, width], sweep.kernel, sweep.stride, sweep.padding) == Window::Explicit && !nonnegative {
             return Err(Error::failed(format!(
-                "max pooling `{}` pads both sides of values that may be negative, which .tflite cannot express: put a ReLU \
-                 before it, or pad as TensorFlow's SAME does",
+                "max pooling `{}` pads values that may be negative on both sides, which .tflite cannot express: \
+                 put a ReLU before it, or pad as TensorFlow's SAME does",
                 self.name(output)
             )));
         }

@@ -7,8 +7,8 @@ use pocketflow::error::{Error, Result};
 /// The signature that every runtime looks for first.
 const SIGNATURE: &str = "serving_default";
 
-/// Adds the signature `serving_default`, the metadata and `labels.txt`; replaces what of these there was. Without a size, the image's
-/// is that of the input.
+/// Adds the signature `serving_default`, the metadata and `labels.txt`; replaces what of these there was. Without a
+/// size, the image's is that of the input.
 ///
 /// # Errors
 /// A model that has not one input and one output; labels that are not as many as the classes, or take more than a line.

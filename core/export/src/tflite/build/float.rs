@@ -7,9 +7,9 @@ use pocketflow::fold::fold_model;
 use pocketflow::graph::{Node, NodeId, Op, Shape};
 use pocketflow::model::Model;
 
-/// The model with float32 values, its weights as the learner left them. Its input is the normalised image `[1, h, w, c]`, named
-/// after the input node; its output the logits, named after the last. Batch normalisations are folded; an activation function that
-/// alone reads a layer or a sum is fused into it.
+/// The model with float32 values, its weights as the learner left them. Its input is the normalised image `[1, h, w,
+/// c]`, named after the input node; its output the logits, named after the last. Batch normalisations are folded; an
+/// activation function that alone reads a layer or a sum is fused into it.
 ///
 /// # Errors
 /// A node that the format cannot express (which, and what to do); a model whose parts do not fit each other.
@@ -55,7 +55,7 @@ impl Network<'_> {
                 let depthwise = groups > 1 && groups == channels;
                 if groups > 1 && !depthwise {
                     return Err(Error::failed(format!(
-                        "convolution `{name}` has {groups} groups; .tflite can express one, or one for each input channel"
+                        "convolution `{name}` has {groups} groups; .tflite can express one, or one per input channel"
                     )));
                 }
                 let constants = self.conv_constants(name, [out, channels / groups, kernel[0], kernel[1]], depthwise)?;
@@ -176,7 +176,8 @@ impl Network<'_> {
     }
 }
 
-/// Weights `[out, in, kh, kw]` in the order of a filter: `[out, kh, kw, in]`, or `[kh, kw, out]` of a depth-wise convolution.
+/// Weights `[out, in, kh, kw]` in the order of a filter: `[out, kh, kw, in]`, or `[kh, kw, out]` of a depth-wise
+/// convolution.
 pub(super) fn to_filter<T: Copy>(weights: &[T], [out, depth, height, width]: [usize; 4], depthwise: bool) -> Vec<T> {
     let pixels = height.saturating_mul(width);
     let at = |out: usize, depth_index: usize, pixel: usize| (out * depth + depth_index) * pixels + pixel;

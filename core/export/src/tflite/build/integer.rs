@@ -1,4 +1,5 @@
-//! An integer network as operators: int8 as today's converters make them, uint8 as TensorFlow's first quantized MobileNets are built.
+//! An integer network as operators: int8 as today's converters make them, uint8 as TensorFlow's first quantized
+//! MobileNets are built.
 
 use super::builder::{Builder, Sweep};
 use super::float::to_filter;
@@ -11,8 +12,8 @@ use pocketflow::integer::Target;
 /// Of probabilities as uint8: 0 to 255/256.
 const SOFTMAX_SCALE: f32 = 1.0 / 256.0;
 
-/// The network as operators on integers. Its input takes pixels, 0 to 255 (int8: less 128), named after the input value. int8: the
-/// output holds the logits. uint8: the output holds probabilities, code / 256.
+/// The network as operators on integers. Its input takes pixels, 0 to 255 (int8: less 128), named after the input
+/// value. int8: the output holds the logits. uint8: the output holds probabilities, code / 256.
 ///
 /// # Errors
 /// An operator that the format cannot express (which); a network whose parts do not fit each other.

@@ -1,5 +1,5 @@
-//! The input of a quantized file takes pixels as they are: where channels are normalised differently, an operator of the file
-//! normalises them.
+//! The input of a quantized file takes pixels as they are: where channels are normalised differently, an operator of
+//! the file normalises them.
 
 use super::builder::Builder;
 use super::integer::{dtype, grid, lowest};
@@ -21,8 +21,8 @@ fn are_pixels(net: &IntegerNet, input: &Value) -> bool {
         && input.zero_point - lowest(net.target) == (mean + 0.5).floor().clamp(0.0, 255.0) as i32
 }
 
-/// What the real values of a quantized file's input mean, as [`super::from_integer`] builds it: the mean and the standard deviation
-/// by channel, real = (pixel − mean) / std.
+/// What the real values of a quantized file's input mean, as [`super::from_integer`] builds it: the mean and the
+/// standard deviation by channel, real = (pixel − mean) / std.
 pub fn normalisation(net: &IntegerNet) -> (Vec<f32>, Vec<f32>) {
     match net.values.get(net.input) {
         Some(input) if are_pixels(net, input) => {
@@ -33,7 +33,8 @@ pub fn normalisation(net: &IntegerNet) -> (Vec<f32>, Vec<f32>) {
     }
 }
 
-/// The file's input tensor, and the net's input value if that is another: pixels made real values by a 1 × 1 depth-wise convolution.
+/// The file's input tensor, and the net's input value if that is another: pixels made real values by a 1 × 1 depth-wise
+/// convolution.
 pub(super) fn input(builder: &mut Builder, net: &IntegerNet, value: &Value) -> Result<(usize, usize)> {
     let [height, width, channels] = value.shape;
     let shape = vec![1, height, width, channels];
@@ -75,8 +76,8 @@ pub(super) fn input(builder: &mut Builder, net: &IntegerNet, value: &Value) -> R
     Ok((input, output))
 }
 
-/// One scale for all factors and their codes, from 0 up: of the scales that make the largest factor one of the upper codes, that which
-/// meets the others best.
+/// One scale for all factors and their codes, from 0 up: of the scales that make the largest factor one of the upper
+/// codes, that which meets the others best.
 fn common_grid(factors: &[f32]) -> (Vec<f32>, Vec<i32>) {
     let largest = factors.iter().copied().fold(0.0, f32::max);
     let code = |factor: f32, top: i32| (factor / largest * top as f32).round();

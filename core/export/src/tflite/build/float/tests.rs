@@ -48,8 +48,8 @@ fn every_operator_of_a_graph_has_its_own() {
     let gap = graph.add("gap", Op::GlobalAvgPool, &[z]);
     graph.add("fc", Op::Linear { out: 5, bias: true }, &[gap]);
     let file = from_model(&model(graph.finish().unwrap())).unwrap();
-    let expected = "Pad:relu1/padded Conv2d:relu1 Pad:pool1/padded MaxPool2d:pool1 DepthwiseConv2d:dw Pad:short Add:relu2 \
-                    StridedSlice:short2/strided Pad:short2 Relu:relu3 Mean:gap FullyConnected:fc";
+    let expected = "Pad:relu1/padded Conv2d:relu1 Pad:pool1/padded MaxPool2d:pool1 DepthwiseConv2d:dw Pad:short \
+                    Add:relu2 StridedSlice:short2/strided Pad:short2 Relu:relu3 Mean:gap FullyConnected:fc";
     assert_eq!(names(&file), expected);
     assert!(matches!(file.operators[4].kind, Kind::DepthwiseConv2d { multiplier: 2, padding: Padding::Same, .. }));
     assert!(matches!(file.operators[6].kind, Kind::Add { activation: Activation::Relu6 }));
@@ -72,8 +72,8 @@ fn ranks_are_made_to_fit() {
     let conv = graph.conv("conv2", gap, 4, 1, 1, 0);
     graph.add("sum", Op::Add, &[gap, conv]);
     let file = from_model(&model(graph.finish().unwrap())).unwrap();
-    let expected = "Reshape:fc1/input FullyConnected:fc1 Reshape:conv/fc1 Conv2d:conv Reshape:fc2/conv FullyConnected:fc2 \
-                    Reshape:gap/fc2 Mean:gap Conv2d:conv2 Add:sum";
+    let expected = "Reshape:fc1/input FullyConnected:fc1 Reshape:conv/fc1 Conv2d:conv Reshape:fc2/conv \
+                    FullyConnected:fc2 Reshape:gap/fc2 Mean:gap Conv2d:conv2 Add:sum";
     assert_eq!(names(&file), expected);
     // Weights 1 to 8 of the first output are for channel 0, then channel 1; pixels come first in the file.
     let filter = file.tensors.iter().find(|tensor| tensor.name == "fc1.weight").unwrap();

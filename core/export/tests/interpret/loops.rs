@@ -1,0 +1,141 @@
+//! Layers with weights of any geometry against plain loops in double precision.
+
+use crate::models::{Layer, inputs};
+use pocketflow_export::interpret::{Data, Interpreter, Rounding};
+use pocketflow_export::tflite::model::{Activation, DType, Kind, Padding, TfliteModel};
+use proptest::prelude::*;
+
+/// A random layer's geometry.
+#[derive(Debug, Clone)]
+struct Geometry {
+    size: [usize; 2],
+    channels: usize,
+    outputs: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    same: bool,
+    depthwise: bool,
+    dtype: DType,
+}
+
+impl Geometry {
+    /// Pixels of the output and padding before the image.
+    fn side(&self, side: usize) -> (usize, usize) {
+        let (size, kernel, stride) = (self.size[side], self.kernel[side], self.stride[side]);
+        if self.same {
+            let output = size.div_ceil(stride);
+            (output, ((output - 1) * stride + kernel).saturating_sub(size) / 2)
+        } else {
+            ((size - kernel) / stride + 1, 0)
+        }
+    }
+
+    fn model(&self) -> TfliteModel {
+        let padding = if self.same { Padding::Same } else { Padding::Valid };
+        let (stride, activation) = (self.stride, Activation::None);
+        let [height, width] = self.kernel;
+        let outputs = self.all_outputs();
+        let (kind, filter) = if self.depthwise {
+            let kind = Kind::DepthwiseConv2d { stride, padding, multiplier: self.outputs, activation };
+            (kind, [1, height, width, outputs])
+        } else {
+            (Kind::Conv2d { stride, padding, activation }, [outputs, height, width, self.channels])
+        };
+        let uint8 = self.dtype == DType::Uint8;
+        Layer {
+            kind,
+            dtype: self.dtype,
+            input: (&[1, self.size[0], self.size[1], self.channels], (0.05, 5)),
+            filter: (&filter, &[0.02], if uint8 { 130 } else { 0 }),
+            output: (&[1, self.side(0).0, self.side(1).0, outputs], (0.7, 60)),
+        }
+        .model()
+    }
+
+    fn all_outputs(&self) -> usize {
+        if self.depthwise { self.channels * self.outputs } else { self.outputs }
+    }
+
+    /// What the layer is to compute, in real numbers.
+    fn expected(&self, model: &TfliteModel, image: &Data) -> Vec<f64> {
+        let reals = |tensor: usize, data: &Data| -> Vec<f64> {
+            let quantization = model.tensors[tensor].quantization.as_ref();
+            let (scale, zero) = quantization.map_or((1.0, 0.0), |q| (f64::from(q.scales[0]), q.zero_points[0] as f64));
+            codes(data).iter().map(|code| scale * (code - zero)).collect()
+        };
+        let constant = |tensor: usize| {
+            let tensor = &model.tensors[tensor];
+            Data::from_bytes(tensor.dtype, tensor.data.as_ref().unwrap()).unwrap()
+        };
+        let (image, filter, bias) = (reals(0, image), reals(1, &constant(1)), reals(2, &constant(2)));
+        let ((height, top), (width, left)) = (self.side(0), self.side(1));
+        let mut sums = Vec::new();
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+            for output in 0..self.all_outputs() {
+                let mut sum = bias[output];
+                for (i, j) in (0..self.kernel[0]).flat_map(|i| (0..self.kernel[1]).map(move |j| (i, j))) {
+                    let (row, column) = (y * self.stride[0] + i, x * self.stride[1] + j);
+                    if row < top || column < left || row - top >= self.size[0] || column - left >= self.size[1] {
+                        continue;
+                    }
+                    let pixel = ((row - top) * self.size[1] + column - left) * self.channels;
+                    let tap = i * self.kernel[1] + j;
+                    sum += if self.depthwise {
+                        image[pixel + output / self.outputs] * filter[tap * self.all_outputs() + output]
+                    } else {
+                        let row = (output * self.kernel[0] * self.kernel[1] + tap) * self.channels;
+                        (0..self.channels).map(|channel| image[pixel + channel] * filter[row + channel]).sum()
+                    };
+                }
+                sums.push(sum);
+            }
+        }
+        sums
+    }
+}
+
+/// The numbers of any data.
+fn codes(data: &Data) -> Vec<f64> {
+    match data {
+        Data::Float(values) => values.iter().map(|value| f64::from(*value)).collect(),
+        Data::Int8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+        Data::Uint8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+        Data::Int32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+    }
+}
+
+fn geometry() -> impl Strategy<Value = Geometry> {
+    let sizes = (1usize..8, 1usize..8, 1usize..5, 1usize..5, 1usize..4, 1usize..4);
+    let dtype = prop_oneof![Just(DType::Float32), Just(DType::Int8), Just(DType::Uint8)];
+    (sizes, 1usize..9, 1usize..40, any::<bool>(), any::<bool>(), dtype).prop_map(
+        |((height, width, kh, kw, sy, sx), channels, outputs, same, depthwise, dtype)| Geometry {
+            size: [height, width],
+            channels,
+            outputs: if depthwise { outputs % 3 + 1 } else { outputs },
+            kernel: if same { [kh, kw] } else { [kh.min(height), kw.min(width)] },
+            stride: [sy, sx],
+            same,
+            depthwise,
+            dtype,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn layers_compute_what_loops_compute(geometry in geometry()) {
+        let model = geometry.model();
+        let inputs = inputs(&model);
+        let output = Interpreter::with_rounding(&model, Rounding::AsReferenceKernels).unwrap().run(&inputs).unwrap().remove(0);
+        for (code, sum) in codes(&output).into_iter().zip(geometry.expected(&model, &inputs[0])) {
+            // A step at most where there are steps: half by rounding, little by fixed point.
+            let (low, high, close) = match geometry.dtype {
+                DType::Float32 => (f64::MIN, f64::MAX, 1e-4 * (1.0 + sum.abs())),
+                DType::Int8 => (-128.0, 127.0, 0.51),
+                _ => (0.0, 255.0, 0.51),
+            };
+            let exact = if geometry.dtype == DType::Float32 { sum } else { sum / f64::from(0.7f32) + 60.0 };
+            prop_assert!((code - exact.clamp(low, high)).abs() <= close, "{code} for {exact}");
+        }
+    }
+}
