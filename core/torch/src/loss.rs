@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn of_equal_logits_the_first_counts() {
-        let logits = Tensor::zeros([1, 100], (Kind::Float, Device::Cpu));
+        let logits = Tensor::zeros([1, 100], (Kind::Float, tch::Device::Cpu));
         let hits_of = |label: i64| hits(&logits, &Tensor::from_slice(&[label]), 5);
         assert_eq!([hits_of(0), hits_of(4), hits_of(5)], [(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)]);
     }

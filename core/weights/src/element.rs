@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::fmt;
 
 /// The type of a stored tensor's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Element {
     F64,

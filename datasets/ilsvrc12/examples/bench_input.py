@@ -1,5 +1,5 @@
-"""The reference of bench_input.rs: torchvision's DataLoader over folders, PIL decoding, one process for each worker. Prints images/s,
-without the start of the workers."""
+"""The reference of bench_input.rs: torchvision's DataLoader over folders, PIL decoding, one process for each worker.
+Prints images/s, without the start of the workers."""
 import sys
 import time
 

@@ -1,5 +1,5 @@
-//! The original archives: a tar of one tar for each class (training) and a tar of images (validation). Their headers are
-//! read once; images are read in place.
+//! The original archives: a tar of one tar for each class (training) and a tar of images (validation). Their headers
+//! are read once; images are read in place.
 
 use crate::classes::Classes;
 use crate::folders::is_image;
@@ -105,13 +105,18 @@ pub fn wnids(path: &Path) -> io::Result<Vec<String>> {
 }
 
 impl Archive {
-    /// The training images: the first of every class, then the second of every class, and so on. What is damaged is left
-    /// out and the problem returned.
+    /// The training images: the first of every class, then the second of every class, and so on. What is damaged is
+    /// left out and the problem returned.
     pub fn training(path: &Path, classes: &Classes, threads: usize) -> (Self, Vec<Problem>) {
         let place = path.display().to_string();
         let outer = match path.metadata().and_then(|metadata| entries(path, 0, metadata.len())) {
             Ok(outer) => outer,
-            Err(error) => return (Self { path: path.to_owned(), members: Vec::new() }, vec![Problem::new(place, error.to_string())]),
+            Err(error) => {
+                return (
+                    Self { path: path.to_owned(), members: Vec::new() },
+                    vec![Problem::new(place, error.to_string())],
+                );
+            }
         };
         let inner = parallel::map(&outer, threads, |class| entries(path, class.offset, class.length));
         let mut problems = Vec::new();
@@ -149,11 +154,15 @@ impl Archive {
         let mut images = members(&place, found, &mut problems);
         images.sort_unstable();
         if images.len() != labels.len() {
-            problems.push(Problem::new(place, format!("holds {} images, and there are {} labels", images.len(), labels.len())));
+            problems.push(Problem::new(
+                place,
+                format!("holds {} images, and there are {} labels", images.len(), labels.len()),
+            ));
             return (archive, problems);
         }
         let labelled = images.into_iter().zip(labels);
-        archive.members = labelled.map(|((_, offset, length), label)| Member { offset, length, label: *label }).collect();
+        archive.members =
+            labelled.map(|((_, offset, length), label)| Member { offset, length, label: *label }).collect();
         (archive, problems)
     }
 }

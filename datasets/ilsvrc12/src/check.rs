@@ -86,12 +86,17 @@ struct Part {
 /// `ilsvrc12_wnids`. `progress` is told how many images of how many are done, from any thread.
 ///
 /// # Errors
-/// No images at all ([`pocketflow::ErrorKind::DataNotFound`]); classes or labels that cannot be told. Damaged files and images
-/// are not errors but in the report.
-pub fn check(data_dir: &Path, list: Option<&Path>, threads: usize, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
+/// No images at all ([`pocketflow::ErrorKind::DataNotFound`]); classes or labels that cannot be told. Damaged files and
+/// images are not errors but in the report.
+pub fn check(
+    data_dir: &Path,
+    list: Option<&Path>,
+    threads: usize,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Report> {
     let found = layout::open(data_dir, list, LABELS as u32, threads)?;
     let sets = [("training", found.training, 1_281_167), ("validation", found.validation, 50_000)];
-    let total = sets.iter().filter_map(|(_, opened, _)| Some(opened.as_ref()?.source.count())).sum();
+    let total: u64 = sets.iter().filter_map(|(_, opened, _)| Some(opened.as_ref()?.source.count())).sum();
     let done = AtomicU64::new(0);
     let mut report = Report { sets: Vec::new(), notes: found.classes.note().map(str::to_owned).into_iter().collect() };
     for (name, opened, complete) in sets {
@@ -115,7 +120,13 @@ pub fn check(data_dir: &Path, list: Option<&Path>, threads: usize, progress: &(d
     Ok(report)
 }
 
-fn check_set(set: &'static str, opened: Opened, complete: u64, threads: usize, advance: &(dyn Fn(u64) + Sync)) -> SetReport {
+fn check_set(
+    set: &'static str,
+    opened: Opened,
+    complete: u64,
+    threads: usize,
+    advance: &(dyn Fn(u64) + Sync),
+) -> SetReport {
     let source = &*opened.source;
     let parts: Vec<Range<u64>> =
         (0..source.count().div_ceil(PART)).map(|part| part * PART..((part + 1) * PART).min(source.count())).collect();
@@ -149,7 +160,7 @@ fn check_part(source: &dyn Source, range: Range<u64>) -> Part {
     let mut part = Part { labels: vec![0; LABELS], ..Part::default() };
     let (mut encoded, mut picture) = (Vec::new(), Picture::default());
     for index in range {
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = catch_unwind(AssertUnwindSafe(|| -> Result<u32, Fault> {
             let label = source.read(index, &mut encoded)?;
             let image = Encoded::open(&mut encoded).map_err(Fault::Damaged)?;
             image.verify(&mut picture).map_err(Fault::Damaged)?;
@@ -162,7 +173,11 @@ fn check_part(source: &dyn Source, range: Range<u64>) -> Part {
                 continue;
             }
             Ok(Err(Fault::Damaged(text))) => Problem::new(source.place(index), text),
-            Ok(Err(Fault::Failed(error))) => Problem::new(source.place(index), error.to_string()),
+            Ok(Err(Fault::Failed(error))) => {
+                let (place, text) = (source.place(index), error.to_string());
+                let text = text.strip_prefix(&format!("{place}: ")).unwrap_or(&text);
+                Problem::new(place, text)
+            }
             Err(_) => Problem::new(source.place(index), "the decoder gave up on it"),
         };
         part.problems += 1;

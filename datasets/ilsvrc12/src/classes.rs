@@ -96,7 +96,8 @@ impl Classes {
 
     /// The names of `count` labels, the background first.
     pub fn names(&self, count: u32) -> Vec<String> {
-        let known = |label: u32| self.names.get(label as usize - 1).cloned().unwrap_or_else(|| format!("class {label}"));
+        let known =
+            |label: u32| self.names.get(label as usize - 1).cloned().unwrap_or_else(|| format!("class {label}"));
         std::iter::once("background".to_owned()).chain((1..count).map(known)).collect()
     }
 }
@@ -115,7 +116,10 @@ mod tests {
     #[test]
     fn a_list_numbers_by_lines() {
         let classes = list("n01440764 tench, Tinca tinca\nn01443537\n\nn01484850 great white shark\r\n").unwrap();
-        assert_eq!((classes.label("n01440764"), classes.label("n01484850"), classes.label("n0")), (Some(1), Some(3), None));
+        assert_eq!(
+            (classes.label("n01440764"), classes.label("n01484850"), classes.label("n0")),
+            (Some(1), Some(3), None)
+        );
         assert_eq!(classes.names(5), ["background", "tench, Tinca tinca", "n01443537", "great white shark", "class 4"]);
         assert_eq!(classes.note(), None);
     }

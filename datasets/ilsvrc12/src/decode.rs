@@ -1,5 +1,5 @@
-//! JPEG and PNG files to RGB pixels. The size is known and checked before memory is asked for; CMYK and grey images, and
-//! the PNG files under JPEG names that ILSVRC-12 has, become RGB as well.
+//! JPEG and PNG files to RGB pixels. The size is known and checked before memory is asked for; CMYK and grey images,
+//! and the PNG files under JPEG names that ILSVRC-12 has, become RGB as well.
 
 use crate::jpeg;
 use std::io::Cursor;
@@ -12,8 +12,8 @@ use zune_jpeg::JpegDecoder;
 const PIXELS_MAX: u64 = 64 << 20;
 /// A progressive file's coefficients are held as well, four times the memory.
 const PROGRESSIVE_PIXELS_MAX: u64 = 32 << 20;
-/// Eight by eight pixels take a bit at the very least, so that no file of a few bytes has millions of pixels. Written with
-/// room to spare: 1024 pixels a byte.
+/// Eight by eight pixels take a bit at the very least, so that no file of a few bytes has millions of pixels. Written
+/// with room to spare: 1024 pixels a byte.
 const PIXELS_PER_BYTE_MAX: u64 = 1024;
 
 /// An image, `[height, width, 3]`. Its memory is used again by the next.
@@ -40,7 +40,10 @@ impl<'a> Encoded<'a> {
         let check = |width: u32, height: u32, most: u64| {
             let pixels = u64::from(width) * u64::from(height);
             match pixels > most || pixels / PIXELS_PER_BYTE_MAX > length {
-                true => Err(format!("{width}x{height} pixels in {length} bytes are refused; at most {most} pixels are taken, and not more than {PIXELS_PER_BYTE_MAX} in a byte")),
+                true => Err(format!(
+                    "{width}x{height} pixels in {length} bytes are refused; at most {most} pixels are taken, and not more \
+                     than {PIXELS_PER_BYTE_MAX} in a byte"
+                )),
                 false => Ok(()),
             }
         };
@@ -108,7 +111,9 @@ fn decode_jpeg(bytes: &[u8], (width, height): (u32, u32), strict: bool, picture:
     let found = decoder.info().map(|info| (u32::from(info.width), u32::from(info.height)));
     let size = width as usize * height as usize * 3;
     if found != Some((width, height)) || decoder.output_buffer_size() != Some(size) {
-        return Err("the JPEG file has two headers that contradict each other, or colours that are not supported".into());
+        return Err(
+            "the JPEG file has two headers that contradict each other, or colours that are not supported".into()
+        );
     }
     picture.pixels.resize(size, 0);
     decoder.decode_into(&mut picture.pixels).map_err(|error| error.to_string())?;

@@ -1,6 +1,6 @@
 //! The table of classes in ILSVRC-12's development kit, `meta.mat`: a MATLAB file (level 5) with a structure array
-//! `synsets`, of which the fields `ILSVRC2012_ID` and `WNID` are read. The kit's ground truth names classes by the former.
-//! (MAT-File Format, The MathWorks, chapter 1.)
+//! `synsets`, of which the fields `ILSVRC2012_ID` and `WNID` are read. The kit's ground truth names classes by the
+//! former. (MAT-File Format, The MathWorks, chapter 1.)
 
 use flate2::read::ZlibDecoder;
 use pocketflow::error::Context as _;
@@ -85,10 +85,13 @@ fn table((kind, mut bytes): Element<'_>) -> Option<BTreeMap<u32, String>> {
     }
     let name_length = usize::try_from(number(element(&mut bytes)?)?).ok().filter(|length| *length > 0)?;
     let names = element(&mut bytes)?.1;
-    let fields: Vec<&[u8]> = names.chunks(name_length).map(|name| name.split(|byte| *byte == 0).next().unwrap_or(name)).collect();
+    let fields: Vec<&[u8]> =
+        names.chunks(name_length).map(|name| name.split(|byte| *byte == 0).next().unwrap_or(name)).collect();
     let place = |wanted: &[u8]| fields.iter().position(|field| *field == wanted);
     let (id, wnid) = (place(b"ILSVRC2012_ID")?, place(b"WNID")?);
-    let elements = sizes.as_chunks::<4>().0.iter().map(|size| u64::from(u32::from_le_bytes(*size))).product::<u64>();
+    let sizes = sizes.as_chunks::<4>().0.iter().map(|size| u64::from(u32::from_le_bytes(*size)));
+    // Each element takes bytes, so that the file's end ends the loop whatever the sizes promise.
+    let elements = sizes.fold(1, u64::saturating_mul);
     let mut wnids = BTreeMap::new();
     for _ in 0..elements {
         let (mut this_id, mut this_wnid) = (None, None);

@@ -63,7 +63,8 @@ pub enum ExampleError {
 /// Bytes that are no `Example`, features that are missing or hold something else.
 pub fn parse(record: &[u8]) -> Result<(Vec<u8>, i64), ExampleError> {
     let mut features = Example::decode(record)?.features.unwrap_or_default().feature;
-    let mut take = |key| features.remove(key).and_then(|feature| feature.kind).ok_or(ExampleError::Missing(key));
+    let mut take =
+        |key: &'static str| features.remove(key).and_then(|feature| feature.kind).ok_or(ExampleError::Missing(key));
     let image = match take(IMAGE)? {
         Kind::Bytes(BytesList { mut value }) if value.len() == 1 => value.swap_remove(0),
         _ => return Err(ExampleError::Kind { key: IMAGE, expected: "one string of bytes" }),
@@ -112,10 +113,7 @@ mod tests {
     fn what_is_missing_or_wrong_is_named() {
         let problem = |features| parse(&example(features)).unwrap_err().to_string();
         assert_eq!(problem(vec![]), "the tf.train.Example has no feature `image/encoded`");
-        assert_eq!(
-            problem(vec![(IMAGE, bytes(&[b"abc"]))]),
-            "the tf.train.Example has no feature `image/class/label`"
-        );
+        assert_eq!(problem(vec![(IMAGE, bytes(&[b"abc"]))]), "the tf.train.Example has no feature `image/class/label`");
         assert_eq!(
             problem(vec![(IMAGE, bytes(&[])), (LABEL, ints(&[1]))]),
             "the feature `image/encoded` is not one string of bytes"

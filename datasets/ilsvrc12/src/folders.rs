@@ -63,7 +63,9 @@ impl Folders {
             if files.is_empty() {
                 problems.push(Problem::new(place.clone(), "holds no images (*.JPEG, *.jpg, *.png)"));
             }
-            problems.extend(rejected.into_iter().map(|name| Problem::new(format!("{place}/{name}"), "a name that cannot be used")));
+            problems.extend(
+                rejected.into_iter().map(|name| Problem::new(format!("{place}/{name}"), "a name that cannot be used")),
+            );
             let class = (folders.len() - 1) as u16;
             let mut group = Vec::with_capacity(files.len());
             for name in files {
@@ -112,9 +114,9 @@ impl Source for Folders {
         let length = fs::metadata(&path).map_err(unreadable)?.len();
         match length {
             0 => Err(Fault::Damaged("the file is empty".into())),
-            length if length > ENCODED_MAX => {
-                Err(Fault::Damaged(format!("{length} bytes are too many for an image; at most {ENCODED_MAX} are taken")))
-            }
+            length if length > ENCODED_MAX => Err(Fault::Damaged(format!(
+                "{length} bytes are too many for an image; at most {ENCODED_MAX} are taken"
+            ))),
             length => read_part(&path, 0, length, encoded).map(|()| label),
         }
     }

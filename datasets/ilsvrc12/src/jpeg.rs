@@ -1,5 +1,5 @@
-//! What a JPEG file's header says, without decoding: size and kind; whether the file is whole; and decoding no more of it
-//! than is wanted.
+//! What a JPEG file's header says, without decoding: size and kind; whether the file is whole; and decoding no more of
+//! it than is wanted.
 
 /// From the frame header and the first scan header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,8 @@ pub fn header(bytes: &[u8]) -> Result<Header, String> {
         if marker == 0xd9 {
             return Err("the JPEG file ends before its image".into());
         }
-        let length = bytes.get(at..at + 2).map(|two| usize::from(u16::from_be_bytes([two[0], two[1]]))).ok_or_else(cut)?;
+        let length =
+            bytes.get(at..at + 2).map(|two| usize::from(u16::from_be_bytes([two[0], two[1]]))).ok_or_else(cut)?;
         let segment = bytes.get(at + 2..at + length.max(2)).ok_or_else(cut)?;
         match marker {
             0xc0..=0xc2 if frame.is_none() => frame = Some((marker, read_frame(segment).ok_or_else(cut)?, at + 3)),
@@ -78,14 +79,15 @@ fn read_frame(segment: &[u8]) -> Option<(u32, u32, u8, u32)> {
     Some((width, height, components, 8 * sampling.max()?.max(1)))
 }
 
-/// True where the image data are followed by the end marker. A file that is cut has none; decoders show grey from there.
+/// True where the image data are followed by the end marker. A file that is cut has none; decoders show grey from
+/// there.
 pub fn is_whole(bytes: &[u8], header: &Header) -> bool {
     bytes.get(header.data_at..).is_some_and(|data| data.windows(2).rev().any(|two| two == [0xff, 0xd9]))
 }
 
 /// Makes decoders stop after the first `rows` rows, where the kind of file allows it, by changing the height in its
-/// header; returns the new height. These rows are decoded as they were: a further row of units stands below them, for the
-/// smoothing of colours across rows.
+/// header; returns the new height. These rows are decoded as they were: a further row of units stands below them, for
+/// the smoothing of colours across rows.
 pub fn keep_rows(bytes: &mut [u8], header: &Header, rows: u32) -> u32 {
     let kept = rows.div_ceil(header.unit_rows).saturating_add(1).saturating_mul(header.unit_rows);
     if !header.one_scan || kept >= header.height {
@@ -105,7 +107,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn jpeg(width: u16, height: u16, sampling: SamplingFactor, progressive: bool) -> Vec<u8> {
-        let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height) * 3).map(|at| (at * 7 % 251) as u8).collect();
+        let pixels: Vec<u8> =
+            (0..usize::from(width) * usize::from(height) * 3).map(|at| (at * 7 % 251) as u8).collect();
         let mut bytes = Vec::new();
         let mut encoder = Encoder::new(&mut bytes, 90);
         encoder.set_sampling_factor(sampling);
@@ -118,7 +121,10 @@ mod tests {
     fn size_and_kind() {
         let bytes = jpeg(50, 70, SamplingFactor::R_4_2_0, false);
         let found = header(&bytes).unwrap();
-        assert_eq!((found.width, found.height, found.progressive, found.unit_rows, found.one_scan), (50, 70, false, 16, true));
+        assert_eq!(
+            (found.width, found.height, found.progressive, found.unit_rows, found.one_scan),
+            (50, 70, false, 16, true)
+        );
         assert!(is_whole(&bytes, &found));
         assert!(!is_whole(&bytes[..bytes.len() - 1], &found));
         let found = header(&jpeg(50, 70, SamplingFactor::R_4_4_4, true)).unwrap();

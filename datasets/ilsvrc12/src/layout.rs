@@ -48,10 +48,19 @@ impl Set {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     /// The files that are there, and the names of those that are not.
-    Shards { folder: PathBuf, files: Vec<PathBuf>, missing: Vec<String> },
+    Shards {
+        folder: PathBuf,
+        files: Vec<PathBuf>,
+        missing: Vec<String>,
+    },
     /// A folder with one for each class.
-    Folders { root: PathBuf, wnids: Vec<String> },
-    Archive { path: PathBuf },
+    Folders {
+        root: PathBuf,
+        wnids: Vec<String>,
+    },
+    Archive {
+        path: PathBuf,
+    },
 }
 
 impl Form {
@@ -80,13 +89,13 @@ pub struct Found {
     pub classes: Classes,
 }
 
-/// Looks for both sets in `data_dir` and opens what is there. `list` names a list of classes; without it one in `data_dir`
-/// is used, and without that the classes are numbered in the order of their ids. `labels` is the number of labels with the
-/// background, which those of the images must be below.
+/// Looks for both sets in `data_dir` and opens what is there. `list` names a list of classes; without it one in
+/// `data_dir` is used, and without that the classes are numbered in the order of their ids. `labels` is the number of
+/// labels with the background, which those of the images must be below.
 ///
 /// # Errors
-/// [`ErrorKind::DataNotFound`] where neither set is there; a list of classes that is none; a folder that is not named after a
-/// class; labels of the validation archive that are missing. What concerns some of the images only is in
+/// [`ErrorKind::DataNotFound`] where neither set is there; a list of classes that is none; a folder that is not named
+/// after a class; labels of the validation archive that are missing. What concerns some of the images only is in
 /// [`Opened::problems`].
 pub fn open(data_dir: &Path, list: Option<&Path>, labels: u32, threads: usize) -> Result<Found> {
     let training = find(data_dir, Set::Training)?;
@@ -115,7 +124,8 @@ fn open_form(data_dir: &Path, form: Form, set: Set, classes: &Classes, labels: u
     let (source, problems): (Arc<dyn Source>, Vec<Problem>) = match &form {
         Form::Shards { folder, files, missing } => {
             let (shards, mut problems) = Shards::open(files.clone(), labels, threads);
-            problems.extend(missing.iter().map(|name| Problem::new(folder.join(name).display().to_string(), "missing")));
+            problems
+                .extend(missing.iter().map(|name| Problem::new(folder.join(name).display().to_string(), "missing")));
             (Arc::new(shards), problems)
         }
         Form::Folders { root, wnids } => {

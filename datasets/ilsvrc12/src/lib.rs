@@ -1,5 +1,6 @@
-//! The data set `ilsvrc12`: the 1000 classes of the ImageNet challenge of 2012, from TFRecord files, folders, or the original
-//! archives. Images are read in place and decoded by threads ahead of the consumer; nothing is kept but where they lie.
+//! The data set `ilsvrc12`: the 1000 classes of the ImageNet challenge of 2012, from TFRecord files, folders, or the
+//! original archives. Images are read in place and decoded by threads ahead of the consumer; nothing is kept but where
+//! they lie.
 
 mod archives;
 mod check;

@@ -1,5 +1,5 @@
-//! One pass over a split: threads decode ahead of the consumer, in a window of bounded memory, and the images come in the
-//! order of the pass whichever thread is first.
+//! One pass over a split: threads decode ahead of the consumer, in a window of bounded memory, and the images come in
+//! the order of the pass whichever thread is first.
 
 use crate::reader::{Reader, Workspace};
 use crate::source::Fault;
@@ -141,7 +141,9 @@ impl Batches for Pass {
         out.len = 0;
         if capacity == 0 || out.images.len() < capacity * size {
             let bytes = out.images.len();
-            return Err(Error::failed(format!("a batch buffer of {bytes} bytes for {capacity} images of {size} bytes")));
+            return Err(Error::failed(format!(
+                "a batch buffer of {bytes} bytes for {capacity} images of {size} bytes"
+            )));
         }
         {
             let mut state = self.shared.lock();

@@ -55,9 +55,7 @@ impl Reader {
         let result = catch_unwind(AssertUnwindSafe(|| self.make(index, workspace, out)));
         workspace.shrink();
         match result {
-            Ok(Err(Fault::Damaged(problem))) => {
-                Err(Fault::Damaged(format!("{}: {problem}", self.source.place(index))))
-            }
+            Ok(Err(Fault::Damaged(problem))) => Err(Fault::Damaged(format!("{}: {problem}", self.source.place(index)))),
             Ok(result) => result,
             // What it left half-made is overwritten by the next image.
             Err(_) => Err(Fault::Damaged(format!("{}: the decoder gave up on it", self.source.place(index)))),

@@ -25,8 +25,8 @@ pub trait Source: Send + Sync {
     /// Replaces the contents of `encoded` by image `index` and returns its label.
     ///
     /// # Errors
-    /// [`Fault::Damaged`] for an image that fails its checks; [`Fault::Failed`] for files that are gone, for labels that
-    /// the classes do not have, for an index out of range.
+    /// [`Fault::Damaged`] for an image that fails its checks; [`Fault::Failed`] for files that are gone, for labels
+    /// that the classes do not have, for an index out of range.
     fn read(&self, index: u64, encoded: &mut Vec<u8>) -> Result<u32, Fault>;
 
     /// Where image `index` lies, for people: a path, or an archive with name and byte.
@@ -71,9 +71,7 @@ pub fn read_part(path: &Path, offset: u64, length: u64, bytes: &mut Vec<u8>) -> 
         }
     };
     read(bytes).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            Fault::Damaged(format!("the file ends {} bytes into {length}", bytes.len()))
-        }
+        io::ErrorKind::UnexpectedEof => Fault::Damaged(format!("the file ends {} bytes into {length}", bytes.len())),
         _ => Fault::Failed(Error::from(error).context(format!("cannot read {}", path.display()))),
     })
 }

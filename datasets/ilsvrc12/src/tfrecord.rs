@@ -1,7 +1,7 @@
 //! TFRecord files: where their records lie, and reading one with its checksums verified.
 //!
-//! A record is its length (8 bytes, little endian), a masked CRC-32C of those 8 bytes, the data, and a masked CRC-32C of
-//! the data (<https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details>).
+//! A record is its length (8 bytes, little endian), a masked CRC-32C of those 8 bytes, the data, and a masked CRC-32C
+//! of the data (<https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details>).
 
 use crate::example;
 use crate::parallel;
@@ -38,8 +38,8 @@ fn masked_crc(data: &[u8]) -> u32 {
 /// Finds the records of a file; verifies lengths and their checksums, not the data.
 ///
 /// # Errors
-/// A record that is cut, longer than the file or than [`ENCODED_MAX`], or whose length fails its checksum: with its number
-/// and byte. What follows it cannot be found then.
+/// A record that is cut, longer than the file or than [`ENCODED_MAX`], or whose length fails its checksum: with its
+/// number and byte. What follows it cannot be found then.
 pub fn scan(path: &Path) -> Result<Vec<Record>, RecordError> {
     let file = File::open(path)?;
     let total = file.metadata()?.len();
@@ -50,7 +50,10 @@ pub fn scan(path: &Path) -> Result<Vec<Record>, RecordError> {
         let damaged = |problem: String| RecordError::Damaged { record: records.len(), at, problem };
         let left = total - at;
         if left < HEADER + FOOTER {
-            return Err(damaged(format!("truncated, {left} bytes are left for a record of at least {}", HEADER + FOOTER)));
+            return Err(damaged(format!(
+                "truncated, {left} bytes are left for a record of at least {}",
+                HEADER + FOOTER
+            )));
         }
         let (mut length, mut crc) = ([0; 8], [0; 4]);
         reader.read_exact(&mut length)?;
@@ -63,7 +66,9 @@ pub fn scan(path: &Path) -> Result<Vec<Record>, RecordError> {
             return Err(damaged(format!("absurd length of {length} bytes; at most {ENCODED_MAX} are taken")));
         }
         if length > left - HEADER - FOOTER {
-            return Err(damaged(format!("truncated, {length} bytes of data announced and {left} bytes left in the file")));
+            return Err(damaged(format!(
+                "truncated, {length} bytes of data announced and {left} bytes left in the file"
+            )));
         }
         records.push(Record { offset: at + HEADER, length: length as u32 });
         reader.seek_relative((length + FOOTER) as i64)?;
@@ -81,7 +86,7 @@ pub fn read_record(path: &Path, record: Record, data: &mut Vec<u8>) -> Result<()
     read_part(path, record.offset, length + FOOTER, data)?;
     let crc = data.split_off(length as usize);
     let stored = <[u8; 4]>::try_from(crc.as_slice()).map(u32::from_le_bytes);
-    match stored == Ok(masked_crc(data)) {
+    match stored.is_ok_and(|stored| stored == masked_crc(data)) {
         true => Ok(()),
         false => Err(Fault::Damaged("the checksum of the data is wrong".into())),
     }
@@ -173,9 +178,8 @@ mod tests {
     #[test]
     fn reads_what_tensorflow_writes() {
         // TensorFlow 2.21: TFRecordWriter(…).write(b"hello").
-        let by_tensorflow = [
-            0x05, 0, 0, 0, 0, 0, 0, 0, 0xea, 0xb2, 0x04, 0x3e, 0x68, 0x65, 0x6c, 0x6c, 0x6f, 0xbb, 0x1f, 0x1c, 0x19,
-        ];
+        let by_tensorflow =
+            [0x05, 0, 0, 0, 0, 0, 0, 0, 0xea, 0xb2, 0x04, 0x3e, 0x68, 0x65, 0x6c, 0x6c, 0x6f, 0xbb, 0x1f, 0x1c, 0x19];
         assert_eq!(record(b"hello"), by_tensorflow);
         assert_eq!(scan_bytes(&by_tensorflow).unwrap(), [Record { offset: 12, length: 5 }]);
         let folder = tempfile::tempdir().unwrap();
@@ -199,8 +203,14 @@ mod tests {
         let length = (1u64 << 40).to_le_bytes();
         let absurd = [&length[..], &masked_crc(&length).to_le_bytes(), &[0; 100]].concat();
         let cases = [
-            ([&good[..], &good[..9]].concat(), "record 1 (from 0) at byte 25: truncated, 9 bytes are left for a record of at least 16"),
-            ([&good[..], &good[..20]].concat(), "record 1 (from 0) at byte 25: truncated, 9 bytes of data announced and 20 bytes left in the file"),
+            (
+                [&good[..], &good[..9]].concat(),
+                "record 1 (from 0) at byte 25: truncated, 9 bytes are left for a record of at least 16",
+            ),
+            (
+                [&good[..], &good[..20]].concat(),
+                "record 1 (from 0) at byte 25: truncated, 9 bytes of data announced and 20 bytes left in the file",
+            ),
             (wrong, "record 0 (from 0) at byte 0: the checksum of its length is wrong; damaged, or no TFRecord file"),
             (absurd, "record 0 (from 0) at byte 0: absurd length of 1099511627776 bytes; at most 33554432 are taken"),
         ];

@@ -14,8 +14,8 @@ const DEVKIT: &str = "ILSVRC2012_validation_ground_truth.txt";
 const FILES: [&str; 3] = ["val_labels.txt", "imagenet_2012_validation_synset_labels.txt", DEVKIT];
 /// Translates the development kit's class numbers.
 const META: &str = "meta.mat";
-/// Where the development kit unpacks them to.
-const FOLDERS: [&str; 3] = [".", "ILSVRC2012_devkit_t12/data", "data"];
+/// Where they may lie in the data set's folder: the development kit unpacks to folders of its own.
+const FOLDERS: [&str; 3] = ["", "ILSVRC2012_devkit_t12/data", "data"];
 const BYTES_MAX: u64 = 16 << 20;
 
 /// Reads the labels from the first of the files that is in `data_dir`.
@@ -49,9 +49,7 @@ pub fn labels(data_dir: &Path, classes: &Classes) -> Result<Vec<u32>> {
 
 fn find(data_dir: &Path) -> Option<(PathBuf, bool)> {
     let places = FILES.iter().flat_map(|file| FOLDERS.iter().map(move |folder| (*folder, *file)));
-    places
-        .map(|(folder, file)| (if folder == "." { data_dir.join(file) } else { data_dir.join(folder).join(file) }, file == DEVKIT))
-        .find(|(path, _)| path.is_file())
+    places.map(|(folder, file)| (data_dir.join(folder).join(file), file == DEVKIT)).find(|(path, _)| path.is_file())
 }
 
 /// WordNet ids by the development kit's class numbers.
@@ -73,7 +71,8 @@ fn label(line: &str, classes: &Classes, numbers: Option<&BTreeMap<u32, String>>)
     let mut words = line.split([' ', '\t', ',']).filter(|word| !word.is_empty());
     let first = words.next().unwrap_or_default().trim();
     let word = if crate::folders::is_image(first) { words.next().unwrap_or_default().trim() } else { first };
-    let of_wnid = |wnid: &str| classes.label(wnid).ok_or_else(|| format!("the class {wnid} is not in the list of classes"));
+    let of_wnid =
+        |wnid: &str| classes.label(wnid).ok_or_else(|| format!("the class {wnid} is not in the list of classes"));
     if is_wnid(word) {
         return of_wnid(word);
     }
@@ -107,7 +106,9 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         let problem = |file: &str, text: &str| read(file, text).unwrap_err().to_string();
-        assert!(problem("other.txt", "1").contains("the labels of the validation images are missing; put val_labels.txt"));
+        assert!(
+            problem("other.txt", "1").contains("the labels of the validation images are missing; put val_labels.txt")
+        );
         assert!(problem("val_labels.txt", "1\n\nn01440765").contains("line 3: the class n01440765 is not in the list"));
         assert!(problem("val_labels.txt", "1\ncat").contains("line 2: `cat` is no WordNet id and no label"));
         assert!(problem("val_labels.txt", "0").contains("line 1: label 0 is the background"));

@@ -2,7 +2,9 @@
 
 mod made;
 
-use made::{class_folders, colour, configure, example, images, jpeg, number, numbers, problem, read, record, shards, tar};
+use made::{
+    class_folders, colour, configure, example, images, jpeg, number, numbers, problem, read, record, shards, tar,
+};
 use pocketflow::ErrorKind;
 use pocketflow::dataset::{Dataset as _, Shard, Split};
 use pocketflow::option::Value;
@@ -21,7 +23,10 @@ fn records_come_back_in_the_order_of_files_and_records() {
         let data = configure(folder.path(), &[]).unwrap();
         let info = data.info();
         assert_eq!((info.train, info.val, info.eval, info.shape), (50, 25, 21, [3, 16, 16]));
-        assert_eq!((info.labels.len(), info.labels[0].as_str(), info.labels[1].as_str()), (1001, "background", "class 1"));
+        assert_eq!(
+            (info.labels.len(), info.labels[0].as_str(), info.labels[1].as_str()),
+            (1001, "background", "class 1")
+        );
         assert_eq!((info.mean, info.std), (vec![123.68, 116.78, 103.94], vec![58.393, 57.12, 57.375]));
         assert!(info.source.starts_with("training: 4 TFRecord files in ") && !info.stand_in, "{}", info.source);
         let test = read(&data, Split::Eval, 0).unwrap();
@@ -103,7 +108,10 @@ fn archives_are_read_in_place() {
     let folder = tempfile::tempdir().unwrap();
     make_archives(folder.path());
     let text = problem(configure(folder.path(), &[]), folder.path());
-    assert!(text.starts_with("DIR: the labels of the validation images are missing; put val_labels.txt there"), "{text}");
+    assert!(
+        text.starts_with("DIR: the labels of the validation images are missing; put val_labels.txt there"),
+        "{text}"
+    );
     fs::write(folder.path().join("val_labels.txt"), "n01484850\nn01440764\n2\n").unwrap();
     let data = configure(folder.path(), &[]).unwrap();
     let test = read(&data, Split::Eval, 0).unwrap();
@@ -194,13 +202,17 @@ fn labels_out_of_range_are_located() {
         fs::write(folder.path().join("train-00000-of-00001"), [&good[..], &bad].concat()).unwrap();
         let data = configure(folder.path(), &[]).unwrap();
         let text = problem(read(&data, Split::Train, 0), folder.path());
-        let wanted = format!("DIR/train-00000-of-00001: record 1 (from 0) at byte {}: label {label} is not", good.len());
+        let wanted =
+            format!("DIR/train-00000-of-00001: record 1 (from 0) at byte {}: label {label} is not", good.len());
         assert!(text.starts_with(&wanted), "{text}");
     }
     let folder = tempfile::tempdir().unwrap();
     class_folders(&folder.path().join("val"), &WNIDS, 1);
     let text = problem(configure(folder.path(), &[("nb_classes", Value::Int(3))]), folder.path());
-    assert!(text.starts_with("`nb_classes` = 3: 3 folders in DIR/val has labels up to 3; set --nb-classes to 4"), "{text}");
+    assert!(
+        text.starts_with("`nb_classes` = 3: 3 folders in DIR/val has labels up to 3; set --nb-classes to 4"),
+        "{text}"
+    );
     assert_eq!(configure(folder.path(), &[("nb_classes", Value::Int(4))]).unwrap().info().labels.len(), 4);
 }
 

@@ -1,4 +1,5 @@
-//! Passes: the same images in the same order whatever the threads do, exact skipping, shards, and what becomes of damage.
+//! Passes: the same images in the same order whatever the threads do, exact skipping, shards, and what becomes of
+//! damage.
 
 mod made;
 
@@ -22,7 +23,11 @@ fn order_and_crops_depend_on_nothing_but_the_seed() {
         let pass = read(&data, split, 5).unwrap();
         assert_eq!(pass.len() as u64, data.info().samples(split), "{split:?}");
         for threads in [2, 5, 0] {
-            assert_eq!(pass, read(&with_threads(folder.path(), threads), split, 5).unwrap(), "{split:?}, {threads} threads");
+            assert_eq!(
+                pass,
+                read(&with_threads(folder.path(), threads), split, 5).unwrap(),
+                "{split:?}, {threads} threads"
+            );
         }
         let fixed = matches!(split, Split::Val | Split::Eval);
         assert_eq!(pass == read(&data, split, 6).unwrap(), fixed, "{split:?}");
@@ -100,7 +105,7 @@ fn shards_divide_a_pass() {
         let whole = read(&data, split, 2).unwrap();
         let parts: Vec<_> = (0..3).map(|index| shard(split, index, 3)).collect();
         for (place, sample) in whole.iter().enumerate().take(48) {
-            assert_eq!(parts.get(place % 3).and_then(|part| part.get(place / 3)), if split == Split::Eval && place >= 20 { None } else { Some(sample) });
+            assert_eq!(parts[place % 3].get(place / 3), Some(sample), "{split:?}");
         }
     }
     assert!(data.open(Split::Train, Shard { index: 3, count: 3 }, 0).is_err());

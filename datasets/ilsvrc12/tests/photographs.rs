@@ -16,7 +16,13 @@ const WNIDS: &str = "/work/shared/data/ilsvrc12_wnids.txt";
 fn the_sample_is_read_with_official_labels() {
     let folder = tempfile::tempdir().unwrap();
     let unpacked = Path::new(ARCHIVE).is_file()
-        && Command::new("unzip").arg("-q").arg(ARCHIVE).arg("-d").arg(folder.path()).status().is_ok_and(|status| status.success());
+        && Command::new("unzip")
+            .arg("-q")
+            .arg(ARCHIVE)
+            .arg("-d")
+            .arg(folder.path())
+            .status()
+            .is_ok_and(|status| status.success());
     if !unpacked {
         eprintln!("skipped: {ARCHIVE} or unzip is not here");
         return;

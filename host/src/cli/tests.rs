@@ -39,9 +39,16 @@ fn commands() {
     assert_eq!(command(""), Command::Run);
     assert_eq!(command("--learner=uniform"), Command::Run);
     assert_eq!(command("run"), Command::Run);
-    assert_eq!(command("eval"), Command::Eval { model: None, runtime: "auto".into() });
-    let eval = Command::Eval { model: Some("m.tflite".into()), runtime: "litert".into() };
-    assert_eq!(command("eval m.tflite --runtime litert"), eval);
+    assert_eq!(
+        command("eval"),
+        Command::Eval { model: None, runtime: "auto".into(), libraries: LibraryPaths::default() }
+    );
+    let eval = Command::Eval {
+        model: Some("m.tflite".into()),
+        runtime: "litert".into(),
+        libraries: LibraryPaths { litert: Some("lib".into()), onnxruntime: None },
+    };
+    assert_eq!(command("eval m.tflite --runtime litert --litert lib"), eval);
     assert_eq!(command("plugins"), Command::PluginsList);
     assert_eq!(command("plugins list"), Command::PluginsList);
     assert_eq!(command("plugins show uniform"), Command::PluginsShow { name: "uniform".into() });
@@ -51,6 +58,26 @@ fn commands() {
     assert_eq!(command("config init"), Command::ConfigInit { path: None, force: false });
     assert_eq!(command("config init a.toml --force"), Command::ConfigInit { path: Some("a.toml".into()), force: true });
     assert_eq!(command("completions fish"), Command::Completions { shell: clap_complete::Shell::Fish });
+    let bench = Command::Bench {
+        models: vec!["a.tflite".into(), "b.onnx".into()],
+        images: 500,
+        libraries: LibraryPaths::default(),
+    };
+    assert_eq!(command("bench a.tflite b.onnx"), bench);
+}
+
+#[test]
+fn the_formats_of_an_export_are_not_those_of_its_table() {
+    let made = read("export --model_dir=m --enbl_post_quant=True --format=pb,json --type=uint8").unwrap();
+    assert_eq!(made.format, Format::Json);
+    let Command::Export(flags) = made.command else { panic!("an export") };
+    assert_eq!((flags.formats, flags.target, flags.post_quant), (vec!["pb".to_owned()], "uint8".to_owned(), true));
+    let Command::Export(flags) = read("export --model-dir=m").unwrap().command else { panic!("an export") };
+    assert_eq!((flags.formats.len(), flags.post_quant, flags.default_ranges), (3, false, None));
+    let refused = |text: &str| read(text).unwrap_err();
+    assert!(refused("export").contains("--model-dir"));
+    assert!(refused("export --model_dir=m --default_ranges_min=-1").contains("both"));
+    assert!(refused("export --model_dir=m --default_ranges_min=1 --default_ranges_max=2").contains("zero between"));
 }
 
 #[test]

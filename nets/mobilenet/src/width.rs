@@ -98,7 +98,7 @@ mod tests {
             let multiplier = DepthMultiplier::new(factor).unwrap();
             let rounded = multiplier.rounded(channels);
             let exact = channels as f64 * factor;
-            proptest::prop_assert!(rounded % 8 == 0 && rounded >= 8);
+            proptest::prop_assert!(rounded.is_multiple_of(8) && rounded >= 8);
             proptest::prop_assert!(rounded as f64 >= 0.9 * exact);
             proptest::prop_assert!((rounded as f64) < exact + 8.0 + 1e-9);
             proptest::prop_assert!(multiplier.cut(channels) >= 8);

@@ -48,7 +48,10 @@ fn prepared(search: &mut Option<Search>) -> Result<&mut Search> {
 /// Of the right length, and nothing but numbers.
 fn checked(what: &str, values: &[f32], dims: usize) -> Result<()> {
     if values.len() != dims {
-        return Err(Error::failed(format!("{what} of {} values where the agent was prepared for {dims}", values.len())));
+        return Err(Error::failed(format!(
+            "{what} of {} values where the agent was prepared for {dims}",
+            values.len()
+        )));
     }
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
@@ -180,7 +183,8 @@ impl Agent for RlAgent {
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        let search = self.search.as_ref().ok_or_else(|| Error::failed("the agent was not prepared: nothing to save"))?;
+        let search =
+            self.search.as_ref().ok_or_else(|| Error::failed("the agent was not prepared: nothing to save"))?;
         state::save(search)
     }
 

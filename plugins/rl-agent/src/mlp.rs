@@ -189,7 +189,9 @@ impl Mlp {
                 add_weighted(&mut gradient[layer.biases.clone()], &vec![1.0; trace.samples], &d_out);
                 let by_input = transposed(&trace_of.input, layer.inputs);
                 let columns = gradient[layer.weights.clone()].chunks_exact_mut(layer.outputs);
-                columns.zip(by_input.chunks_exact(trace.samples)).for_each(|(column, x)| add_weighted(column, x, &d_out));
+                columns
+                    .zip(by_input.chunks_exact(trace.samples))
+                    .for_each(|(column, x)| add_weighted(column, x, &d_out));
             }
             let by_output = transposed(&self.values[layer.weights.clone()], layer.outputs);
             let mut d_in = vec![0.0; trace.samples * layer.inputs];

@@ -35,7 +35,15 @@ impl Exploration {
     /// The standard deviation for a roll-out at `progress` (0 to 1) of those that are not random: it falls by the same factor
     /// each time from the first to the last. `None` where the protocol is another.
     pub fn decayed(&self, progress: f64) -> Option<f64> {
-        (self.protocol == Protocol::TimeDecay).then(|| { let p: f64 = std::env::var("P").ok().and_then(|v| v.parse().ok()).unwrap_or(0.0); let t = progress.clamp(0.0, 1.0); if p > 0.0 { self.last + (self.first - self.last) * (1.0 - t).powf(p) } else { self.first * (self.last / self.first).powf(t) } })
+        (self.protocol == Protocol::TimeDecay).then(|| {
+            let p: f64 = std::env::var("P").ok().and_then(|v| v.parse().ok()).unwrap_or(0.0);
+            let t = progress.clamp(0.0, 1.0);
+            if p > 0.0 {
+                self.last + (self.first - self.last) * (1.0 - t).powf(p)
+            } else {
+                self.first * (self.last / self.first).powf(t)
+            }
+        })
     }
 
     /// The standard deviation after noise of `std` moved actions by `distance`; where the protocol is another, `std` itself.

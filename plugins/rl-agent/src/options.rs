@@ -31,7 +31,12 @@ pub fn specs() -> Vec<OptionSpec> {
             true,
             "Learn from rewards less their moving average, in units of their spread; else from rewards as they are.",
         ),
-        OptionSpec::float("ddpg_bsln_decy_rate", 0.95, 0.0..=1.0, "What the moving average of rewards keeps a roll-out."),
+        OptionSpec::float(
+            "ddpg_bsln_decy_rate",
+            0.95,
+            0.0..=1.0,
+            "What the moving average of rewards keeps a roll-out.",
+        ),
         OptionSpec::int("ddpg_actor_depth", 2, 0..=16, "Hidden layers of the actor."),
         OptionSpec::int("ddpg_actor_width", 64, 2..=4096, "Units in a hidden layer of the actor."),
         OptionSpec::int("ddpg_critic_depth", 2, 1..=16, "Hidden layers of the critic."),
@@ -56,7 +61,12 @@ pub fn specs() -> Vec<OptionSpec> {
             "First standard deviation of the noise, as a part of the scale of a layer's first weights (`param`) or of half \
              the range of actions (`action`).",
         ),
-        OptionSpec::float("ddpg_noise_std_finl", 1e-5, POSITIVE..=1e3, "Last standard deviation of the noise; `tdecy`."),
+        OptionSpec::float(
+            "ddpg_noise_std_finl",
+            1e-5,
+            POSITIVE..=1e3,
+            "Last standard deviation of the noise; `tdecy`.",
+        ),
         OptionSpec::float(
             "ddpg_noise_dst_finl",
             1e-2,
@@ -95,9 +105,8 @@ impl Options {
     /// Values that do not go together.
     pub fn read(settings: &Settings) -> Result<Self> {
         let single = |key: &str| settings.get::<f64>(key).map(|value| value as f32);
-        let hidden = |depth: &str, width: &str| -> Result<Vec<usize>> {
-            Ok(vec![settings.get(width)?; settings.get(depth)?])
-        };
+        let hidden =
+            |depth: &str, width: &str| -> Result<Vec<usize>> { Ok(vec![settings.get(width)?; settings.get(depth)?]) };
         let exploration = Exploration {
             on: match settings.get::<String>("ddpg_noise_type")?.as_str() {
                 "action" => Where::Actions,

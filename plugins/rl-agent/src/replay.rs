@@ -122,7 +122,7 @@ mod tests {
                     assert_eq!(memory.state, [value, -value]);
                     assert_eq!(memory.action, [value / 2.0]);
                     assert_eq!(memory.next_state, [value + 1.0, -value - 1.0]);
-                    assert_eq!(memory.terminal, value as usize % 3 == 0);
+                    assert_eq!(memory.terminal, (value as usize).is_multiple_of(3));
                     value as usize
                 })
                 .collect();

@@ -43,7 +43,8 @@ fn more_bits_than_a_byte() {
 #[test]
 fn files_and_runtimes_that_are_none() {
     let place = trained();
-    let export = "export --model_dir=models --enbl_post_quant --calibration_images=32 --verify_images=0 --format=tflite";
+    let export =
+        "export --model_dir=models --enbl_post_quant --calibration_images=32 --verify_images=0 --format=tflite";
     place.host(export).expect(0);
     let whole = place.bytes("models/model_quantized.tflite");
     fs::write(place.path("cut.tflite"), &whole[..whole.len() / 2]).unwrap();
@@ -62,5 +63,8 @@ fn files_and_runtimes_that_are_none() {
     place.host(&format!("{eval} --runtime=litert --litert=nowhere")).expect(2).says(&["nowhere", "pip install"]);
     place.host("bench models/model.ckpt").expect(2).says(&["neither .tflite nor .onnx"]);
     place.host("eval models/model.ckpt --runtime=litert").expect(2).says(&["leave --runtime out"]);
-    place.host(&format!("{eval} --runtime=reference --dataset=synthetic --synthetic_shape=ilsvrc12")).expect(2).says(&["32 × 32"]);
+    place
+        .host(&format!("{eval} --runtime=reference --dataset=synthetic --synthetic_shape=ilsvrc12"))
+        .expect(2)
+        .says(&["32 × 32"]);
 }

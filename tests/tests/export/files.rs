@@ -44,9 +44,13 @@ fn a_float_network_is_quantized_after_training() {
     for method in ["minmax", "percentile --calibration_percent=0.1"] {
         let flags = format!("--enbl_post_quant --calibration_images=64 --calibration_method={method} {ALONE}");
         let outcome = exported(&place, "models", &flags);
-        assert!(number(&crate::runs(&outcome, "model_quantized.tflite").last().unwrap()["agreement"]) > 0.9, "{method}");
+        assert!(
+            number(&crate::runs(&outcome, "model_quantized.tflite").last().unwrap()["agreement"]) > 0.9,
+            "{method}"
+        );
     }
-    let sizes = ["model_original.tflite", "model_quantized.tflite"].map(|name| place.bytes(&format!("models/{name}")).len());
+    let sizes =
+        ["model_original.tflite", "model_quantized.tflite"].map(|name| place.bytes(&format!("models/{name}")).len());
     assert!(sizes[0] as f64 > 2.5 * sizes[1] as f64, "{sizes:?}");
 }
 
@@ -71,7 +75,8 @@ fn files_side_by_side() {
     let bench = "bench models/model_original.tflite models/model_quantized.tflite --images=50 --nb_smpls_eval=50";
     let text = place.host(bench).expect(0).stdout;
     assert!(text.contains("model_quantized.tflite") && text.contains("STAND-IN DATA"), "{text}");
-    let rows: serde_json::Value = serde_json::from_str(&place.host(&format!("{bench} --format=json")).expect(0).stdout).unwrap();
+    let rows: serde_json::Value =
+        serde_json::from_str(&place.host(&format!("{bench} --format=json")).expect(0).stdout).unwrap();
     assert_eq!(rows[0]["images"], 50);
     for row in rows.as_array().unwrap() {
         let latency = &row["latency"][0];

@@ -27,7 +27,8 @@ fn litert_and_onnx_runtime_decide_as_the_reference() {
     let place = trained();
     quantized(&place, "");
     let libraries = format!("--litert={} --onnxruntime={}", wheels(LITERT).display(), wheels(ONNXRUNTIME).display());
-    let outcome = exported(&place, "models_uqtf_eval", &format!("--format=tflite,onnx --verify_images=200 {libraries}"));
+    let outcome =
+        exported(&place, "models_uqtf_eval", &format!("--format=tflite,onnx --verify_images=200 {libraries}"));
     let named = |file: &str, runtime: &str| {
         let run = runs(&outcome, file).iter().find(|run| run["runtime"].as_str().unwrap().contains(runtime));
         run.unwrap_or_else(|| panic!("{file} in {runtime}: {outcome:#}")).clone()
@@ -99,7 +100,9 @@ fn tensorflow_imports_the_graph_and_makes_integers_of_it() {
     let float = tflite::read(&place.bytes("models/model_original.tflite")).unwrap();
     let mut interpreter = Interpreter::new(&float).unwrap();
     let input: Vec<f32> = noise(32 * 32 * 3, 3).into_iter().map(|pixel| f32::from(pixel) / 64.0 - 2.0).collect();
-    let Data::Float(logits) = interpreter.run(&[Data::Float(input.clone())]).unwrap().remove(0) else { panic!("floats") };
+    let Data::Float(logits) = interpreter.run(&[Data::Float(input.clone())]).unwrap().remove(0) else {
+        panic!("floats")
+    };
     let put = |name: &str, values: &[f32]| {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         std::fs::write(place.path(name), bytes).unwrap();

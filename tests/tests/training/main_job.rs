@@ -1,7 +1,7 @@
 //! From nothing to a packed 4-bit network and its report, by one command.
 
-use pocketflow_tests::place::{Place, SMALL};
 use pocketflow::model::Model;
+use pocketflow_tests::place::{Place, SMALL};
 
 fn number(report: &serde_json::Value, key: &str) -> f64 {
     report[key].as_f64().unwrap_or_else(|| panic!("`{key}` in {report:#}"))

@@ -98,8 +98,8 @@ impl Kernel for FloatMean {
     }
 }
 
-/// (Σ codes − n · z_x) times s_x / s_y / n, + z_y: one multiplication, into whose multiplier 1 / n is divided. In fixed point its
-/// first rounding keeps few bits: the result is often off by one, which [`Rounding::Once`] is not.
+/// (Σ codes − n · z_x) times s_x / s_y / n, + z_y: one multiplication, into whose multiplier 1 / n is divided. In fixed
+/// point its first rounding keeps few bits: the result is often off by one, which [`Rounding::Once`] is not.
 struct CodeMean<T> {
     targets: Targets,
     /// n · z_x.

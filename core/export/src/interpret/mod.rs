@@ -3,8 +3,8 @@
 //!
 //! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels (`BUILTIN_REF`) to the last bit;
 //! in float32 it sums in one fixed order, the same on every machine (only SOFTMAX's exponential is the platform's). It
-//! exists to check what was exported, to calibrate, and to evaluate where no runtime is installed. Images go through one
-//! by one, several at a time on threads.
+//! exists to check what was exported, to calibrate, and to evaluate where no runtime is installed. Images go through
+//! one by one, several at a time on threads.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -41,8 +41,8 @@ use pocketflow::{Error, Result};
 use program::{Place, Program};
 use std::sync::Arc;
 
-/// How the sums of an integer layer are brought to its output's grid. The specification defines real values; kernels differ in how
-/// they round them.
+/// How the sums of an integer layer are brought to its output's grid. The specification defines real values; kernels
+/// differ in how they round them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rounding {
     /// As TensorFlow Lite's reference kernels: mostly in fixed point, rounded twice. Bit for bit theirs.

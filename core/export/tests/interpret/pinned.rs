@@ -49,7 +49,11 @@ fn outputs_are_those_of_the_reference_kernels() {
     assert_eq!(cases.len(), OUTPUTS.len());
     for ((name, model), (pinned, expected)) in cases.into_iter().zip(OUTPUTS) {
         assert_eq!(name, pinned);
-        let output = Interpreter::with_rounding(&model, Rounding::AsReferenceKernels).unwrap().run(&inputs(&model)).unwrap().remove(0);
+        let output = Interpreter::with_rounding(&model, Rounding::AsReferenceKernels)
+            .unwrap()
+            .run(&inputs(&model))
+            .unwrap()
+            .remove(0);
         let codes: Vec<i32> = match output {
             Data::Int8(codes) => codes.into_iter().map(i32::from).collect(),
             Data::Uint8(codes) => codes.into_iter().map(i32::from).collect(),

@@ -83,3 +83,16 @@ fn a_softmax_over_many_equal_logits_gives_the_lowest_code() {
     let outputs = Interpreter::new(&model).unwrap().run(&[Data::Int8(vec![9; 1000])]).unwrap();
     assert_eq!(outputs, [Data::Int8(vec![-128; 1000])]);
 }
+
+/// MobileNet-v1 0.25 of 128 pixels as TensorFlow's authors published it, where it is at hand: what LiteRT 2.3.0
+/// computes with `BUILTIN_REF`.
+#[test]
+fn a_real_model_gives_what_the_reference_kernels_give() {
+    let Ok(bytes) = std::fs::read("/work/shared/data/mobilenet_v1_0.25_128_quant.tflite") else { return };
+    let model = pocketflow_export::tflite::read(&bytes).unwrap();
+    let outputs = Interpreter::new(&model).unwrap().run(&inputs(&model)).unwrap();
+    let [Data::Uint8(codes)] = &outputs[..] else { panic!("one uint8 output is expected") };
+    let found = [859, 534, 912, 490, 444, 825, 736, 475].map(|class| codes[class]);
+    assert_eq!(found, [101, 36, 24, 16, 12, 10, 10, 10]);
+    assert_eq!(codes.iter().map(|code| u32::from(*code)).sum::<u32>(), 239);
+}

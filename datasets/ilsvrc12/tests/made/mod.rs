@@ -129,7 +129,11 @@ pub fn configure(data_dir: &Path, set: &[(&str, Value)]) -> Result<Ilsvrc12> {
 }
 
 /// The rest of a pass as labels and images; batches of `size`.
-pub fn rest(pass: &mut dyn pocketflow::dataset::Batches, size: usize, shape: [usize; 3]) -> Result<Vec<(u32, Vec<u8>)>> {
+pub fn rest(
+    pass: &mut dyn pocketflow::dataset::Batches,
+    size: usize,
+    shape: [usize; 3],
+) -> Result<Vec<(u32, Vec<u8>)>> {
     let mut batch = Batch::new(size, shape);
     let bytes = shape.iter().product();
     let mut samples = Vec::new();

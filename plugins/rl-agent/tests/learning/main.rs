@@ -10,13 +10,21 @@ fn agent() -> RlAgent {
     RlAgent::configure(&settings).unwrap()
 }
 
-fn mixu(seed: u64, s: u64) -> u64 { pocketflow::dataset::mix(seed, s) }
+fn mixu(seed: u64, s: u64) -> u64 {
+    pocketflow::dataset::mix(seed, s)
+}
 fn order(n: usize, seed: u64, r: u64, random: bool) -> Vec<usize> {
     let mut o: Vec<usize> = (0..n).collect();
-    if random { for last in (1..n).rev() { o.swap(last, (mixu(mixu(seed, r), last as u64) % (last as u64 + 1)) as usize); } }
+    if random {
+        for last in (1..n).rev() {
+            o.swap(last, (mixu(mixu(seed, r), last as u64) % (last as u64 + 1)) as usize);
+        }
+    }
     o
 }
-fn env(k: &str) -> f64 { std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(0.0) }
+fn env(k: &str) -> f64 {
+    std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(0.0)
+}
 
 #[test]
 fn experiment() {
@@ -33,9 +41,9 @@ fn experiment() {
         let t = std::time::Instant::now();
         let mut line = String::new();
         let mut hits = 0;
-        for seed in 0..10u64 {
+        for seed in env("S0") as u64..env("S0") as u64 + 10 {
             let mut a = agent();
-            a.prepare(&p.space(100, seed)).unwrap();
+            a.prepare(&p.space(if env("RAND") > 0.0 { 400 } else { 100 }, seed)).unwrap();
             let mut best = f64::NEG_INFINITY;
             let mut seen = std::collections::BTreeSet::new();
             let mut q = [0.0; 4];
@@ -45,9 +53,11 @@ fn experiment() {
                 seen.insert(b);
                 best = best.max(rew);
                 q[r as usize / 25] += rew / 25.0 / opt;
-                if r >= 24 {
+                if r >= 24 && env("RAND") == 0.0 {
                     let n = if r == 24 { catch * 5 } else { 5 * k };
-                    for _ in 0..n { a.learn().unwrap(); }
+                    for _ in 0..n {
+                        a.learn().unwrap();
+                    }
                 }
             }
             hits += (best >= 0.99 * opt) as u32;
