@@ -103,17 +103,20 @@ pub fn plan(graph: &Graph, target: Target, weight_bits: u32, activation_bits: u3
 /// rounded to the nearest of them.
 pub fn input_range(mean: &[f32], std: &[f32]) -> [f32; 2] {
     if let Some(([mean, ..], [std, ..])) = alike(mean, std).then_some((mean, std)) {
-        let zero = (mean + 0.5).floor().clamp(0.0, 255.0);
+        let zero = deployed_mean(&[*mean], &[*std])[0];
         return [-zero / std, (255.0 - zero) / std];
     }
     let ends = |pixel: f32| mean.iter().zip(std).map(move |(mean, std)| (pixel - mean) / std);
     [ends(0.0).fold(0.0, f32::min), ends(255.0).fold(0.0, f32::max)]
 }
 
-/// The means, by channel, that a deployed file takes off where channels are normalised differently: whole 127ths of a pixel, since the
-/// integer operator that does it multiplies by 127 and adds an integer.
-pub fn deployed_mean(mean: &[f32]) -> Vec<f32> {
-    mean.iter().map(|mean| ((f64::from(*mean) * 127.0).round() / 127.0) as f32).collect()
+/// The means, by channel, that deployed integers really take off: a whole pixel where all channels are normalised alike, since a code
+/// is a pixel then; else whole 127ths of one, since the operator that normalises multiplies by 127 and adds an integer.
+pub fn deployed_mean(mean: &[f32], std: &[f32]) -> Vec<f32> {
+    match alike(mean, std) {
+        true => mean.iter().map(|mean| (mean + 0.5).floor().clamp(0.0, 255.0)).collect(),
+        false => mean.iter().map(|mean| ((f64::from(*mean) * 127.0).round() / 127.0) as f32).collect(),
+    }
 }
 
 /// Whether all channels are normalised alike, by a mean that is a pixel value.

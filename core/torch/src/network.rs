@@ -50,7 +50,7 @@ impl InputRounding {
             return Self::Pixels;
         }
         let shifts =
-            mean.iter().zip(deployed_mean(mean)).zip(std).map(|((mean, deployed), std)| (mean - deployed) / std);
+            mean.iter().zip(deployed_mean(mean, std)).zip(std).map(|((mean, deployed), std)| (mean - deployed) / std);
         let shifts: Vec<f32> = shifts.collect();
         Self::Shifted(Tensor::from_slice(&shifts).view([1, shifts.len() as i64, 1, 1]))
     }

@@ -2,7 +2,7 @@
 
 use pocketflow::graph::{Graph, GraphBuilder, Op};
 use pocketflow::integer::Target;
-use pocketflow::model::Model;
+use pocketflow::model::{Model, ModelMeta};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
 use pocketflow_torch::loss::cross_entropy;
 use pocketflow_torch::network::{Integers, Mode, Network};
@@ -72,7 +72,8 @@ fn evaluated(network: &Network, images: &Tensor) -> Tensor {
 /// Through a file, as it is deployed.
 fn deployed(network: &Network) -> (Model, Network) {
     let file = tempfile::NamedTempFile::new().unwrap();
-    network.to_folded_model(Default::default()).unwrap().save(file.path()).unwrap();
+    let meta = ModelMeta { mean: MEAN.to_vec(), std: STD.to_vec(), ..ModelMeta::default() };
+    network.to_folded_model(meta).unwrap().save(file.path()).unwrap();
     let model = Model::load(file.path()).unwrap();
     let network = Network::from_model(&model).unwrap();
     (model, network)

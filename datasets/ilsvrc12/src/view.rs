@@ -3,7 +3,7 @@
 use crate::decode::Picture;
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 use pocketflow::dataset::mix;
 
 /// Keeps the crops apart from the order of a pass, which uses the same seed.
@@ -16,6 +16,8 @@ const RATIOS: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
 const RESNET_CENTRE: f64 = 224.0 / 256.0;
 /// Of both sides, in evaluation.
 const INCEPTION_CENTRE: f64 = 0.875;
+/// Bytes of an image of which the width is done; very high ones are scaled the other way round.
+const NARROWED_MAX: usize = 64 << 20;
 
 /// A preprocessing: what is cut out in training and in evaluation, and how the engine normalises it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub struct View {
     pub flip: bool,
     /// The image is cut before it is resized (at whole pixels), so that nothing outside of the part counts.
     pub cut: bool,
+    /// The width is scaled first and the height after it, as PIL does, with which published accuracies are measured: the
+    /// rounding in between decides on some images. The other way round is faster.
+    pub width_first: bool,
 }
 
 /// Numbers for one image in one pass: a function of seed and index, written out here because crops must not change with
@@ -105,7 +110,7 @@ impl Preprocess {
             let (w, h) = ((area * ratio).sqrt().round(), (area / ratio).sqrt().round());
             if w >= 1.0 && h >= 1.0 && w <= width && h <= height {
                 let (left, top) = (draws.whole(width - w), draws.whole(height - h));
-                return View { left, top, width: w, height: h, flip, cut: true };
+                return View { left, top, width: w, height: h, flip, cut: true, width_first: false };
             }
         }
         // The middle, as much as the ratios allow.
@@ -118,6 +123,7 @@ impl Preprocess {
             height: h,
             flip,
             cut: true,
+            width_first: false,
         }
     }
 
@@ -135,7 +141,15 @@ impl Preprocess {
                 let (left, top) =
                     (((scaled_width - size) / 2.0).round_ties_even(), ((scaled_height - size) / 2.0).round_ties_even());
                 let (x, y) = (width / scaled_width, height / scaled_height);
-                View { left: left * x, top: top * y, width: size * x, height: size * y, flip: false, cut: false }
+                View {
+                    left: left * x,
+                    top: top * y,
+                    width: size * x,
+                    height: size * y,
+                    flip: false,
+                    cut: false,
+                    width_first: true,
+                }
             }
             Self::Inception => {
                 let centre = |side: u32| {
@@ -143,7 +157,7 @@ impl Preprocess {
                     (((f64::from(side) - kept) / 2.0).floor(), kept)
                 };
                 let ((left, width), (top, height)) = (centre(width), centre(height));
-                View { left, top, width, height, flip: false, cut: true }
+                View { left, top, width, height, flip: false, cut: true, width_first: true }
             }
         }
     }
@@ -161,11 +175,13 @@ impl View {
 /// Resizes parts of images; keeps its buffers.
 pub struct Scaler {
     resizer: Resizer,
+    /// An image of which the width is done.
+    narrowed: Vec<u8>,
 }
 
 impl Scaler {
     pub fn new() -> Self {
-        Self { resizer: Resizer::new() }
+        Self { resizer: Resizer::new(), narrowed: Vec::new() }
     }
 
     /// Writes a part of `picture` to `out` (`[size, size, 3]`): bilinear, averaging where it becomes smaller.
@@ -173,19 +189,15 @@ impl Scaler {
     /// # Errors
     /// A part that is not inside of the picture.
     pub fn scale(&mut self, picture: &Picture, view: &View, size: u32, out: &mut [u8]) -> Result<(), String> {
-        let pixels = picture.pixels.as_slice();
         let source =
-            TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, pixels).map_err(|e| e.to_string())?;
-        let mut target = TypedImage::<U8x3>::from_buffer(size, size, out).map_err(|error| error.to_string())?;
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+            TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, &picture.pixels).map_err(text)?;
         if view.cut {
             let [left, top, width, height] = [view.left, view.top, view.width, view.height].map(|side| side as u32);
-            let part =
-                TypedCroppedImage::from_ref(&source, left, top, width, height).map_err(|error| error.to_string())?;
-            self.resizer.resize_typed(&part, &mut target, &options).map_err(|error| error.to_string())?;
+            let part = TypedCroppedImage::from_ref(&source, left, top, width, height).map_err(text)?;
+            let whole = View { left: 0.0, top: 0.0, ..*view };
+            self.resize(&part, &whole, size, out)?;
         } else {
-            let options = options.crop(view.left, view.top, view.width, view.height);
-            self.resizer.resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())?;
+            self.resize(&source, view, size, out)?;
         }
         if view.flip {
             for row in out.chunks_exact_mut(size as usize * 3) {
@@ -194,6 +206,35 @@ impl Scaler {
         }
         Ok(())
     }
+
+    fn resize(
+        &mut self,
+        source: &impl ImageView<Pixel = U8x3>,
+        view: &View,
+        size: u32,
+        out: &mut [u8],
+    ) -> Result<(), String> {
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+        let View { left, top, width, height, .. } = *view;
+        let mut target = TypedImage::<U8x3>::from_buffer(size, size, out).map_err(text)?;
+        let rows = source.height();
+        let bytes = size as usize * rows as usize * 3;
+        if !view.width_first || bytes > NARROWED_MAX {
+            return self
+                .resizer
+                .resize_typed(source, &mut target, &options.crop(left, top, width, height))
+                .map_err(text);
+        }
+        self.narrowed.resize(bytes, 0);
+        let mut narrowed = TypedImage::<U8x3>::from_buffer(size, rows, &mut self.narrowed).map_err(text)?;
+        let across = options.crop(left, 0.0, width, rows.into());
+        self.resizer.resize_typed(source, &mut narrowed, &across).map_err(text)?;
+        self.resizer.resize_typed(&narrowed, &mut target, &options.crop(0.0, top, size.into(), height)).map_err(text)
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 #[cfg(test)]
@@ -237,7 +278,7 @@ mod tests {
     fn a_part_of_its_own_size_is_copied_and_mirrored() {
         let pixels: Vec<u8> = (0..8 * 6 * 3).map(|byte| byte as u8).collect();
         let picture = Picture { width: 8, height: 6, pixels: pixels.clone() };
-        let mut view = View { left: 3.0, top: 1.0, width: 4.0, height: 4.0, flip: false, cut: true };
+        let mut view = View { left: 3.0, top: 1.0, width: 4.0, height: 4.0, flip: false, cut: true, width_first: true };
         let mut out = vec![0; 48];
         Scaler::new().scale(&picture, &view, 4, &mut out).unwrap();
         let row = |y: usize| pixels[(y * 8 + 3) * 3..][..12].to_vec();
@@ -248,6 +289,24 @@ mod tests {
         assert_eq!(mirrored[..3], out[9..12]);
         view.left = 5.0;
         assert!(Scaler::new().scale(&picture, &view, 4, &mut out).is_err(), "outside");
+    }
+
+    #[test]
+    fn the_order_of_the_two_directions_changes_roundings_only() {
+        let pixels = (0..90 * 70 * 3).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let picture = Picture { width: 90, height: 70, pixels };
+        for (cut, size) in [(true, 32), (false, 32), (true, 120), (false, 120)] {
+            let made = [true, false].map(|width_first| {
+                let view = View { left: 9.0, top: 4.0, width: 71.0, height: 57.0, flip: false, cut, width_first };
+                let mut out = vec![0; size as usize * size as usize * 3];
+                Scaler::new().scale(&picture, &view, size, &mut out).unwrap();
+                out
+            });
+            let [first, second] = &made;
+            let most = first.iter().zip(second.iter()).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(most <= Some(2), "{most:?}");
+            assert_ne!(first, second);
+        }
     }
 
     proptest! {

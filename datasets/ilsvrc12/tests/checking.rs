@@ -65,7 +65,7 @@ fn folders_are_checked_too() {
     let set = &report.sets[0];
     assert_eq!((set.images, set.classes, set.problems), (5, 2, 2));
     let places: Vec<_> = set.named.iter().map(|problem| problem.place.rsplit('/').next().unwrap()).collect();
-    assert_eq!(places, ["n01443537_1.JPEG", "empty.JPEG"]);
+    assert_eq!(places, ["empty.JPEG", "n01443537_1.JPEG"]);
     assert!(report.notes[0].starts_with("2 classes numbered in the order of their ids"));
 }
 

@@ -148,6 +148,8 @@ fn help_shows_the_options_of_selected_plugins() {
     Commands:
       run          Run the learner on the net (also without a command)
       eval         Evaluate a saved model on the test images
+      export       Write a saved model as .tflite, .onnx and .pb, and check the files on images
+      bench        Measure exported files: size, latency, accuracy, side by side
       plugins      List plugins, or look at one
       config       Show, explain or write settings
       completions  Print completions for a shell

@@ -1,7 +1,7 @@
 //! The files that `export` writes, as bytes: all are made before the first is written.
 
 use super::origin::{self, Origin};
-use pocketflow::integer::Target;
+use pocketflow::integer::{Target, deployed_mean};
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
 use pocketflow_export::integer::Lowered;
@@ -54,9 +54,12 @@ pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin
             made.push(Made::model("model_quantized.tflite", tflite::write(&integer)?));
         }
         if wants("onnx") {
+            // The image is normalised outside of this file, and must be as integers would.
+            let mut normalised = net.clone();
+            normalised.mean = deployed_mean(&net.mean, &net.std);
             let info = OnnxInfo { labels: model.meta.labels.clone(), source: origin.to_json() };
             made.push(Made::model("model_original.onnx", onnx::from_model(model, &info)?));
-            made.push(Made::model("model_quantized.onnx", onnx::from_integer(net, &info)?));
+            made.push(Made::model("model_quantized.onnx", onnx::from_integer(&normalised, &info)?));
         }
     }
     if !model.meta.labels.is_empty() {

@@ -4,6 +4,7 @@
 
 mod recipe;
 mod style;
+mod tip;
 mod v1;
 mod v2;
 mod width;

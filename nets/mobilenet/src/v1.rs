@@ -2,7 +2,8 @@
 //! connected layer (table 1 of the paper). Parameters `conv0`, `conv0_bn`, `blocks.N.depthwise`, `blocks.N.depthwise_bn`,
 //! `blocks.N.pointwise`, `blocks.N.pointwise_bn`, `fc`.
 
-use crate::style::{Conv, Style, Tip};
+use crate::style::Style;
+use crate::tip::{Conv, Tip};
 use crate::width::DepthMultiplier;
 use pocketflow::graph::{Graph, GraphError, Op};
 

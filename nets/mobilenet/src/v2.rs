@@ -2,7 +2,8 @@
 //! layer (table 2 of the paper). Nodes are named as torchvision's modules: `features.0.0` the stem's convolution,
 //! `features.N.conv.…` the blocks, `features.18.0` the last convolution, `classifier.1` the fully connected layer.
 
-use crate::style::{Conv, Style, Tip};
+use crate::style::Style;
+use crate::tip::{Conv, Tip};
 use crate::width::DepthMultiplier;
 use pocketflow::graph::{Graph, GraphError, Op};
 

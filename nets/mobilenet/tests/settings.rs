@@ -29,7 +29,7 @@ fn defaults() {
     assert_eq!(graph.input_shape(), [3, 224, 224]);
     let recipe = net.recipe(1_281_167);
     let Schedule::Piecewise { init, .. } = recipe.schedule else { panic!("{:?}", recipe.schedule) };
-    assert_eq!(init, 0.0225);
+    assert!((init - 0.0225).abs() < 1e-12, "{init}");
     assert_eq!((recipe.epochs, recipe.fine_tune.boundaries), (100.0, vec![5.0, 30.0]));
 }
 

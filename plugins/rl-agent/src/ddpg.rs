@@ -189,7 +189,7 @@ impl Ddpg {
     /// Less the mean value that the critic gives to the actor's actions. Adapts the noise to the batch as well.
     fn improve_actor(&mut self, states: Vec<f32>, samples: usize, options: &Options) -> f32 {
         let trace = self.actor.net.forward(states.clone(), samples);
-        let actions: Vec<f32> = trace.output.iter().map(|value| value.tanh()).collect();
+        let actions = trace.output.clone();
         self.adapt_noise(&states, &actions, samples, options);
         let judged = self.critic.net.forward(joined(&states, &actions, samples), samples);
         let loss = -judged.output.iter().sum::<f32>() / samples as f32;
@@ -197,7 +197,7 @@ impl Ddpg {
         let d_input = self.critic.net.backward(&judged, slopes, None);
         let (state_dims, action_dims) = (states.len() / samples, actions.len() / samples);
         let d_actions = d_input.chunks_exact(state_dims + action_dims).flat_map(|row| &row[state_dims..]);
-        let d_output = d_actions.zip(&actions).map(|(d, action)| d * (1.0 - action * action)).collect();
+        let d_output = d_actions.zip(&actions).map(|(d, action)| held_back(*d, *action)).collect();
         let mut gradient = vec![0.0; self.actor.net.values().len()];
         self.actor.net.backward(&trace, d_output, Some(&mut gradient));
         self.actor.step(gradient, options);
@@ -233,9 +233,14 @@ impl Ddpg {
     }
 }
 
+/// The gradient with respect to an action, smaller the nearer it would take the action to a bound and turned round beyond.
+fn held_back(gradient: f32, action: f32) -> f32 {
+    gradient * if gradient < 0.0 { (1.0 - action) / 2.0 } else { (1.0 + action) / 2.0 }
+}
+
 fn policy(actor: &Mlp, states: Vec<f32>, samples: usize) -> Vec<f32> {
     let mut actions = actor.infer(states, samples);
-    actions.iter_mut().for_each(|action| *action = action.tanh());
+    actions.iter_mut().for_each(|action| *action = action.clamp(-1.0, 1.0));
     actions
 }
 

@@ -17,9 +17,10 @@ fn trained() -> Place {
 
 /// Trains on with `uniform-tf`; the evaluation model is in `models_uqtf_eval`.
 fn quantized(place: &Place, flags: &str) -> Value {
-    let flags = format!("--learner=uniform-tf {SMALL} --nb_epochs_rat=0.008 --run_dir=uqtf {flags}");
-    place.host(&flags).expect(0);
-    place.json("uqtf/report.json")
+    // A folder of its own for every set of flags.
+    let run = format!("uqtf{}", flags.replace(['-', ' ', '='], "_"));
+    place.host(&format!("--learner=uniform-tf {SMALL} --nb_epochs_rat=0.008 --run_dir={run} {flags}")).expect(0);
+    place.json(&format!("{run}/report.json"))
 }
 
 /// Exports a folder's model; what `export.json` says.

@@ -1,8 +1,9 @@
 //! The reference interpreter of .tflite models: the arithmetic of the TensorFlow Lite specification, in Rust, bit by
 //! bit.
 //!
-//! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels (`BUILTIN_REF`) to the last bit;
-//! in float32 it sums in one fixed order, the same on every machine (only SOFTMAX's exponential is the platform's). It
+//! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels (`BUILTIN_REF`) to the last bit
+//! under [`Rounding::AsReferenceKernels`]; each operator is within one step of that under [`Rounding::Once`]. In
+//! float32 it sums in one fixed order, the same on every machine (only SOFTMAX's exponential is the platform's). It
 //! exists to check what was exported, to calibrate, and to evaluate where no runtime is installed. Images go through
 //! one by one, several at a time on threads.
 //!

@@ -79,7 +79,12 @@ proptest! {
         let count = model.tensors.len();
         let tensor = &mut model.tensors[place % count];
         match what {
-            0 => tensor.shape[place % 2] = to as usize,
+            0 => {
+                let dimension = place % tensor.shape.len().max(1);
+                if let Some(size) = tensor.shape.get_mut(dimension) {
+                    *size = to as usize;
+                }
+            }
             1 => tensor.shape.truncate(place % 4),
             2 => tensor.shape.push(to as usize),
             3 => tensor.dtype = [DType::Int8, DType::Uint8, DType::Int32, DType::Int64, DType::Float32][place % 5],

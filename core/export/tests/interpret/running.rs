@@ -1,7 +1,7 @@
 //! How models run: what is shown while they do, operators alone, clones and threads, and what real numbers become.
 
 use crate::models::{Builder, inputs};
-use pocketflow_export::interpret::{Data, Interpreter};
+use pocketflow_export::interpret::{Data, Interpreter, Rounding};
 use pocketflow_export::tflite::model::{Activation, DType, Kind, TfliteModel};
 
 /// x → relu → sum with x → sum with the relu: buffers are shared, and some live long.
@@ -90,7 +90,8 @@ fn a_softmax_over_many_equal_logits_gives_the_lowest_code() {
 fn a_real_model_gives_what_the_reference_kernels_give() {
     let Ok(bytes) = std::fs::read("/work/shared/data/mobilenet_v1_0.25_128_quant.tflite") else { return };
     let model = pocketflow_export::tflite::read(&bytes).unwrap();
-    let outputs = Interpreter::new(&model).unwrap().run(&inputs(&model)).unwrap();
+    let mut interpreter = Interpreter::with_rounding(&model, Rounding::AsReferenceKernels).unwrap();
+    let outputs = interpreter.run(&inputs(&model)).unwrap();
     let [Data::Uint8(codes)] = &outputs[..] else { panic!("one uint8 output is expected") };
     let found = [859, 534, 912, 490, 444, 825, 736, 475].map(|class| codes[class]);
     assert_eq!(found, [101, 36, 24, 16, 12, 10, 10, 10]);

@@ -84,13 +84,15 @@ mod tests {
     #[test]
     fn the_longest_name_counts() {
         let map =
-            NameMap::parse("\"backbone\" = \"\"\nbackbone.conv = 'conv0'\n\"backbone.conv.bias\" = \"x.y\"\n").unwrap();
+            NameMap::parse("'backbone' = ''\n'backbone.conv' = 'conv0'\n'backbone.conv.bias' = 'x.y'\nhead.0 = 'fc'")
+                .unwrap();
         let ours = |theirs| map.find(theirs).map(|(_, ours)| ours);
         assert_eq!(ours("backbone.conv.weight").as_deref(), Some("conv0.weight"));
         assert_eq!(ours("backbone.conv.bias").as_deref(), Some("x.y"));
         assert_eq!(ours("backbone.other.weight").as_deref(), Some(""));
         assert_eq!(ours("backbone2.conv.weight"), None);
         assert_eq!(ours(""), None);
+        assert_eq!(ours("head.0.weight").as_deref(), Some("fc.weight"));
     }
 
     #[test]

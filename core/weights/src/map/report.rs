@@ -1,5 +1,6 @@
 //! What an import matched and what not, for people and as data.
 
+use super::unwrapped;
 use pocketflow::{Error, Result};
 use serde::Serialize;
 use std::fmt;
@@ -90,9 +91,9 @@ fn first(texts: &[String], between: &str) -> String {
 }
 
 impl fmt::Display for ImportReport {
-    /// A line for each that is not plain, and a sum.
+    /// A line for each that is not plain (a wrapper's prefix is), and a sum.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for matched in self.matched.iter().filter(|matched| matched.ours != matched.theirs) {
+        for matched in self.matched.iter().filter(|matched| matched.ours != unwrapped(&matched.theirs)) {
             writeln!(f, "renamed  {} -> {} {:?}", matched.theirs, matched.ours, matched.shape)?;
         }
         for misfit in &self.misfits {

@@ -60,7 +60,7 @@ impl Global {
 }
 
 /// A run of numbers that lies elsewhere in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StorageRef {
     pub key: Rc<str>,
     pub element: Element,

@@ -1,9 +1,9 @@
 //! Strided tensors over storages, copied out row by row.
 
 use super::Storages;
-use crate::element::{Element, count};
+use crate::element::count;
 use crate::error::WeightsError;
-use crate::pickle::{Loaded, TensorRef};
+use crate::pickle::{Loaded, StorageRef, TensorRef};
 use crate::{LoadedTensor, Tensors};
 use std::collections::BTreeMap;
 
@@ -54,14 +54,14 @@ pub fn gather(
     storages: &mut impl Storages,
 ) -> Result<Tensors, WeightsError> {
     // Tied weights name one storage several times.
-    let mut by_key: BTreeMap<(&str, Element, usize), Vec<(&str, &TensorRef)>> = BTreeMap::new();
+    let mut by_storage: BTreeMap<&StorageRef, Vec<(&str, &TensorRef)>> = BTreeMap::new();
     for (name, tensor) in named {
-        let storage = &loaded.storages[tensor.storage];
-        by_key.entry((&storage.key, storage.element, storage.len)).or_default().push((name, tensor));
+        by_storage.entry(&loaded.storages[tensor.storage]).or_default().push((name, tensor));
     }
     let mut tensors = Tensors::new();
-    for ((_, element, _), sharing) in by_key {
-        let numbers = element.numbers(&storages.bytes(&loaded.storages[sharing[0].1.storage])?);
+    for (storage, sharing) in by_storage {
+        let element = storage.element;
+        let numbers = element.numbers(&storages.bytes(storage)?);
         for (name, tensor) in sharing {
             let values = copy(tensor, &numbers);
             tensors.insert(name.into(), LoadedTensor { shape: tensor.shape.clone(), values, element });

@@ -17,7 +17,9 @@ fn jpeg(pixels: &[u8], (width, height): (u32, u32), colours: ColorType, progress
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 97);
     encoder.set_progressive(progressive);
-    encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+    // The encoder samples ink the wrong way round: black coarsely, cyan finely. No camera or program writes such files.
+    let inks = matches!(colours, ColorType::Cmyk);
+    encoder.set_sampling_factor(if inks { SamplingFactor::R_4_4_4 } else { SamplingFactor::R_4_2_0 });
     encoder.encode(pixels, width as u16, height as u16, colours).unwrap();
     bytes
 }

@@ -11,12 +11,13 @@ pub struct Bits {
     pub params: Vec<u64>,
     pub sensitivity: Vec<f64>,
     pub budget: u64,
+    pub asked: std::cell::RefCell<Vec<f32>>,
 }
 
 impl Bits {
     pub fn new(params: &[u64], sensitivity: &[f64], equivalent_bits: f64) -> Self {
         let budget = (params.iter().sum::<u64>() as f64 * equivalent_bits) as u64;
-        Self { params: params.to_vec(), sensitivity: sensitivity.to_vec(), budget }
+        Self { params: params.to_vec(), sensitivity: sensitivity.to_vec(), budget, asked: Default::default() }
     }
 
     pub fn space(&self, rollouts: usize, seed: u64) -> AgentSpace {
@@ -73,6 +74,7 @@ impl Bits {
         for (position, layer) in order.iter().enumerate() {
             let state = self.state(order, position, spent);
             let action = agent.act(&state).unwrap()[0];
+            self.asked.borrow_mut().push(action);
             let later: u64 = order[position + 1..].iter().map(|layer| self.params[*layer] * u64::from(MIN)).sum();
             let most = ((self.budget - spent - later) / self.params[*layer]).min(u64::from(MAX)) as u32;
             let terminal = position + 1 == order.len();
@@ -80,7 +82,7 @@ impl Bits {
             bits[*layer] = wanted.clamp(MIN, most);
             spent += self.params[*layer] * u64::from(bits[*layer]);
             let next_state = self.state(order, position + 1, spent);
-            let action = vec![(bits[*layer] - MIN) as f32];
+            let action = vec![if std::env::var("REC").is_ok() { action } else { (bits[*layer] - MIN) as f32 }];
             agent.record(Transition { state, action, next_state, terminal }).unwrap();
         }
         assert!(spent <= self.budget, "{bits:?}");
