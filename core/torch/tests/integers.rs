@@ -114,7 +114,7 @@ fn what_is_deployed_computes_what_was_trained() {
             let steps = ((&ours - &theirs) / (f64::from(max - min) / 255.0)).abs();
             let same = steps.lt(0.5).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
             let most = steps.max().double_value(&[]);
-            assert!(same > 0.9 && most < 4.5, "{} {target:?}: {same} the same, up to {most} steps off", graph.name);
+            assert!(same > 0.85 && most < 4.5, "{} {target:?}: {same} the same, up to {most} steps off", graph.name);
             let agree = ours.argmax(-1, false).eq_tensor(&theirs.argmax(-1, false)).sum(Kind::Int64).int64_value(&[]);
             assert!(agree >= 15, "{} {target:?}: {agree} of 16 decisions", graph.name);
         }

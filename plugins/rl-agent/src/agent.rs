@@ -108,7 +108,7 @@ impl Agent for RlAgent {
     /// A roll-out that was begun and not finished is forgotten.
     fn begin(&mut self) -> Result<()> {
         let search = prepared(&mut self.search)?;
-        search.begun += 1;
+        search.begun = search.begun.saturating_add(1);
         search.pending = Some(Vec::new());
         if !search.is_random() {
             let progress = search.progress();
@@ -156,7 +156,7 @@ impl Agent for RlAgent {
         let steps = search.pending.take().unwrap_or_default();
         search.ddpg.rewarded(reward, &self.options);
         let every = self.options.record_step;
-        for (step, transition) in (search.begun..).zip(&steps) {
+        for (step, transition) in (u64::from(search.begun)..).zip(&steps) {
             // Begins one later in each roll-out, or some layers would never be remembered.
             if step % every != 0 {
                 continue;

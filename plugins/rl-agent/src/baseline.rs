@@ -28,7 +28,7 @@ impl Baseline {
             0 => reward,
             _ => decay * self.average + (1.0 - decay) * reward,
         };
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         let delta = reward - self.mean;
         self.mean += delta / self.count as f64;
         self.squares += delta * (reward - self.mean);

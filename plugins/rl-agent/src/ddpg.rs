@@ -3,6 +3,9 @@
 //! Here actions are in the policy's units, −1 to 1. Every transition of a roll-out carries the reward of the whole, as rewards
 //! come only at the end; the critic learns y = r + γ·Q'(s', μ'(s')), or y = r after the last step, where r is what
 //! [`Baseline`] makes of the reward at the time of the update, so that old and new rewards are compared with the same.
+//!
+//! The actor's output is the action itself, cut to −1 to 1, and its gradient is inverted at the bounds (Hausknecht and Stone 2016,
+//! arXiv 1511.04143, §3.3). With the original's tanh an actor that once reached a bound stays there: its gradient is gone.
 
 use crate::adam::Adam;
 use crate::baseline::Baseline;
@@ -162,7 +165,7 @@ impl Ddpg {
         let actor = self.improve_actor(states, samples, options);
         self.actor.follow(options.tau);
         self.critic.follow(options.tau);
-        self.updates += 1;
+        self.updates = self.updates.saturating_add(1);
         match critic.is_finite() && actor.is_finite() && self.actor.is_finite() && self.critic.is_finite() {
             true => Ok(AgentLoss { actor, critic }),
             false => Err(Error::failed(format!(

@@ -32,18 +32,12 @@ pub struct Exploration {
 }
 
 impl Exploration {
-    /// The standard deviation for a roll-out at `progress` (0 to 1) of those that are not random: it falls by the same factor
-    /// each time from the first to the last. `None` where the protocol is another.
+    /// The standard deviation for a roll-out at `progress` (0 to 1) of those that are not random: it falls evenly from the first
+    /// to the last. (By the same factor each time it would be next to nothing for most of a search, as the last is that
+    /// small; searches then repeat themselves.) `None` where the protocol is another.
     pub fn decayed(&self, progress: f64) -> Option<f64> {
-        (self.protocol == Protocol::TimeDecay).then(|| {
-            let p: f64 = std::env::var("P").ok().and_then(|v| v.parse().ok()).unwrap_or(0.0);
-            let t = progress.clamp(0.0, 1.0);
-            if p > 0.0 {
-                self.last + (self.first - self.last) * (1.0 - t).powf(p)
-            } else {
-                self.first * (self.last / self.first).powf(t)
-            }
-        })
+        let falls = self.protocol == Protocol::TimeDecay;
+        falls.then(|| self.first + (self.last - self.first) * progress.clamp(0.0, 1.0))
     }
 
     /// The standard deviation after noise of `std` moved actions by `distance`; where the protocol is another, `std` itself.
@@ -92,7 +86,7 @@ mod tests {
     fn decay_goes_from_the_first_to_the_last() {
         let decay = exploration(Protocol::TimeDecay);
         assert_eq!(decay.decayed(0.0), Some(1.0));
-        assert!((decay.decayed(0.5).unwrap() - 1e-2).abs() < 1e-9);
+        assert!((decay.decayed(0.5).unwrap() - 0.50005).abs() < 1e-9);
         assert!((decay.decayed(7.0).unwrap() - 1e-4).abs() < 1e-12);
         assert_eq!(exploration(Protocol::Adapt).decayed(0.5), None);
     }

@@ -22,7 +22,7 @@ impl Normaliser {
 
     /// Takes a state into the statistics.
     pub fn observe(&mut self, state: &[f32]) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         for ((value, mean), squares) in state.iter().zip(&mut self.mean).zip(&mut self.squares) {
             let delta = f64::from(*value) - *mean;
             *mean += delta / self.count as f64;

@@ -51,7 +51,7 @@ pub fn specs() -> Vec<OptionSpec> {
             "ddpg_noise_prtl",
             "tdecy",
             &["tdecy", "adapt"],
-            "The noise's standard deviation: `tdecy` decays from `ddpg_noise_std_init` to `ddpg_noise_std_finl` over the \
+            "The noise's standard deviation: `tdecy` falls evenly from `ddpg_noise_std_init` to `ddpg_noise_std_finl` over the \
              roll-outs; `adapt` keeps actions at `ddpg_noise_dst_finl` from those without noise.",
         ),
         OptionSpec::float(

@@ -15,7 +15,7 @@ pub struct Search {
     pub space: AgentSpace,
     pub ddpg: Ddpg,
     /// Roll-outs, with the one under way.
-    pub begun: u64,
+    pub begun: u32,
     /// The steps of the roll-out under way, which wait for its reward.
     pub pending: Option<Vec<Transition>>,
 }

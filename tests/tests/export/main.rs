@@ -11,7 +11,7 @@ use serde_json::Value;
 /// A ResNet-8 that was trained a little, at full precision.
 fn trained() -> Place {
     let place = Place::new();
-    place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.012")).expect(0);
+    place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.06")).expect(0);
     place
 }
 

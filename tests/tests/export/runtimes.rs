@@ -33,13 +33,14 @@ fn litert_and_onnx_runtime_decide_as_the_reference() {
         let run = runs(&outcome, file).iter().find(|run| run["runtime"].as_str().unwrap().contains(runtime));
         run.unwrap_or_else(|| panic!("{file} in {runtime}: {outcome:#}")).clone()
     };
-    for (file, runtime) in [
-        ("model_quantized.tflite", "LiteRT"),
-        ("model_quantized.tflite", "reference"),
-        ("model_quantized.onnx", "ONNX"),
-        ("model_original.tflite", "LiteRT"),
+    for (file, runtime, least) in [
+        ("model_quantized.tflite", "LiteRT", 0.985),
+        ("model_quantized.tflite", "reference", 0.985),
+        ("model_quantized.onnx", "ONNX", 0.985),
+        // Floats, where the learner computes with 8 bits.
+        ("model_original.tflite", "LiteRT", 0.95),
     ] {
-        assert!(number(&named(file, runtime)["agreement"]) >= 0.985, "{file} in {runtime}: {outcome:#}");
+        assert!(number(&named(file, runtime)["agreement"]) >= least, "{file} in {runtime}: {outcome:#}");
     }
     let comparisons = outcome["comparisons"].as_array().unwrap();
     assert_eq!(comparisons.len(), 2, "LiteRT and ONNX Runtime, each with the reference: {outcome:#}");

@@ -47,7 +47,8 @@ impl BitBudget {
             return Err(Error::config(format!("layer `{}` has no weights to give bits to", layer.name)));
         }
         if min == 0 || max > 31 || min > max {
-            let problem = format!("`uql_w_bit_min` = {min}, `uql_w_bit_max` = {max}: 1 to 31, the first not above the second");
+            let problem =
+                format!("`uql_w_bit_min` = {min}, `uql_w_bit_max` = {max}: 1 to 31, the first not above the second");
             return Err(Error::config(problem));
         }
         if !(f64::from(min)..=f64::from(max)).contains(&equivalent_bits) {
@@ -137,11 +138,13 @@ pub mod tests {
     /// Budgets that there can be.
     pub fn budgets(layers: std::ops::Range<usize>) -> impl Strategy<Value = BitBudget> {
         let sizes = prop::collection::vec((1usize..5000, 0u64..500), layers);
-        (sizes, 1u32..6, 0u32..5, 0.0f64..1.0)
-            .prop_filter_map("the buckets take too much", |(sizes, min, more, part)| {
+        (sizes, 1u32..6, 0u32..5, 0.0f64..1.0).prop_filter_map(
+            "the buckets take too much",
+            |(sizes, min, more, part)| {
                 let layers = sizes.into_iter().map(|(params, overhead)| layer(params, overhead)).collect();
                 BitBudget::new(layers, min, min + more, f64::from(min) + part * f64::from(more)).ok()
-            })
+            },
+        )
     }
 
     #[test]

@@ -38,7 +38,9 @@ pub fn minimise(losses: &[Vec<f64>], budget: &BitBudget) -> Result<Vec<u32>> {
     for (row, layer) in losses.iter().zip(budget.layers()) {
         if let Some(choice) = row.iter().position(|loss| !loss.is_finite()) {
             let (name, bits, loss) = (&layer.name, least + choice as u32, row[choice]);
-            return Err(Error::failed(format!("the loss of layer `{name}` at {bits} bits is {loss}, not a finite number")));
+            return Err(Error::failed(format!(
+                "the loss of layer `{name}` at {bits} bits is {loss}, not a finite number"
+            )));
         }
     }
     let problem = Problem { losses, budget, least };
@@ -95,7 +97,8 @@ impl Problem<'_> {
 
     /// The partial allocations kept after each layer, the cheapest first. `known` is the loss of some allocation that fits.
     fn partials(&self, price: f64, known: f64) -> Vec<Vec<Partial>> {
-        let size: f64 = self.losses.iter().map(|row| row.iter().fold(0.0, |size: f64, loss| size.max(loss.abs()))).sum();
+        let size: f64 =
+            self.losses.iter().map(|row| row.iter().fold(0.0, |size: f64, loss| size.max(loss.abs()))).sum();
         let slack = ROUNDING * size;
         // From each layer on: what the layers cost at least with their bits paid for, and the bits they need.
         let mut bounds = vec![(0.0, 0u64)];
@@ -137,7 +140,8 @@ impl Problem<'_> {
         let mut index = kept.last().map_or(0, |last| last.len().saturating_sub(1));
         let mut bits = vec![self.least; kept.len()];
         for (bits, partials) in bits.iter_mut().zip(kept).rev() {
-            let partial = partials.get(index).ok_or_else(|| Error::failed("the solver found no allocation that fits"))?;
+            let partial =
+                partials.get(index).ok_or_else(|| Error::failed("the solver found no allocation that fits"))?;
             *bits += partial.choice as u32;
             index = partial.before;
         }

@@ -156,7 +156,8 @@ impl<'a> Search<'a> {
             None => (evaluate.reward(&bits).map_err(Trouble::Evaluation)?, false),
         };
         if !reward.is_finite() {
-            let problem = format!("the reward of roll-out {} is {reward}, not a finite number; bits: {bits:?}", index + 1);
+            let problem =
+                format!("the reward of roll-out {} is {reward}, not a finite number; bits: {bits:?}", index + 1);
             return Err(Trouble::Evaluation(Error::failed(problem)));
         }
         self.known.insert(bits.clone(), reward);
@@ -220,7 +221,9 @@ fn check(budget: &BitBudget, plan: &Plan) -> Result<()> {
         None => Ok(()),
         Some(start) => {
             let (total, bits) = (budget.total(), start.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
-            Err(Error::failed(format!("the budget of {total} bits does not allow the search to start from bits {bits}")))
+            Err(Error::failed(format!(
+                "the budget of {total} bits does not allow the search to start from bits {bits}"
+            )))
         }
     }
 }
