@@ -180,15 +180,17 @@ impl<'a> Search<'a> {
         self.agent.begin()?;
         let mut state = walk.state();
         while let Some(layer) = walk.layer() {
-            let asked = match start {
-                Some(bits) => bits[layer],
+            let given = match start {
+                Some(bits) => walk.give_exactly(bits[layer]),
                 None => match self.agent.act(&state)?.as_slice() {
-                    [action] if action.is_finite() => least + action.clamp(0.0, (most - least) as f32).round() as u32,
+                    [action] if action.is_finite() => {
+                        walk.give(least + action.clamp(0.0, (most - least) as f32).round() as u32)
+                    }
                     action => return Err(Error::failed(format!("one finite action was wanted, not {action:?}"))),
                 },
             };
             // Recorded is what the layer got, as it is that which the reward is for.
-            let given = walk.give(asked).unwrap_or(least);
+            let given = given.unwrap_or(least);
             let next_state = walk.state();
             let action = vec![(given - least) as f32];
             let terminal = walk.layer().is_none();

@@ -131,7 +131,7 @@ fn a_resumed_search_is_the_same() {
     run(&mut whole, &mut First::default());
     for stop in [1, 7, 29] {
         let mut first = Search::new(&budget, plan(30), agent(None)).unwrap();
-        (0..stop).for_each(|_| drop(first.roll_out(&mut First::default()).unwrap()));
+        (0..stop).for_each(|_| assert!(first.roll_out(&mut First::default()).is_ok()));
         let mut rest = Search::resume(&budget, plan(30), agent(None), first.state().clone()).unwrap();
         run(&mut rest, &mut First::default());
         assert_eq!(rest.state(), whole.state());
@@ -186,14 +186,13 @@ fn an_agent_that_diverges_while_learning_keeps_the_reward_paid_for() {
 #[test]
 fn starts_come_first_and_the_agent_is_told() {
     let budget = budget();
-    let starts = vec![budget.uniform(), vec![8, 2, 2]];
+    let starts = vec![budget.uniform(), vec![4, 2, 2]];
     let plan = Plan { starts: starts.clone(), ..plan(12) };
     let mut search = Search::new(&budget, plan, agent(None)).unwrap();
     run(&mut search, &mut First::default());
-    // The last layer of a roll-out takes what is left, so that a start which leaves something may get more.
     let done = &search.state().done;
     assert_eq!(done[0].bits, starts[0]);
-    assert!(done[1].bits.iter().zip(&starts[1]).all(|(got, start)| got >= start));
+    assert_eq!(done[1].bits, starts[1], "though it leaves bits");
 }
 
 #[test]
