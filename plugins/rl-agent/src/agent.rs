@@ -17,7 +17,8 @@ const SLACK: f32 = 1e-4;
 
 /// Deep deterministic policy gradient for short roll-outs that end with one reward.
 ///
-/// The first quarter of the roll-outs acts at random; then the policy acts, with noise. The agent learns when told to, also early.
+/// The first quarter of the roll-outs acts at random; then the policy acts, with noise. The agent learns when told to,
+/// also early.
 pub struct RlAgent {
     options: Options,
     /// Kept to say where an option came from that turns out wrong.

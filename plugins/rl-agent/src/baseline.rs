@@ -1,6 +1,6 @@
 //! What a reward is compared with before the critic learns from it. All transitions of a roll-out share its reward, and
-//! rewards of a good network differ in their last digits; less a baseline and in units of their own spread, the differences
-//! are what the critic sees.
+//! rewards of a good network differ in their last digits; less a baseline and in units of their own spread, the
+//! differences are what the critic sees.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,6 @@
-//! A small multilayer perceptron on the CPU: dense layers, each but the last followed by layer normalisation (Ba et al. 2016,
-//! arXiv 1607.06450) and ReLU. Forward and backward in f32, in a fixed order of operations, so that results repeat bit for bit.
+//! A small multilayer perceptron on the CPU: dense layers, each but the last followed by layer normalisation (Ba et al.
+//! 2016, arXiv 1607.06450) and ReLU. Forward and backward in f32, in a fixed order of operations, so that results
+//! repeat bit for bit.
 
 use crate::random::Random;
 use serde::{Deserialize, Serialize};
@@ -166,8 +167,8 @@ impl Mlp {
         out
     }
 
-    /// From the gradient with respect to the output, `[samples][outputs]`, to that with respect to the input. Adds the one
-    /// with respect to the parameters to `gradient`, where it is asked for.
+    /// From the gradient with respect to the output, `[samples][outputs]`, to that with respect to the input. Adds the
+    /// one with respect to the parameters to `gradient`, where it is asked for.
     pub fn backward(&self, trace: &Trace, d_output: Vec<f32>, mut gradient: Option<&mut [f32]>) -> Vec<f32> {
         let mut d_out = d_output;
         let mut after: Option<&[f32]> = None;

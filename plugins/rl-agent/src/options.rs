@@ -45,21 +45,23 @@ pub fn specs() -> Vec<OptionSpec> {
             "ddpg_noise_type",
             "param",
             &["param", "action"],
-            "`param`: explore with the actor's parameters perturbed, once a roll-out; `action`: with noise on each action.",
+            "`param`: explore with the actor's parameters perturbed, once a roll-out; `action`: with noise on \
+             each action.",
         ),
         OptionSpec::choice(
             "ddpg_noise_prtl",
             "tdecy",
             &["tdecy", "adapt"],
-            "The noise's standard deviation: `tdecy` falls evenly from `ddpg_noise_std_init` to `ddpg_noise_std_finl` over the \
-             roll-outs; `adapt` keeps actions at `ddpg_noise_dst_finl` from those without noise.",
+            "The noise's standard deviation: `tdecy` falls evenly from `ddpg_noise_std_init` to \
+             `ddpg_noise_std_finl` over the roll-outs; `adapt` keeps actions at `ddpg_noise_dst_finl` from those \
+             without noise, with at most the first.",
         ),
         OptionSpec::float(
             "ddpg_noise_std_init",
             1.0,
             POSITIVE..=1e3,
-            "First standard deviation of the noise, as a part of the scale of a layer's first weights (`param`) or of half \
-             the range of actions (`action`).",
+            "First standard deviation of the noise, as a part of the scale of a layer's first weights (`param`) or \
+             of half the range of actions (`action`).",
         ),
         OptionSpec::float(
             "ddpg_noise_std_finl",

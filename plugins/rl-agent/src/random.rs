@@ -1,5 +1,5 @@
-//! The agent's randomness: one generator whose state is saved with the rest. The distributions are written out here because
-//! a resumed search must not change with the release of a random-number library.
+//! The agent's randomness: one generator whose state is saved with the rest. The distributions are written out here
+//! because a resumed search must not change with the release of a random-number library.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng as _, SeedableRng as _};

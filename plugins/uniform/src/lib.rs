@@ -4,6 +4,7 @@
 mod learner;
 mod options;
 mod plan;
+pub mod search;
 
 pub use learner::Uniform;
 

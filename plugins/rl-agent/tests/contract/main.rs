@@ -247,6 +247,22 @@ fn the_first_quarter_must_fit_into_the_buffer() {
 }
 
 #[test]
+fn every_so_manieth_step_is_remembered() {
+    let options = |every: i64| {
+        let whole = [("ddpg_batch_size", 1), ("ddpg_buffer_size", 3), ("ddpg_record_step", every)];
+        whole.map(|(key, value)| (key, Value::Int(value)))
+    };
+    // One of three steps each: the three random roll-outs fill the buffer.
+    run(&mut prepared(&options(3)), 0..12);
+    // One or two each are too many.
+    let mut agent = prepared(&options(2));
+    run(&mut agent, 0..2);
+    agent.begin().unwrap();
+    (0..STEPS).for_each(|index| agent.record(step(1.0, 2, index)).unwrap());
+    assert!(agent.finish(1.0).is_err());
+}
+
+#[test]
 fn divergence_is_an_error() {
     let mut agent = prepared(&[("ddpg_lrn_rate", Value::Float(1.0)), ("ddpg_enbl_bsln_func", Value::Bool(false))]);
     agent.begin().unwrap();

@@ -13,7 +13,8 @@ pub struct Layer {
     pub name: String,
     /// Of the weights, with ones in front where there are fewer than four dimensions.
     pub shape: [usize; 4],
-    /// Bits that do not depend on the choice and count in the budget: the ranges of buckets, 64 bits each; 0 without buckets.
+    /// Bits that do not depend on the choice and count in the budget: the ranges of buckets, 64 bits each; 0 without
+    /// buckets.
     pub overhead_bits: u64,
 }
 
@@ -33,12 +34,12 @@ pub struct BitBudget {
 }
 
 impl BitBudget {
-    /// Layers in the network's order. `min` and `max` are the bits a layer may have, 1 to 31; `equivalent_bits` need not be
-    /// whole.
+    /// Layers in the network's order. `min` and `max` are the bits a layer may have, 1 to 31; `equivalent_bits` need
+    /// not be whole.
     ///
     /// # Errors
-    /// No layers, an empty layer, bits out of range or a minimum above the maximum, equivalent bits below the minimum or
-    /// above the maximum, or a budget that the fewest bits and the buckets overdraw. All mistakes of the settings.
+    /// No layers, an empty layer, bits out of range or a minimum above the maximum, equivalent bits below the minimum
+    /// or above the maximum, or a budget that the fewest bits and the buckets overdraw. All mistakes of the settings.
     pub fn new(layers: Vec<Layer>, min: u32, max: u32, equivalent_bits: f64) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::config("there is no layer to give bits to; try `uql_quantize_all_layers`"));
@@ -53,7 +54,7 @@ impl BitBudget {
         }
         if !(f64::from(min)..=f64::from(max)).contains(&equivalent_bits) {
             let problem = format!(
-                "`uql_equivalent_bits` = {equivalent_bits}: out of {min} to {max}, which `uql_w_bit_min` and `uql_w_bit_max` allow"
+                "`uql_equivalent_bits` = {equivalent_bits}: out of {min} to {max} (`uql_w_bit_min`, `uql_w_bit_max`)"
             );
             return Err(Error::config(problem));
         }
@@ -65,8 +66,8 @@ impl BitBudget {
         if least > total {
             let overhead: u64 = budget.layers.iter().map(|layer| layer.overhead_bits).sum();
             return Err(Error::config(format!(
-                "`uql_equivalent_bits` = {equivalent_bits} is a budget of {total} bits for {params} weights; {min} bits each and \
-                 {overhead} bits for the buckets' ranges take {least}: raise it, or take fewer buckets"
+                "`uql_equivalent_bits` = {equivalent_bits} is a budget of {total} bits for {params} weights; {min} bits \
+                 each and {overhead} bits for the buckets' ranges take {least}: raise it, or take fewer buckets"
             )));
         }
         Ok(budget)
@@ -111,7 +112,8 @@ impl BitBudget {
         alike(most.unwrap_or(self.min))
     }
 
-    /// The order in which a roll-out visits the layers: the network's, or a random one that only seed and roll-out decide.
+    /// The order in which a roll-out visits the layers: the network's, or a random one that only seed and roll-out
+    /// decide.
     pub fn order(&self, random: bool, seed: u64, rollout: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.layers.len()).collect();
         if random {

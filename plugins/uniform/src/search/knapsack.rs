@@ -1,9 +1,11 @@
-//! The allocation with the least sum of losses per layer, exactly: a multiple-choice knapsack (one choice of bits for each layer).
+//! The allocation with the least sum of losses per layer, exactly: a multiple-choice knapsack (one choice of bits for
+//! each layer).
 //!
-//! Dynamic programming over the layers keeps the partial allocations that no other beats in both bits and loss (Nemhauser and
-//! Ullmann 1969), less those that cannot become optimal: with a price λ for each bit, the layers left cost at least
-//! Σ min(loss + λ·bits) − λ·(bits left), and if that ends above an allocation already known, the partial one is dropped. λ is the
-//! price at which the cheapest choices just fit the budget, which leaves few partial allocations even for large networks.
+//! Dynamic programming over the layers keeps the partial allocations that no other beats in both bits and loss
+//! (Nemhauser and Ullmann 1969), less those that cannot become optimal: with a price λ for each bit, the layers left
+//! cost at least Σ min(loss + λ·bits) − λ·(bits left), and if that ends above an allocation already known, the partial
+//! one is dropped. λ is the price at which the cheapest choices just fit the budget, which leaves few partial
+//! allocations even for large networks.
 
 use super::budget::BitBudget;
 use pocketflow::{Error, Result};
@@ -23,8 +25,8 @@ struct Partial {
     choice: usize,
 }
 
-/// The best allocation within the budget. `losses[layer][bits − least]` is what a layer costs with so many bits; losses need
-/// not fall with bits, nor be positive. Of equal allocations it takes one of the cheapest.
+/// The best allocation within the budget. `losses[layer][bits − least]` is what a layer costs with so many bits; losses
+/// need not fall with bits, nor be positive. Of equal allocations it takes one of the cheapest.
 ///
 /// # Errors
 /// A table of another form than the budget's, or losses that are not finite numbers.
@@ -60,7 +62,8 @@ impl Problem<'_> {
         self.budget.layer_cost(layer, self.least + choice as u32)
     }
 
-    /// The choice of a layer with the least loss + price·bits, and that sum; of equal ones the first, with the fewest bits.
+    /// The choice of a layer with the least loss + price·bits, and that sum; of equal ones the first, with the fewest
+    /// bits.
     fn cheapest(&self, layer: usize, price: f64) -> (usize, f64) {
         let sums = self.losses[layer].iter().enumerate();
         let sums = sums.map(|(choice, loss)| (choice, loss + price * self.cost(layer, choice) as f64));
@@ -95,7 +98,8 @@ impl Problem<'_> {
         (high, self.at(high).1)
     }
 
-    /// The partial allocations kept after each layer, the cheapest first. `known` is the loss of some allocation that fits.
+    /// The partial allocations kept after each layer, the cheapest first. `known` is the loss of some allocation that
+    /// fits.
     fn partials(&self, price: f64, known: f64) -> Vec<Vec<Partial>> {
         let size: f64 =
             self.losses.iter().map(|row| row.iter().fold(0.0, |size: f64, loss| size.max(loss.abs()))).sum();

@@ -1,10 +1,10 @@
-//! Roll-outs: an agent gives bits to the layers one by one, is told the reward of the whole, and learns. The search can be
-//! resumed after every roll-out and goes on exactly; an agent that fails ends it with the best allocation so far.
+//! Roll-outs: an agent gives bits to the layers one by one, is told the reward of the whole, and learns. The search can
+//! be resumed after every roll-out and goes on exactly; an agent that fails ends it with the best allocation so far.
 
 use super::budget::BitBudget;
 use super::walk::{Walk, state_dims};
 use pocketflow::agent::{Agent, AgentLoss, AgentSpace, Transition};
-use pocketflow::{Error, Result};
+use pocketflow::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ pub struct Plan {
     /// Visit the layers in another order each time.
     pub random_layers: bool,
     pub seed: u64,
-    /// Allocations that the first roll-outs follow in place of the agent, so that it learns from what is known to be good.
+    /// Allocations that the first roll-outs follow in place of the agent, so that it learns from what is known to be
+    /// good.
     pub starts: Vec<Vec<u32>>,
 }
 
@@ -121,8 +122,8 @@ impl<'a> Search<'a> {
     /// One roll-out; `None` when the search is over, also if it is because the agent failed just now.
     ///
     /// # Errors
-    /// An evaluation that failed, or gave a reward that is no number; an agent that failed before there was any reward. After
-    /// an error the search is not to be gone on with, but its state can be resumed.
+    /// An evaluation that failed, or gave a reward that is no number; an agent that failed before there was any reward,
+    /// or by its settings. After an error the search is not to be gone on with, but its state can be resumed.
     pub fn roll_out(&mut self, evaluate: &mut dyn Evaluate) -> Result<Option<&Rollout>> {
         if self.is_over() {
             return Ok(None);
@@ -132,8 +133,10 @@ impl<'a> Search<'a> {
             Ok(rollout) => self.state.done.push(rollout),
             Err(Trouble::Evaluation(error)) => return Err(error),
             Err(Trouble::Agent(error)) => {
-                if self.state.done.is_empty() {
-                    return Err(error.context("the agent failed in its first roll-out"));
+                // A mistake in the settings must be heard of; another agent's trouble costs no more than the rest of
+                // the search.
+                if self.state.done.is_empty() || error.kind() == ErrorKind::Config {
+                    return Err(error.context(format!("the agent failed in roll-out {number}")));
                 }
                 self.state.failure = Some(format!("the agent failed in roll-out {number}: {error}"));
                 return Ok(None);

@@ -1,11 +1,13 @@
-//! One roll-out's way through the layers: what is spent, what the next layer may have, and the state that an agent sees.
+//! One roll-out's way through the layers: what is spent, what the next layer may have, and the state that an agent
+//! sees.
 
 use super::budget::{BitBudget, Layer};
 
 /// Numbers of a state beside the one-hot layer: the shape (4), parameters, what is left of them, bits spent and left.
 const FIXED_STATE: usize = 8;
 
-/// Layers given bits so far, in some order. Whatever is asked for, the budget is kept and no layer gets less than the least.
+/// Layers given bits so far, in some order. Whatever is asked for, the budget is kept and no layer gets less than the
+/// least.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Walk<'a> {
     budget: &'a BitBudget,
@@ -48,8 +50,8 @@ impl<'a> Walk<'a> {
         Some(least + more)
     }
 
-    /// Gives the layer whose turn it is the bits asked for, cut to what it may have; the last layer takes all it may have.
-    /// Returns what it got; `None` when all have bits.
+    /// Gives the layer whose turn it is the bits asked for, cut to what it may have; the last layer takes all it may
+    /// have. Returns what it got; `None` when all have bits.
     pub fn give(&mut self, asked: u32) -> Option<u32> {
         match self.done + 1 == self.order.len() {
             true => self.give_exactly(self.most()?),
@@ -75,9 +77,9 @@ impl<'a> Walk<'a> {
         &self.bits
     }
 
-    /// What an agent sees (spec §5), [`state_dims`] numbers: one-hot layer; the shape of its weights; its parameters as a part of the
-    /// largest layer's; the parameters of this and later layers as a part of all; the bits spent and those left, as parts of
-    /// the budget. When all layers have bits, what is of a layer is 0.
+    /// What an agent sees (spec §5), [`state_dims`] numbers: one-hot layer; the shape of its weights; its parameters as
+    /// a part of the largest layer's; the parameters of this and later layers as a part of all; the bits spent and
+    /// those left, as parts of the budget. When all layers have bits, what is of a layer is 0.
     pub fn state(&self) -> Vec<f32> {
         let layers = self.budget.layers();
         let mut state = vec![0.0; layers.len()];

@@ -13,10 +13,11 @@ struct Memory {
 struct Told {
     memory: Memory,
     fails_at: Option<usize>,
+    fails_as: ErrorKind,
 }
 
 fn agent(fails_at: Option<usize>) -> Box<dyn Agent> {
-    Box::new(Told { memory: Memory::default(), fails_at })
+    Box::new(Told { memory: Memory::default(), fails_at, fails_as: ErrorKind::Failed })
 }
 
 impl Told {
@@ -38,7 +39,7 @@ impl Agent for Told {
 
     fn act(&mut self, state: &[f32]) -> Result<Vec<f32>> {
         if self.fails_at == Some(self.memory.begun) {
-            return Err(Error::failed("out of ideas"));
+            return Err(Error::new(self.fails_as, "out of ideas"));
         }
         self.take(state);
         Ok(vec![(self.memory.digest % 700) as f32 / 100.0])
@@ -150,7 +151,7 @@ fn an_interrupted_evaluation_leaves_the_state_before_it() {
             break error;
         }
     };
-    assert_eq!(error.kind(), pocketflow::ErrorKind::Interrupted);
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
     let mut rest = Search::resume(&budget, plan(30), agent(None), search.state().clone()).unwrap();
     run(&mut rest, &mut First::default());
     assert_eq!(rest.state(), whole.state());
@@ -168,9 +169,14 @@ fn an_agent_that_fails_leaves_the_best_so_far() {
     // Such a search is over for good.
     let resumed = Search::resume(&budget, plan(30), agent(None), state).unwrap();
     assert!(resumed.is_over());
-    // In the first roll-out there is nothing to keep.
+    // In the first roll-out there is nothing to keep, and settings that are wrong are the user's to mend.
     let mut search = Search::new(&budget, plan(30), agent(Some(1))).unwrap();
     assert!(search.roll_out(&mut First::default()).is_err());
+    let wrong = Told { memory: Memory::default(), fails_at: Some(2), fails_as: ErrorKind::Config };
+    let mut search = Search::new(&budget, plan(30), Box::new(wrong)).unwrap();
+    assert!(search.roll_out(&mut First::default()).is_ok());
+    let error = search.roll_out(&mut First::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the agent failed in roll-out 2: out of ideas");
 }
 
 #[test]
