@@ -1,5 +1,8 @@
 //! The report of a run: what `report.json` holds and `report.html` draws.
 
+pub mod search;
+
+use search::SearchReport;
 use serde::{Deserialize, Serialize};
 
 /// A learner's result. Fractions are 0–1, sizes in bytes.
@@ -34,6 +37,8 @@ pub struct Report {
     pub wall_seconds: f64,
     /// Training throughput; 0 where nothing was trained.
     pub images_per_second: f64,
+    /// The search for bits per layer; `None` where the bits were given.
+    pub search: Option<SearchReport>,
 }
 
 /// One layer.

@@ -1,0 +1,84 @@
+//! What a search for bits per layer leaves in the report: the allocations it compared, and how it came to them.
+
+use serde::{Deserialize, Serialize};
+
+/// A search for the bits of each layer under a budget. Accuracies are fractions 0–1 on images of the training set that
+/// were kept apart; no test image takes part in a search.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SearchReport {
+    /// The layers that were given bits, in the graph's order; every `bits` below is in this order.
+    pub layers: Vec<String>,
+    /// Weights of each layer.
+    pub params: Vec<u64>,
+    /// Where accuracies were measured: `val`.
+    pub split: String,
+    /// How many images that is.
+    pub images: u64,
+    /// The budget: bits of all layers together ≤ number of weights × this.
+    pub equivalent_bits: f64,
+    /// Least and most bits of a layer.
+    pub bits_min: u32,
+    pub bits_max: u32,
+    /// The allocations compared at the budget; one of each method.
+    pub candidates: Vec<Candidate>,
+    /// [`Candidate::method`] of the one that was taken: the best of them on the split.
+    pub chosen: String,
+    /// What the agent tried, in order; empty without an agent.
+    pub rollouts: Vec<RolloutReport>,
+    /// The first of the roll-outs that the agent did not choose at random; they filled its buffer before.
+    pub first_learning: usize,
+    pub sensitivity: Option<Sensitivity>,
+    /// Accuracy against size for the budgets that the user listed.
+    pub front: Vec<FrontPoint>,
+}
+
+/// An allocation of bits.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Candidate {
+    /// `uniform`, `sensitivity` or `rl`.
+    pub method: String,
+    pub bits: Vec<u32>,
+    /// Of the weights of these layers as stored, with the ranges of buckets.
+    pub bytes: u64,
+    /// Accuracy before fine-tuning, batch-norm statistics re-estimated.
+    pub top1_before: f64,
+    /// After the fine-tuning that all candidates get alike; `None`: not fine-tuned.
+    pub top1_after: Option<f64>,
+}
+
+/// One roll-out of the agent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutReport {
+    pub bits: Vec<u32>,
+    /// Accuracy, top-1 or (ILSVRC-12) top-5.
+    pub reward: f64,
+    /// The best reward up to here.
+    pub best: f64,
+}
+
+/// How much the loss grows when one layer alone is quantized.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sensitivity {
+    /// Bits of the columns.
+    pub bits: Vec<u32>,
+    /// `[layer][column]`: mean cross-entropy with that layer at those bits, less that of the full-precision network.
+    pub loss: Vec<Vec<f64>>,
+}
+
+/// One budget of the front.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FrontPoint {
+    pub equivalent_bits: f64,
+    /// As [`Candidate::method`].
+    pub method: String,
+    pub bits: Vec<u32>,
+    /// As [`Candidate::bytes`].
+    pub bytes: u64,
+    /// Accuracy without fine-tuning, batch-norm statistics re-estimated.
+    pub top1: f64,
+}
