@@ -2,15 +2,17 @@
 //! 4-bit weights and activations, the same with channel buckets, `uniform-tf` with 8 bits for int8 and uint8, and PyTorch. They take
 //! turns, so that what else the machine does falls on all alike. Prints a table, writes JSON with `--json FILE`.
 //!
-//! `cargo xtask bench step [--batch 128] [--rounds 8] [--steps 5] [--threads N] [--json FILE] [--pytorch PYTHON]`
+//! `cargo xtask bench step [--batch 128] [--rounds 8] [--steps 5] [--threads N] [--pytorch PYTHON]
+//! [--json FILE] [--only TEXT] [--allocator malloc]`; `--only` leaves those whose name holds the text, for a profiler; `malloc` is
+//! libtorch's own allocator, to see what ours is worth
 
 use pocketflow::graph::Graph;
 use pocketflow::integer::Target;
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
-use pocketflow_torch::loss;
 use pocketflow_torch::network::{Integers, Mode, Network, Weights};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
+use pocketflow_torch::{kernels, loss};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -123,12 +125,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (batch, rounds, steps) = (number("--batch", 128)?, number("--rounds", 8)?, number("--steps", 5)?);
     let threads = number("--threads", std::thread::available_parallelism()?.get())?;
     tch::set_num_threads(threads as i32);
+    if option("--allocator").as_deref() != Some("malloc") {
+        kernels::keep_memory()?;
+    }
 
     let graph = resnet(20, Shortcut::Pad, 10)?;
     let mut contenders = contenders(&graph)?;
     if let Some(python) = option("--pytorch") {
         let runner = Runner::PyTorch(PyTorch::start(&python, batch, threads)?);
         contenders.push(Contender { name: "PyTorch eager channels_last", runner, milliseconds: Vec::new() });
+    }
+    if let Some(text) = option("--only") {
+        contenders.retain(|contender| contender.name.contains(&text));
     }
     let size = [batch as i64, 3, 32, 32];
     let images = Tensor::randn(size, (Kind::Float, Device::Cpu));

@@ -1,5 +1,6 @@
 //! The device and the threads that a job runs on.
 
+use crate::kernels;
 use pocketflow::Result;
 use pocketflow::settings::Settings;
 
@@ -19,5 +20,5 @@ pub fn prepare(settings: &Settings) -> Result<()> {
     if threads > 0 {
         tch::set_num_threads(threads);
     }
-    Ok(())
+    kernels::keep_memory()
 }

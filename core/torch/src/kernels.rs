@@ -57,6 +57,7 @@ unsafe extern "C" {
         std: *const f32,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn pf_keep_memory() -> *mut c_char;
     fn free(pointer: *mut std::ffi::c_void);
 }
 
@@ -102,6 +103,15 @@ fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
 
 fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
     tensors.iter().map(|tensor| tensor.as_ptr()).collect()
+}
+
+/// Makes libtorch keep the memory of tensors and use it again, on huge pages: for the whole process, from the first call on.
+///
+/// # Errors
+/// Out of memory.
+pub fn keep_memory() -> Result<()> {
+    // SAFETY: takes nothing; tensors that exist already keep the allocator that they came from.
+    check("keep_memory", unsafe { pf_keep_memory() })
 }
 
 /// The activation function of a fused node.
