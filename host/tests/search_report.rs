@@ -144,6 +144,25 @@ fn a_whole_search() {
 }
 
 #[test]
+fn more_layers_than_the_page_is_wide() {
+    let mut search = search();
+    search.layers = (0..53).map(|index| format!("features.{index}.block.conv.0.pointwise")).collect();
+    search.params = vec![4096; 53];
+    for candidate in &mut search.candidates {
+        candidate.bits = (0..53).map(|layer| 2 + (noise(layer) + 1.0) as u32 * 9 + layer as u32 % 3).collect();
+    }
+    let sensitivity = search.sensitivity.as_mut().unwrap();
+    sensitivity.loss = (0..53).map(|layer| sensitivity.bits.iter().map(|bits| loss(layer, *bits)).collect()).collect();
+    sensitivity.loss[7] = vec![f64::NAN, f64::INFINITY, 12_345.0, 123.4, 12.3, 1.0, -0.5];
+    search.rollouts.truncate(20);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report/search-many");
+    std::fs::create_dir_all(&folder).unwrap();
+    let page = page(&folder, search);
+    assert_eq!(page.matches("style=\"min-width: ").count(), 2, "both drawings scroll instead of shrinking");
+    assert_eq!(page.matches("class=\"name\"").count(), 2 * 53);
+}
+
+#[test]
 fn pieces_that_are_missing_leave_no_empty_frame() {
     let titles =
         ["Reward over roll-outs", "Accuracy against size", "Bits of each layer", "Sensitivity:", "<th>allocation"];

@@ -10,8 +10,8 @@ const WIDTH: f64 = 1160.0;
 const LEFT: f64 = 62.0;
 /// Right of the last layer.
 const MARGIN: f64 = 12.0;
-/// A figure of four digits fits.
-const NARROWEST: f64 = 34.0;
+/// `-0.001` fits.
+const NARROWEST: f64 = 42.0;
 
 /// One column a layer.
 #[derive(Debug, Clone, PartialEq, Serialize)]

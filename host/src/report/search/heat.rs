@@ -107,7 +107,7 @@ pub fn heat(search: &SearchReport) -> Option<Heat> {
     })
 }
 
-/// In at most five letters, for a cell.
+/// In at most six letters, for a cell.
 fn short(loss: f64) -> String {
     let text = match loss.abs() {
         _ if loss.is_nan() => return "n/a".into(),
