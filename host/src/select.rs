@@ -2,14 +2,17 @@
 
 use crate::layers::Layers;
 use crate::normalised;
+use crate::options::host_options;
 use crate::registry::Registry;
-use pocketflow::dataset::Dataset;
+use pocketflow::dataset::{Dataset, DatasetInfo};
 use pocketflow::graph::Shape;
 use pocketflow::model::{Model, ModelMeta};
+use pocketflow::net::Net;
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, ErrorKind, Result};
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +34,7 @@ pub struct Selection {
 /// A value that the program chose.
 #[derive(Debug, Clone)]
 struct Derived {
-    key: &'static str,
+    key: Cow<'static, str>,
     value: Value,
     reason: String,
     over: Over,
@@ -50,20 +53,20 @@ enum Over {
 
 impl Derived {
     fn fills(key: &'static str, value: Value, reason: impl Into<String>) -> Self {
-        Self { key, value, reason: reason.into(), over: Over::Nothing }
+        Self { key: key.into(), value, reason: reason.into(), over: Over::Nothing }
     }
 
     fn knows(key: &'static str, value: usize, reason: impl Into<String>) -> Self {
         let value = Value::Int(i64::try_from(value).unwrap_or(i64::MAX));
-        Self { key, value, reason: reason.into(), over: Over::Default }
+        Self { key: key.into(), value, reason: reason.into(), over: Over::Default }
     }
 
     fn replaces(key: &'static str, text: &str, reason: impl Into<String>) -> Self {
-        Self { key, value: Value::Text(text.into()), reason: reason.into(), over: Over::Written }
+        Self { key: key.into(), value: Value::Text(text.into()), reason: reason.into(), over: Over::Written }
     }
 
     fn apply(&self, settings: &mut Settings) {
-        let entry = settings.entry(self.key);
+        let entry = settings.entry(&self.key);
         let now = entry.and_then(|setting| setting.value.as_ref());
         let by_default = entry.is_some_and(|setting| matches!(setting.origin, Origin::Default { .. }));
         let open = match (self.over, now) {
@@ -74,7 +77,7 @@ impl Derived {
             (over, Some(now)) => over == Over::Written && *now != self.value,
         };
         if open {
-            settings.derive(self.key, self.value.clone(), &self.reason);
+            settings.derive(&self.key, self.value.clone(), &self.reason);
         }
     }
 }
@@ -182,6 +185,70 @@ fn opened(
     Ok(Selected { selection, dataset, settings, warning })
 }
 
+/// The net of weights that are imported, with the data set that they are for, as far as it is known.
+pub struct Imported {
+    pub selection: Selection,
+    pub settings: Settings,
+    pub net: Box<dyn Net>,
+    /// Its classes and its normalisation. `None`: nothing tells, not even the data set's plugin.
+    pub info: Option<DatasetInfo>,
+}
+
+/// Selects net and data set for weights of these names and shapes, which tell options of the net where nobody chose them.
+/// `image`: what the file says of the images. The data set's images need not be there.
+///
+/// # Errors
+/// No such net; what net or data set say to the settings.
+pub fn for_weights(
+    registry: &Registry,
+    layers: &Layers,
+    weights: &[(String, Vec<usize>)],
+    image: Option<Shape>,
+) -> Result<Imported> {
+    let mut derived = Vec::new();
+    let net = plugin(registry, layers, PluginKind::Net, "net", None, &mut derived)?;
+    let dataset = match layers.chosen("dataset")?.filter(|(name, _)| name != AUTO) {
+        Some((name, origin)) => canonical(registry, PluginKind::Dataset, "dataset", (&name, &origin), &mut derived)?,
+        None => own_dataset(registry, &net, &mut derived)?,
+    };
+    let learner = own_learner(registry)?;
+    let reason = "weights that are imported are in full precision";
+    derived.push(Derived::replaces("learner", &learner.name, reason));
+    let recognised = registry.recognise(&net.name, weights)?;
+    let of_data = |key: &str| dataset.options.iter().find(|spec| spec.key == key).and_then(|spec| spec.default.clone());
+    for (key, value) in recognised {
+        // One class less than the data set has is its background, which the net keeps.
+        let lacks_background = matches!((&value, of_data(&key)),
+            (Value::Int(known), Some(Value::Int(all))) if key == "nb_classes" && known.checked_add(1) == Some(all));
+        if !lacks_background {
+            derived.push(Derived { key: key.into(), value, reason: "the weights say so".into(), over: Over::Default });
+        }
+    }
+    if let Some([_, height, _]) = image {
+        derived.push(Derived::knows("image_size", height, "the file takes such images"));
+    }
+    let selection = Selection { learner, net, dataset, agents: Vec::new(), derived }.with_data_dir();
+    let settings = selection.settings(layers)?;
+    let net = registry.net(&selection.net.name, &settings)?;
+    let opened = registry.dataset(&selection.dataset.name, &settings).map(|dataset| dataset.info());
+    let info = match opened.or_else(|_| registry.describe(&selection.dataset.name, &settings)) {
+        Ok(mut info) => {
+            normalised::set(&mut info, &settings)?;
+            Some(info)
+        }
+        Err(error) if error.kind() == ErrorKind::DataNotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Imported { selection, settings, net, info })
+}
+
+/// The learner of models that are in full precision: the host's default, whatever files say.
+fn own_learner(registry: &Registry) -> Result<Declaration> {
+    let default = host_options().into_iter().find(|spec| spec.key == "learner").and_then(|spec| spec.default);
+    let name = default.map(|value| value.to_string()).unwrap_or_default();
+    Ok(registry.find(PluginKind::Learner, &name)?.declaration.clone())
+}
+
 /// The data set that a net is for.
 fn own_dataset(registry: &Registry, net: &Declaration, derived: &mut Vec<Derived>) -> Result<Declaration> {
     let Some(own) = net.datasets.first() else {
@@ -255,6 +322,15 @@ impl Selection {
         let plugins = [&self.learner, &self.net, &self.dataset].into_iter().chain(&self.agents);
         let mut of_plugins = plugins.filter_map(|plugin| Some((plugin.options.iter().find(named)?, Some(plugin.kind))));
         of_plugins.next().or_else(|| host.iter().find(named).map(|spec| (spec, None)))
+    }
+
+    /// The options of the net that are not as it declares them, as flags.
+    pub fn net_flags(&self, settings: &Settings) -> Vec<String> {
+        let changed = self.net.options.iter().filter_map(|spec| {
+            let value = settings.entry(&spec.key)?.value.as_ref()?;
+            (spec.default.as_ref() != Some(value)).then(|| format!("--{}={value}", spec.flag()))
+        });
+        changed.collect()
     }
 
     /// Keeps the choice of the run's folder.
