@@ -46,6 +46,7 @@ pub const RESERVED: [&str; 24] = [
 pub fn host_options() -> Vec<OptionSpec> {
     let count = 1..=i64::MAX;
     let weight = 0.0..=f64::INFINITY;
+    let [input_mean, input_std] = crate::normalised::options();
     vec![
         OptionSpec::text("learner", "full-prec", "The compression method, by the name of its plugin."),
         OptionSpec::text("net", "", "The network to train or compress, by the name of its plugin.").optional(),
@@ -98,6 +99,8 @@ pub fn host_options() -> Vec<OptionSpec> {
             "The images that accuracy is measured on: eval, the test images; val, validation images that are held out of \
              training, for choosing settings without the test images.",
         ),
+        input_mean,
+        input_std,
     ]
 }
 
