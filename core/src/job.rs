@@ -68,6 +68,9 @@ pub enum Event {
     Step { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, lrn_rate: f64, images_per_second: f64 },
     /// A sign of life between two `Step`s, for the screen only: not kept.
     Tick { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, images_per_second: f64 },
+    /// What there is to say of a step that is no training step: a roll-out, a layer that was measured. For the screen and the log only;
+    /// its figures come as [`Event::Scalar`].
+    Progress { phase: String, step: u64, text: String },
     /// An evaluation on the named split after `epoch` epochs. Fractions 0–1.
     Evaluation { phase: String, split: String, step: u64, epoch: f64, loss: f64, top1: f64, top5: f64 },
     /// Any other figure worth a curve.

@@ -6,6 +6,7 @@
 //! | [`settings`] | resolved values, each with its origin |
 //! | [`graph`] | a network as data: nodes, operators, shapes, parameter names |
 //! | [`quant`] | which node is quantized how ([`quant::QuantPlan`]), and the arithmetic that defines it |
+//! | [`clip`] | ranges that leave outliers out |
 //! | [`affine`], [`integer`] | grids on which zero lies exactly; which values of a network an integer runtime holds |
 //! | [`biases`] | biases on the grid that integer runtimes add them on |
 //! | [`fold`] | a model with its batch normalisations folded into the layers before them |
@@ -21,6 +22,7 @@ pub mod affine;
 pub mod agent;
 pub mod atomic;
 pub mod biases;
+pub mod clip;
 pub mod dataset;
 pub mod error;
 pub mod fold;

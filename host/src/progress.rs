@@ -95,6 +95,20 @@ impl Progress {
                     screen.say(&figures.line());
                 }
             }
+            Event::Progress { phase, step, text } => {
+                let stage = screen.stage.as_ref().filter(|stage| stage.name == *phase);
+                let count = stage
+                    .map_or_else(|| grouped(*step), |stage| format!("{}/{}", grouped(*step), grouped(stage.steps)));
+                let left = stage.and_then(|stage| stage.left(*step, now));
+                let left = left.map(|left| format!("  {} left", duration(left))).unwrap_or_default();
+                if let Out::Terminal(bar) = &screen.out {
+                    bar.set_position(*step);
+                    bar.set_message(format!("{count}  {text}{left}"));
+                } else if screen.spoke.is_none_or(|before| now.duration_since(before) >= QUIET) {
+                    screen.spoke = Some(now);
+                    screen.say(&format!("{phase}  {count}  {text}{left}"));
+                }
+            }
             Event::Evaluation { phase, split, epoch, loss, top1, top5, .. } => {
                 let [epoch, loss] = [trimmed(*epoch, 2), format!("{loss:.4}")];
                 let [top1, top5] = [top1, top5].map(|fraction| percent(*fraction));
@@ -312,6 +326,22 @@ mod tests {
     uniform  step 591/3,910  epoch 1.51  loss 0.4512  top-1 84.38 %  812 images/s  5 min 32 s left
     uniform  epoch 2  test: top-1 86.21 %  top-5 99.34 %  loss 0.4123
     uniform  done in 4 min 05 s
+    "#);
+    }
+
+    #[test]
+    fn roll_outs_say_what_they_found_and_how_long_it_takes() {
+        let (progress, paper, seconds) = plain();
+        progress.event(&Event::Phase { name: "search".into(), steps: 200, done: 0 });
+        for second in 1..=20 {
+            seconds.store(second, Ordering::Relaxed);
+            let text = format!("reward {second}.0 %");
+            progress.event(&Event::Progress { phase: "search".into(), step: second, text });
+        }
+        insta::assert_snapshot!(paper.text(), @r#"
+    search  200 steps
+    search  10/200  reward 10.0 %  3 min 10 s left
+    search  20/200  reward 20.0 %  3 min 00 s left
     "#);
     }
 

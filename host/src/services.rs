@@ -213,6 +213,7 @@ fn log(event: &Event) {
         Event::Scalar { phase, name, step, value } => {
             tracing::trace!(target: SHOWN, "{phase}: step {step}, {name} {value}")
         }
+        Event::Progress { phase, step, text } => tracing::info!(target: SHOWN, "{phase}: {step}: {text}"),
         Event::Decisions { .. } => {}
     }
 }

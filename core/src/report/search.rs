@@ -57,6 +57,8 @@ pub struct RolloutReport {
     pub reward: f64,
     /// The best reward up to here.
     pub best: f64,
+    /// Images that the reward was measured on: fewer than all where it could not become the best any more.
+    pub images: u64,
 }
 
 /// How much the loss grows when one layer alone is quantized.

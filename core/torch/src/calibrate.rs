@@ -6,30 +6,37 @@ use pocketflow::Result;
 use pocketflow::dataset::Split;
 use pocketflow::job::Job;
 use std::sync::Arc;
+use tch::Tensor;
+
+/// Images from which learners take activation ranges before the first step.
+pub const CALIBRATION_IMAGES: u64 = 1024;
 
 /// Takes the activation ranges from about `images` training images.
 ///
 /// # Errors
 /// The data set's.
 pub fn calibrate(network: &Network, job: &Job, images: u64) -> Result<()> {
-    match network.plan().activations.is_empty() {
-        true => Ok(()),
-        false => pass(network, job, images, Mode::Calibrate),
+    if network.plan().activations.is_empty() {
+        return Ok(());
     }
+    for images in batches(job, images)? {
+        let images = images?;
+        let _logits = tch::no_grad(|| network.forward(&images, Mode::Calibrate))?;
+    }
+    Ok(())
 }
 
-/// Takes batch normalisation's running statistics anew from about `images` training images: as moving averages, so some tens of batches
-/// are needed.
+/// Takes batch normalisation's running statistics anew from about `images` training images, in batches of `batch_size`; see
+/// [`Network::reestimate`].
 ///
 /// # Errors
 /// The data set's.
-pub fn reestimate(network: &Network, job: &Job, images: u64) -> Result<()> {
-    pass(network, job, images, Mode::Reestimate)?;
-    // The batch normalisations may be folded into the quantized weights.
-    network.quantize_weights()
+pub fn reestimate(network: &mut Network, job: &Job, images: u64) -> Result<()> {
+    network.reestimate(batches(job, images)?, |_, _| Ok(()))
 }
 
-fn pass(network: &Network, job: &Job, images: u64, mode: Mode) -> Result<()> {
+/// Training images, about so many, not augmented.
+fn batches(job: &Job, images: u64) -> Result<impl Iterator<Item = Result<Tensor>>> {
     let batch_size: usize = job.settings.get("batch_size")?;
     let mut loader = Loader::start(Stream {
         dataset: Arc::clone(&job.dataset),
@@ -39,9 +46,6 @@ fn pass(network: &Network, job: &Job, images: u64, mode: Mode) -> Result<()> {
         first: 0,
         per_epoch: None,
     })?;
-    for _ in 0..images.div_ceil(batch_size as u64) {
-        let Some(batch) = loader.next_batch()? else { break };
-        let _logits = tch::no_grad(|| network.forward(&batch.images, mode))?;
-    }
-    Ok(())
+    let batches = std::iter::from_fn(move || loader.next_batch().transpose());
+    Ok(batches.take(images.div_ceil(batch_size as u64) as usize).map(|batch| batch.map(|batch| batch.images)))
 }

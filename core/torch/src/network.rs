@@ -8,19 +8,24 @@ mod weights;
 
 pub use forward::Mode;
 pub use integer::Integers;
+pub use weights::LayerWeights;
 
 use crate::steps::{Step, compile, releases};
 use crate::torch_error;
+use pocketflow::clip::WeightRange;
 use pocketflow::fold::{fold_graph, fold_values};
 use pocketflow::graph::{Graph, NodeId, Op, Param, Role};
 use pocketflow::integer::{alike, deployed_mean};
 use pocketflow::model::{Model, ModelMeta};
-use pocketflow::quant::QuantPlan;
+use pocketflow::quant::{FULL_PRECISION_BITS, QuantPlan, WeightQuant};
 use pocketflow::{Error, Result};
 use ranges::Ranges;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 use weights::QuantizedWeight;
+
+/// Share of the batch in batch normalisation's running statistics in training.
+const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 /// Whether the weights given are to be quantized in the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +71,8 @@ pub struct Network {
     ranges: Ranges,
     /// How images come onto the grid that the plan gives them.
     input: InputRounding,
+    /// Share of the batch in batch normalisation's running statistics.
+    norm_momentum: f64,
     /// Whether quantizers are on: off, weights are used as they are, and activations are only tracked.
     quantizing: bool,
     steps: Vec<Step>,
@@ -160,6 +167,7 @@ impl Network {
             input: InputRounding::Nearest,
             quantized,
             ranges: Ranges::new(graph, plan),
+            norm_momentum: BATCH_NORM_MOMENTUM,
             quantizing: true,
             steps,
             releases,
@@ -212,6 +220,52 @@ impl Network {
         self.quantize_weights()
     }
 
+    /// The weights of a layer in the plan with other bits (32: none), from its weights as they are now.
+    ///
+    /// # Errors
+    /// A layer that was not in the plan; one that is quantized folded, and so depends on its batch normalisation.
+    pub fn layer_weights(&self, layer: &str, bits: u32, range: WeightRange) -> Result<LayerWeights> {
+        let name = format!("{layer}.weight");
+        match self.quantized.iter().find(|weight| weight.name == name) {
+            Some(weight) if !weight.is_folded() => weight.at(&self.tensors[&name], bits, range),
+            _ => Err(Error::failed(format!("the bits of `{layer}` cannot be changed: it is not quantized alone"))),
+        }
+    }
+
+    /// Gives a layer the quantized weights and bits that [`Network::layer_weights`] made, without quantizing anew, and the weights if
+    /// they were clipped.
+    ///
+    /// # Errors
+    /// As there; weights of another layer.
+    pub fn set_layer_weights(&mut self, layer: &str, weights: &LayerWeights) -> Result<()> {
+        let name = format!("{layer}.weight");
+        let quantized = self.quantized.iter_mut().find(|weight| weight.name == name);
+        let (Some(quantized), Some(tensor)) = (quantized, self.tensors.get_mut(&name)) else {
+            return Err(Error::failed(format!("the bits of `{layer}` cannot be changed: it is not quantized")));
+        };
+        quantized.set(weights)?;
+        if let Some(clipped) = &weights.clipped {
+            set_tensor(tensor, clipped)?;
+        }
+        match weights.bits {
+            FULL_PRECISION_BITS => drop(self.plan.weights.remove(layer)),
+            bits => drop(self.plan.weights.insert(layer.to_owned(), WeightQuant { bits, ..quantized.quant })),
+        }
+        Ok(())
+    }
+
+    /// Clips the weights of every quantized layer to the range of the least error at its bits.
+    ///
+    /// # Errors
+    /// libtorch's.
+    pub fn clip_weights(&mut self) -> Result<()> {
+        for (layer, quant) in self.plan.weights.clone() {
+            let clipped = self.layer_weights(&layer, quant.bits, WeightRange::Mse)?;
+            self.set_layer_weights(&layer, &clipped)?;
+        }
+        Ok(())
+    }
+
     /// Brings Q(w) up to date with w; to be called after every change of the weights or of the running statistics.
     ///
     /// # Errors
@@ -226,6 +280,11 @@ impl Network {
             Some(weight) => &weight.result,
             None => &self.tensors[param],
         }
+    }
+
+    /// The tensor of a parameter in full precision.
+    pub(crate) fn tensor(&self, param: &str) -> &Tensor {
+        &self.tensors[param]
     }
 
     /// The trained parameters with their full-precision tensors, in graph order.
@@ -248,11 +307,20 @@ impl Network {
     /// # Errors
     /// A tensor that is missing or has another size.
     pub fn set_values(&mut self, values: &BTreeMap<String, Vec<f32>>) -> Result<()> {
+        self.set_tensors(values)?;
+        self.quantize_weights()
+    }
+
+    /// As [`Network::set_values`], but leaves Q(w) as it is: for layers that are given other weights next.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_tensors(&mut self, values: &BTreeMap<String, Vec<f32>>) -> Result<()> {
         for (name, tensor) in &mut self.tensors {
             let values = values.get(name).ok_or_else(|| Error::failed(format!("no tensor `{name}`")))?;
             set_floats(tensor, values).map_err(|error| error.context(format!("tensor `{name}`")))?;
         }
-        self.quantize_weights()
+        Ok(())
     }
 
     /// The ranges' raw state (minimum, maximum, batches seen), for a checkpoint.
@@ -308,6 +376,14 @@ pub(crate) fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
     let flat = tensor.detach().f_contiguous().and_then(|tensor| tensor.f_view([-1i64]));
     let flat = flat.map_err(|error| torch_error("read a tensor", &error))?;
     Vec::<f32>::try_from(flat).map_err(|error| torch_error("read a tensor", &error))
+}
+
+/// Writes one tensor's values into another of the same shape.
+fn set_tensor(tensor: &mut Tensor, source: &Tensor) -> Result<()> {
+    if tensor.size() != source.size() {
+        return Err(Error::failed(format!("a tensor {:?} for one of {:?}", source.size(), tensor.size())));
+    }
+    tch::no_grad(|| tensor.f_copy_(source)).map_err(|error| torch_error("write a tensor", &error))
 }
 
 pub(crate) fn set_floats(tensor: &mut Tensor, values: &[f32]) -> Result<()> {

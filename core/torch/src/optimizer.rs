@@ -2,7 +2,7 @@
 
 use crate::kernels::{self, StepLists};
 use crate::network::{Network, floats, set_floats};
-use pocketflow::graph::Role;
+use pocketflow::graph::{Param, Role};
 use pocketflow::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -32,8 +32,13 @@ pub struct Optimizer {
 impl Optimizer {
     /// `weight_decay` applies to the weights of layers, not to biases and batch normalisations.
     pub fn new(rule: Rule, weight_decay: f64, network: &Network) -> Self {
+        Self::of(rule, weight_decay, network, |_| true)
+    }
+
+    /// As [`Optimizer::new`], of some parameters only.
+    pub fn of(rule: Rule, weight_decay: f64, network: &Network, chosen: impl Fn(&Param) -> bool) -> Self {
         let (mut names, mut decays, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (param, tensor) in network.trained() {
+        for (param, tensor) in network.trained().filter(|(param, _)| chosen(param)) {
             names.push(param.name.clone());
             decays.push(if param.role == Role::Weight { weight_decay } else { 0.0 });
             first.push(tensor.zeros_like().set_requires_grad(false));
@@ -51,7 +56,7 @@ impl Optimizer {
     pub fn step(&mut self, network: &mut Network, rate: f64) -> Result<()> {
         self.steps += 1;
         let lists = StepLists {
-            params: network.trained().map(|(_, tensor)| tensor).collect(),
+            params: self.names.iter().map(|name| network.tensor(name)).collect(),
             leaves: self.names.iter().map(|name| network.leaf(name)).collect(),
             first: self.first.iter().collect(),
             second: self.second.iter().collect(),

@@ -37,6 +37,20 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The node whose value it reads; of a sum, the side that may be normalised.
+    pub fn input(&self) -> NodeId {
+        match self {
+            Self::Conv { input, .. }
+            | Self::Linear { input, .. }
+            | Self::NormAct { input, .. }
+            | Self::MaxPool { input, .. }
+            | Self::GlobalAvgPool { input, .. }
+            | Self::PadShortcut { input, .. } => *input,
+        }
+    }
+}
+
 /// Turns nodes into steps, fusing batch norm, residual sum and activation where nobody else reads what lies between. A batch norm that
 /// the plan quantizes can be fused, a sum cannot.
 pub fn compile(graph: &Graph, plan: &QuantPlan) -> Vec<Step> {

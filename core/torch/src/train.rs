@@ -78,6 +78,7 @@ struct Run<'a> {
     network: &'a mut Network,
     job: &'a Job,
     training: &'a Training<'a>,
+    evaluated: Split,
     optimizer: Optimizer,
     progress: Progress,
     checkpoint: PathBuf,
@@ -93,8 +94,16 @@ struct Run<'a> {
 /// # Errors
 /// [`pocketflow::ErrorKind::Interrupted`] after saving; a loss that is no number; what data set, disk or libtorch report.
 pub fn train(network: &mut Network, job: &Job, training: &Training) -> Result<Trained> {
+    train_on(network, job, training, splits(job)?)
+}
+
+/// As [`train`], on the images of the first split and evaluated on those of the second, whatever the settings say.
+///
+/// # Errors
+/// As there.
+pub fn train_on(network: &mut Network, job: &Job, training: &Training, splits: (Split, Split)) -> Result<Trained> {
     let settings = &job.settings;
-    let (split, _) = splits(job)?;
+    let (split, evaluated) = splits;
     let info = job.dataset.info();
     let batch_size: u64 = settings.get("batch_size")?;
     let steps_per_epoch = info.samples(split) / batch_size;
@@ -116,7 +125,8 @@ pub fn train(network: &mut Network, job: &Job, training: &Training) -> Result<Tr
     };
     let checkpoint = checkpoint::path(&job.run_dir, training.phase);
     let (steps, busy) = (0, Duration::ZERO);
-    let mut run = Run { network, job, training, optimizer, progress, checkpoint, steps_per_epoch, steps, busy };
+    let mut run =
+        Run { network, job, training, evaluated, optimizer, progress, checkpoint, steps_per_epoch, steps, busy };
     if settings.get("resume")? && run.checkpoint.exists() {
         run.progress = checkpoint::load(&run.checkpoint, &run.progress, run.network, &mut run.optimizer)?;
         tracing::info!("{} goes on after step {} of {total_steps}", training.phase, run.progress.step);
@@ -235,7 +245,7 @@ impl Run<'_> {
     }
 
     fn evaluate(&self) -> Result<Metrics> {
-        let (_, split) = splits(self.job)?;
+        let split = self.evaluated;
         let metrics = evaluate(self.network, self.job, split)?;
         self.event(Event::Evaluation {
             phase: self.training.phase.into(),

@@ -78,7 +78,7 @@ impl Recorder {
     /// # Errors
     /// A file cannot be written.
     pub fn event(&mut self, event: &Event) -> Result<()> {
-        if let Event::Tick { .. } | Event::Decisions { .. } = event {
+        if let Event::Tick { .. } | Event::Progress { .. } | Event::Decisions { .. } = event {
             return Ok(());
         }
         if let Event::Phase { name, done, .. } = event
@@ -180,6 +180,7 @@ fn record(line: &Line) -> Option<Vec<u8>> {
         | Event::PhaseEnd { .. }
         | Event::Note { .. }
         | Event::Tick { .. }
+        | Event::Progress { .. }
         | Event::Decisions { .. } => return None,
     };
     let figures: Vec<_> = figures.into_iter().map(|(name, value)| (format!("{phase}/{name}"), value)).collect();

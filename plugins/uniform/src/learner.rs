@@ -1,27 +1,32 @@
-//! The workflow: a full-precision parent (trained first if there is none), its quantized child, fine-tuning, the packed model.
+//! The workflow: a full-precision parent (trained first if there is none), bits for its layers (given, or searched for), its quantized
+//! child, fine-tuning, the packed model.
 
 use crate::NAME;
+use crate::compare::Comparison;
 use crate::options::{Options, specs};
-use crate::plan::plan;
 use pocketflow::Result;
+use pocketflow::clip::WeightRange;
+use pocketflow::graph::Graph;
 use pocketflow::job::Job;
 use pocketflow::learner::Learner;
 use pocketflow::model::Model;
-use pocketflow::net::{FineTune, Schedule};
+use pocketflow::net::{FineTune, Recipe, Schedule};
 use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{About, Plugin};
+use pocketflow::quant::QuantPlan;
 use pocketflow::report::Report;
+use pocketflow::report::search::SearchReport;
 use pocketflow::settings::Settings;
-use pocketflow_torch::calibrate::calibrate;
+use pocketflow_search::bench::POOL;
+use pocketflow_search::plan::plan;
+use pocketflow_search::search::{Budgets, budgets, search, write_plan};
+use pocketflow_torch::calibrate::{CALIBRATION_IMAGES, calibrate, reestimate};
 use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::network::{Network, Weights};
 use pocketflow_torch::optimizer::Rule;
 use pocketflow_torch::train::{Training, splits, train};
 use pocketflow_torch::{device, outcome, parent};
 use std::time::Instant;
-
-/// Images from which activation ranges are taken before the first step.
-const CALIBRATION_IMAGES: u64 = 1024;
 
 /// Uniform quantization with fine-tuning.
 pub struct Uniform {
@@ -47,37 +52,40 @@ impl Plugin for Uniform {
 impl Learner for Uniform {
     fn train(&mut self, job: &Job) -> Result<Report> {
         let start = Instant::now();
+        let options = &self.options;
         device::prepare(&job.settings)?;
         let graph = job.net.graph()?;
-        let plan = plan(&graph, &self.options)?;
+        let given = plan(&graph, &options.quantization, options.weight_bits, options.bit_plan.as_deref())?;
+        let budgets = match options.search.methods.is_empty() {
+            true => None,
+            false => Some(budgets(job, &graph, &options.quantization, &options.search)?),
+        };
         let (split, evaluation) = splits(job)?;
         let recipe = job.net.recipe(job.dataset.info().samples(split));
 
         let parent = parent::parent(job)?;
         let full_precision = evaluate(&Network::from_model(&parent)?, job, evaluation)?;
         tracing::info!("full precision: top-1 {:.2} %", 100.0 * full_precision.top1);
-        let values: Result<_> = parent.tensors.keys().map(|name| Ok((name.clone(), parent.values(name)?))).collect();
-        let mut network = Network::new(&graph, &plan, &values?, Weights::FullPrecision)?;
-        calibrate(&network, job, CALIBRATION_IMAGES)?;
+        let (plan, searched) = match budgets {
+            None => (given, None),
+            Some(budgets) => {
+                self.searched(job, &graph, &parent, &budgets, &recipe).map(|(plan, report)| (plan, Some(report)))?
+            }
+        };
+
+        let mut network = child(job, &graph, &parent, &plan, options)?;
         tracing::info!(
             "quantized, before fine-tuning: top-1 {:.2} %",
             100.0 * evaluate(&network, job, evaluation)?.top1
         );
-
         let teacher = parent::teacher(job)?;
         let training = Training {
-            phase: NAME,
-            epochs: self.options.epochs,
-            rule: Rule::Adam,
-            schedule: schedule(&recipe.fine_tune, &self.options),
-            weight_decay: recipe.weight_decay,
             teacher: teacher.as_ref().map(|(teacher, with)| (teacher, *with)),
-            quant_delay: 0,
-            freeze_delay: None,
+            ..training(NAME, &recipe, options)
         };
         let trained = train(&mut network, job, &training)?;
 
-        let path = &self.options.save_path;
+        let path = &options.quantization.save_path;
         let before = network.values()?;
         network.to_model(outcome::meta(job, NAME, trained.last.map(|metrics| metrics.top1)))?.save(path)?;
         // What counts is the file: it is read back, and its figures are the report's.
@@ -88,11 +96,12 @@ impl Learner for Uniform {
         report.top1_full_precision = Some(full_precision.top1);
         report.top5_full_precision = Some(full_precision.top5);
         (report.wall_seconds, report.images_per_second) = (start.elapsed().as_secs_f64(), trained.images_per_second);
+        report.search = searched;
         Ok(report)
     }
 
     fn evaluate(&mut self, job: &Job) -> Result<Report> {
-        let path = job.model.as_ref().unwrap_or(&self.options.save_path);
+        let path = job.model.as_ref().unwrap_or(&self.options.quantization.save_path);
         let mut report = outcome::evaluated(job, NAME, path)?;
         if let Some(metrics) = parent::metrics(job)? {
             (report.top1_full_precision, report.top5_full_precision) = (Some(metrics.top1), Some(metrics.top5));
@@ -101,8 +110,56 @@ impl Learner for Uniform {
     }
 }
 
+impl Uniform {
+    /// The plan of the best allocation that a search finds, and what is to be reported of it.
+    fn searched(
+        &self,
+        job: &Job,
+        graph: &Graph,
+        parent: &Model,
+        budgets: &Budgets,
+        recipe: &Recipe,
+    ) -> Result<(QuantPlan, SearchReport)> {
+        let options = &self.options;
+        let mut report = search(job, parent, &options.quantization, &options.search, budgets)?;
+        let comparison = Comparison { job, graph, parent, options, recipe };
+        let chosen = comparison.choose(&mut report)?;
+        let path = write_plan(job, &options.search, &report, &chosen)?;
+        job.note(format!("bits per layer by `{}`, written to {}", chosen.method, path.display()));
+        Ok((comparison.plan(&report, &chosen), report))
+    }
+}
+
+/// The parent quantized by a plan, ready to be fine-tuned, or to be used if there is no fine-tuning.
+pub fn child(job: &Job, graph: &Graph, parent: &Model, plan: &QuantPlan, options: &Options) -> Result<Network> {
+    let values: Result<_> = parent.tensors.keys().map(|name| Ok((name.clone(), parent.values(name)?))).collect();
+    let mut network = Network::new(graph, plan, &values?, Weights::FullPrecision)?;
+    if options.quantization.range == WeightRange::Mse {
+        network.clip_weights()?;
+    }
+    calibrate(&network, job, CALIBRATION_IMAGES)?;
+    if options.epochs == 0.0 && options.quantization.reestimate {
+        reestimate(&mut network, job, POOL as u64)?;
+    }
+    Ok(network)
+}
+
+/// The fine-tuning, without a teacher.
+pub fn training<'a>(phase: &'a str, recipe: &Recipe, options: &Options) -> Training<'a> {
+    Training {
+        phase,
+        epochs: options.epochs,
+        rule: Rule::Adam,
+        schedule: schedule(&recipe.fine_tune, options),
+        weight_decay: recipe.weight_decay,
+        teacher: None,
+        quant_delay: 0,
+        freeze_delay: None,
+    }
+}
+
 fn schedule(tune: &FineTune, options: &Options) -> Schedule {
-    match options.lrn_rate {
+    match options.quantization.lrn_rate {
         Some(init) => Schedule::Cosine { init },
         None => {
             let boundaries = tune.boundaries.iter().map(|boundary| boundary * options.epochs / tune.epochs).collect();

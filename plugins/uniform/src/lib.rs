@@ -1,10 +1,9 @@
 //! Learner `uniform`: uniform quantization of weights and activations with fine-tuning through the straight-through estimator, after
 //! PocketFlow's UniformQuantLearner.
 
+mod compare;
 mod learner;
 mod options;
-mod plan;
-pub mod search;
 
 pub use learner::Uniform;
 

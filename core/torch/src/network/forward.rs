@@ -9,9 +9,6 @@ use pocketflow::graph::{NodeId, Op};
 use pocketflow::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// Share of the batch in batch normalisation's running statistics.
-const BATCH_NORM_MOMENTUM: f64 = 0.1;
-
 /// What a forward pass does besides computing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -21,7 +18,7 @@ pub enum Mode {
     Eval,
     /// Running statistics; activation ranges are tracked: before training, and in training once batch normalisation is frozen.
     Calibrate,
-    /// Batch statistics, which update the running ones; frozen ranges.
+    /// Batch statistics, which update the running ones; frozen ranges. See [`Network::reestimate`].
     Reestimate,
 }
 
@@ -41,19 +38,85 @@ impl Network {
     /// # Errors
     /// Images of another shape; libtorch's errors.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let (_, logits) = self.run(images, mode, self.steps.len().saturating_sub(1))?;
+        Ok(logits)
+    }
+
+    /// Input and output of a convolution or fully connected layer, by name.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; no such layer.
+    pub fn around(&self, images: &Tensor, mode: Mode, layer: &str) -> Result<(Tensor, Tensor)> {
+        self.run(images, mode, self.layer_step(layer)?)
+    }
+
+    /// What a layer makes of an input.
+    ///
+    /// # Errors
+    /// As [`Network::around`].
+    pub fn apply(&self, layer: &str, input: &Tensor) -> Result<Tensor> {
+        let step = &self.steps[self.layer_step(layer)?];
+        let mut values: Vec<Option<Tensor>> = self.graph.nodes.iter().map(|_| None).collect();
+        values[step.input()] = Some(input.shallow_clone());
+        Ok(self.execute(step, &values, Mode::Eval)?.1)
+    }
+
+    /// Takes batch normalisation's running statistics anew: their mean over the batches of images, each normalised by its own. `each` is
+    /// given the logits of every batch, from batch statistics too.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; those of `batches` and `each`.
+    pub fn reestimate(
+        &mut self,
+        batches: impl Iterator<Item = Result<Tensor>>,
+        mut each: impl FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let usual = self.norm_momentum;
+        let pass = || -> Result<()> {
+            for (index, images) in batches.enumerate() {
+                // The share that makes a moving average the mean; the first batch replaces what was there.
+                self.norm_momentum = 1.0 / (index + 1) as f64;
+                let logits = tch::no_grad(|| self.forward(&images?, Mode::Reestimate))?;
+                each(index, &logits)?;
+            }
+            Ok(())
+        };
+        let passed = pass();
+        self.norm_momentum = usual;
+        passed?;
+        // The batch normalisations may be folded into the quantized weights.
+        match self.quantized.iter().any(super::QuantizedWeight::is_folded) {
+            true => self.quantize_weights(),
+            false => Ok(()),
+        }
+    }
+
+    fn layer_step(&self, layer: &str) -> Result<usize> {
+        let is_layer = |step: &Step| match step {
+            Step::Conv { node, .. } | Step::Linear { node, .. } => self.graph.nodes[*node].name == layer,
+            _ => false,
+        };
+        let step = self.steps.iter().position(is_layer);
+        step.ok_or_else(|| Error::failed(format!("`{layer}` is no layer of `{}`", self.graph.name)))
+    }
+
+    /// Input and output of the step at an index, after all before it.
+    fn run(&self, images: &Tensor, mode: Mode, last: usize) -> Result<(Tensor, Tensor)> {
         let mut values: Vec<Option<Tensor>> = self.graph.nodes.iter().map(|_| None).collect();
         values[0] = Some(self.input(images)?);
-        let mut last = 0;
-        for (step, releases) in self.steps.iter().zip(&self.releases) {
+        for (index, (step, releases)) in self.steps.iter().zip(&self.releases).enumerate() {
             let (node, value) = self.execute(step, &values, mode)?;
             let value = self.quantized(step, node, value, mode)?;
+            if index == last {
+                let input = values[step.input()].take();
+                return input.map(|input| (input, value)).ok_or_else(|| Error::failed("a step has no input"));
+            }
             values[node] = Some(value);
-            last = node;
             for id in releases {
                 values[*id] = None;
             }
         }
-        values[last].take().ok_or_else(|| Error::failed("the network computes nothing"))
+        Err(Error::failed("the network computes nothing"))
     }
 
     fn quantizer(&self, node: &str, mode: Mode) -> Option<ActQuantizer<'_>> {
@@ -175,7 +238,7 @@ impl Network {
             running_mean: tensor("running_mean"),
             running_var: tensor("running_var"),
             eps,
-            momentum: BATCH_NORM_MOMENTUM,
+            momentum: self.norm_momentum,
         }
     }
 }

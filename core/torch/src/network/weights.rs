@@ -1,10 +1,12 @@
 //! The quantized weights of a network: for each, the leaf that the forward pass uses and that collects the gradient.
 
+use super::{floats, set_tensor};
 use crate::kernels::{self, Fold, WeightQuantizer};
 use pocketflow::Result;
+use pocketflow::clip::{WeightRange, clip};
 use pocketflow::fold::fold_graph;
 use pocketflow::graph::{Graph, Op, Param, Role};
-use pocketflow::quant::{Grid, QuantPlan};
+use pocketflow::quant::{FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
 use std::collections::BTreeMap;
 use tch::Tensor;
 
@@ -18,12 +20,20 @@ struct FoldedNorm {
 /// A weight tensor of a quantized layer, and Q of it.
 pub struct QuantizedWeight {
     pub name: String,
-    bits: u32,
+    /// As in the plan that the network was made with, but for the bits.
+    pub quant: WeightQuant,
     bucket_size: usize,
-    grid: Grid,
     norm: Option<FoldedNorm>,
     /// Q(w), the leaf that collects the gradient.
     pub result: Tensor,
+}
+
+/// The weights of a layer at some bits, kept so that a network can go to and fro between them.
+pub struct LayerWeights {
+    pub(super) bits: u32,
+    /// In full precision; `None`: as they were.
+    pub(super) clipped: Option<Tensor>,
+    pub(super) quantized: Tensor,
 }
 
 /// Those of the layers in the plan. What lies on a grid of integer runtimes is quantized as it is deployed there: folded.
@@ -48,9 +58,8 @@ pub fn quantized_weights(
         });
         Some(QuantizedWeight {
             name: param.name.clone(),
-            bits: quant.bits,
+            quant: *quant,
             bucket_size: quant.buckets.size(&param.shape),
-            grid: quant.grid,
             norm,
             result: tensors[&param.name].copy().set_requires_grad(true),
         })
@@ -63,6 +72,40 @@ impl QuantizedWeight {
         self.norm.is_some()
     }
 
+    /// A layer's weights at other bits, from its weights in full precision.
+    ///
+    /// # Errors
+    /// libtorch's.
+    pub fn at(&self, source: &Tensor, bits: u32, range: WeightRange) -> Result<LayerWeights> {
+        let clipped = match range {
+            WeightRange::Mse if bits < FULL_PRECISION_BITS => {
+                let mut values = floats(source)?;
+                clip(&mut values, bits, self.bucket_size);
+                Some(Tensor::from_slice(&values).view(source.size().as_slice()))
+            }
+            _ => None,
+        };
+        let quantized = source.detach().empty_like();
+        kernels::quantize_weights(&[WeightQuantizer {
+            source: clipped.as_ref().unwrap_or(source),
+            result: &quantized,
+            bits: if bits < FULL_PRECISION_BITS { bits } else { 0 },
+            bucket_size: self.bucket_size,
+            grid: self.quant.grid,
+            fold: None,
+        }])?;
+        Ok(LayerWeights { bits, clipped, quantized })
+    }
+
+    /// Takes over Q(w) of other bits.
+    ///
+    /// # Errors
+    /// Weights of another layer.
+    pub fn set(&mut self, weights: &LayerWeights) -> Result<()> {
+        self.quant.bits = weights.bits;
+        set_tensor(&mut self.result, &weights.quantized)
+    }
+
     fn quantizer<'a>(&'a self, tensors: &'a BTreeMap<String, Tensor>, on: bool) -> WeightQuantizer<'a> {
         let fold = |norm: &'a FoldedNorm| Fold {
             scale: &tensors[&norm.scale],
@@ -72,9 +115,10 @@ impl QuantizedWeight {
         WeightQuantizer {
             source: &tensors[&self.name],
             result: &self.result,
-            bits: if on { self.bits } else { 0 },
+            // None, as the kernel says it.
+            bits: if on && self.quant.bits < FULL_PRECISION_BITS { self.quant.bits } else { 0 },
             bucket_size: self.bucket_size,
-            grid: self.grid,
+            grid: self.quant.grid,
             fold: self.norm.as_ref().map(fold),
         }
     }

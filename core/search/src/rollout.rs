@@ -1,15 +1,15 @@
 //! Roll-outs: an agent gives bits to the layers one by one, is told the reward of the whole, and learns. The search can
 //! be resumed after every roll-out and goes on exactly; an agent that fails ends it with the best allocation so far.
 
-use super::budget::BitBudget;
-use super::walk::{Walk, state_dims};
+use crate::budget::BitBudget;
+use crate::walk::{Walk, state_dims};
 use pocketflow::agent::{Agent, AgentLoss, AgentSpace, Transition};
 use pocketflow::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One in this many roll-outs, the first ones, only fill the agent's buffer.
-const FILLING_PART: usize = 4;
+pub const FILLING_PART: usize = 4;
 /// Updates of the agent for each step of a roll-out; they cost next to nothing beside a reward.
 const UPDATES_A_STEP: usize = 3;
 

@@ -7,7 +7,7 @@
 //! one is dropped. λ is the price at which the cheapest choices just fit the budget, which leaves few partial
 //! allocations even for large networks.
 
-use super::budget::BitBudget;
+use crate::budget::BitBudget;
 use pocketflow::{Error, Result};
 
 /// Halvings of the interval that holds the price; far below what f64 tells apart.
@@ -155,8 +155,8 @@ impl Problem<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::tests::{budgets, layer};
     use super::*;
+    use crate::budget::tests::{budgets, layer};
     use pocketflow::dataset::mix;
     use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
-use super::super::budget::tests::layer;
 use super::*;
+use crate::budget::tests::layer;
 use pocketflow::dataset::mix;
 
 /// Asks for bits that depend on all it was told, and fails on demand.

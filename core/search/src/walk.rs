@@ -1,7 +1,7 @@
 //! One roll-out's way through the layers: what is spent, what the next layer may have, and the state that an agent
 //! sees.
 
-use super::budget::{BitBudget, Layer};
+use crate::budget::{BitBudget, Layer};
 
 /// Numbers of a state beside the one-hot layer: the shape (4), parameters, what is left of them, bits spent and left.
 const FIXED_STATE: usize = 8;
@@ -102,8 +102,8 @@ impl<'a> Walk<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::tests::{budgets, layer};
     use super::*;
+    use crate::budget::tests::{budgets, layer};
     use pocketflow::dataset::mix;
     use proptest::prelude::*;
 

@@ -1,0 +1,309 @@
+//! The whole search: uniform bits, the exact solver, the agent, each at the same budget; judged alike, resumed exactly.
+
+use crate::bench::{self, Bench};
+use crate::budget::BitBudget;
+use crate::knapsack::minimise;
+use crate::options::{Method, Options};
+use crate::plan::BitPlan;
+use crate::quantization::Quantization;
+use crate::reward::Judge;
+use crate::rollout::{FILLING_PART, Plan, Rollout, Search, SearchState};
+use crate::sensitivity::measure;
+use crate::state::{self, State};
+use crate::tune::Tuning;
+use pocketflow::graph::Graph;
+use pocketflow::job::{Event, Job};
+use pocketflow::model::Model;
+use pocketflow::packing::packed_len;
+use pocketflow::report::search::{Candidate, FrontPoint, RolloutReport, SearchReport, Sensitivity};
+use pocketflow::{Error, Result};
+use pocketflow_torch::network::Network;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// The phase's name in progress and curves.
+pub const PHASE: &str = "search";
+/// Of the agent's allocations, those that get the whole tuning at the end.
+const FINALISTS: usize = 5;
+/// What the range of a bucket takes in a file, in bytes.
+const RANGE_BYTES: u64 = 8;
+
+/// The budget of a search, and those of the front.
+pub struct Budgets {
+    pub main: BitBudget,
+    pub front: Vec<(f64, BitBudget)>,
+}
+
+/// What can be wrong is found here, before anything is trained.
+///
+/// # Errors
+/// A budget that the net's layers cannot keep; an agent that there is not.
+pub fn budgets(job: &Job, graph: &Graph, quantization: &Quantization, options: &Options) -> Result<Budgets> {
+    let layers = bench::layers(graph, quantization)?;
+    let budget = |bits| BitBudget::new(layers.clone(), options.min, options.max, bits);
+    let front = options.budgets.iter().map(|bits| {
+        let made = budget(*bits).map_err(|error| error.context(format!("`uql_budgets`, {bits}")));
+        made.map(|made| (*bits, made))
+    });
+    let budgets = Budgets { main: budget(options.equivalent_bits)?, front: front.collect::<Result<_>>()? };
+    if options.methods.contains(&Method::Agent) {
+        job.host.agent(&options.agent)?;
+    }
+    Ok(budgets)
+}
+
+/// Finds an allocation by each of the options' methods. The report holds them as candidates, in the order of the methods, none chosen.
+///
+/// # Errors
+/// [`pocketflow::ErrorKind::Interrupted`] when the host asked to stop: the search is saved and goes on with `resume`. What the data set,
+/// libtorch and the disk report; an agent that fails before its first reward.
+pub fn search(
+    job: &Job,
+    parent: &Model,
+    quantization: &Quantization,
+    options: &Options,
+    budgets: &Budgets,
+) -> Result<SearchReport> {
+    let mut bench = Bench::new(job, parent, quantization)?;
+    let budget = &budgets.main;
+    let path = state::path(&job.run_dir);
+    let state = match job.settings.get("resume")? && path.exists() {
+        true => State::load(&path, budget)?,
+        false => State::new(budget),
+    };
+    let teacher = Network::from_model(parent)?;
+    let recipe = job.net.recipe(job.dataset.info().samples(pocketflow::dataset::Split::Fit));
+    let tuning = Tuning {
+        layerwise: options.layerwise,
+        global: options.global,
+        display: options.display,
+        rate: quantization.lrn_rate.unwrap_or(recipe.fine_tune.lrn_rate * 1e-3),
+        weight_decay: recipe.weight_decay,
+    };
+    let (images, layers) = (bench.images(), bench.layers().to_vec());
+    let judge =
+        Judge { bench: &mut bench, teacher: &teacher, tuning: tuning.at_most(options.short), best: None, images };
+    let mut run = Run { job, options, budget, tuning, judge, state, path };
+    let mut found: Vec<(Method, Vec<u32>)> = Vec::new();
+    for method in &options.methods {
+        let bits = match method {
+            Method::Uniform => budget.uniform(),
+            Method::Sensitivity => minimise(&run.sensitivity()?.loss, budget)?,
+            Method::Agent => run.agent(found.iter().map(|(_, bits)| bits.clone()).collect())?,
+        };
+        found.push((*method, bits));
+    }
+    let mut report = SearchReport {
+        layers: layers.iter().map(|layer| layer.name.clone()).collect(),
+        params: layers.iter().map(|layer| layer.params()).collect(),
+        split: "val".into(),
+        images,
+        equivalent_bits: options.equivalent_bits,
+        bits_min: options.min,
+        bits_max: options.max,
+        ..SearchReport::default()
+    };
+    for (method, bits) in found {
+        let top1_before = run.plain(&bits)?;
+        let (name, mean) = (method.name(), mean_bits(budget, &bits));
+        tracing::info!("{name}: {mean:.2} bits a weight, {:.2} % before fine-tuning: {bits:?}", 100.0 * top1_before);
+        let bytes = bytes(budget, &bits);
+        report.candidates.push(Candidate { method: name.into(), bits, bytes, top1_before, top1_after: None });
+    }
+    report.front = run.front(&budgets.front, &report.candidates)?;
+    let State { sensitivity, search, images, .. } = run.state;
+    report.sensitivity = Some(sensitivity).filter(|table| !table.loss.is_empty());
+    let search = search.unwrap_or_default();
+    report.first_learning = options.rollouts / FILLING_PART;
+    report.rollouts = rollouts(&search.done, &images);
+    Ok(report)
+}
+
+/// Writes the bits of a candidate where the options say, as a plan that is complete; returns where.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_plan(job: &Job, options: &Options, report: &SearchReport, candidate: &Candidate) -> Result<PathBuf> {
+    let path = options.save_plan.clone().unwrap_or_else(|| job.run_dir.join("bit_plan.toml"));
+    let weight_bits = report.layers.iter().cloned().zip(candidate.bits.iter().copied()).collect();
+    let comment = format!(
+        "Bits per layer of {}, found by the search `{}` under a budget of {} bits a weight.\n\
+         To be read by --uql_bit_plan, with the buckets and `uql_quantize_all_layers` of that search.",
+        job.net_id, candidate.method, report.equivalent_bits
+    );
+    BitPlan { complete: true, weight_bits, ..BitPlan::default() }.write(&path, &comment)?;
+    Ok(path)
+}
+
+fn mean_bits(budget: &BitBudget, bits: &[u32]) -> f64 {
+    let sizes = budget.layers().iter().map(|layer| layer.params() as f64);
+    let sum: f64 = sizes.clone().zip(bits).map(|(size, bits)| size * f64::from(*bits)).sum();
+    sum / sizes.sum::<f64>()
+}
+
+/// Of the layers' weights in the model's file.
+fn bytes(budget: &BitBudget, bits: &[u32]) -> u64 {
+    let layers = budget.layers().iter().zip(bits);
+    layers
+        .map(|(layer, bits)| {
+            let ranges = (layer.overhead_bits / 8).max(RANGE_BYTES);
+            packed_len(layer.params(), *bits).unwrap_or(u64::MAX).saturating_add(ranges)
+        })
+        .sum()
+}
+
+fn rollouts(done: &[Rollout], images: &[u64]) -> Vec<RolloutReport> {
+    let mut best = f64::NEG_INFINITY;
+    let each = done.iter().zip(images).map(|(rollout, images)| {
+        best = best.max(rollout.reward);
+        RolloutReport { bits: rollout.bits.clone(), reward: rollout.reward, best, images: *images }
+    });
+    each.collect()
+}
+
+/// A search under way.
+struct Run<'a, 'b, 'c> {
+    job: &'c Job,
+    options: &'c Options,
+    budget: &'c BitBudget,
+    /// The whole of it; the judge has the short one.
+    tuning: Tuning,
+    judge: Judge<'a, 'b>,
+    state: State,
+    path: PathBuf,
+}
+
+impl Run<'_, '_, '_> {
+    /// Accuracy without tuning, on all validation images.
+    fn plain(&mut self, bits: &[u32]) -> Result<f64> {
+        self.judge.bench.allocate(bits)?;
+        self.judge.bench.reestimate()?;
+        self.judge.bench.top1()
+    }
+
+    fn sensitivity(&mut self) -> Result<&Sensitivity> {
+        let (state, path) = (&mut self.state, &self.path);
+        let known = state.sensitivity.clone();
+        let range = [self.options.min, self.options.max];
+        let measured = measure(self.judge.bench, range, known, |table| {
+            state.sensitivity = table.clone();
+            state.save(path)
+        })?;
+        self.state.sensitivity = measured;
+        Ok(&self.state.sensitivity)
+    }
+
+    /// The best allocation of the agent's roll-outs; the first of them follow `starts`.
+    fn agent(&mut self, starts: Vec<Vec<u32>>) -> Result<Vec<u32>> {
+        let agent = self.job.host.agent(&self.options.agent)?;
+        let plan = Plan {
+            rollouts: self.options.rollouts,
+            random_layers: self.options.random_layers,
+            seed: self.job.settings.get("seed")?,
+            starts,
+        };
+        let mut search = match self.state.search.take() {
+            Some(state) => Search::resume(self.budget, plan, agent, state)?,
+            None => Search::new(self.budget, plan, agent)?,
+        };
+        let (start, done) = (Instant::now(), search.state().done.len() as u64);
+        let steps = self.options.rollouts as u64;
+        self.job.host.event(Event::Phase { name: PHASE.into(), steps, done });
+        self.judge.best = search.state().best().map(|best| best.reward);
+        while !search.is_over() {
+            search.roll_out(&mut self.judge)?;
+            let found = search.state();
+            let same = |known: &Rollout| found.done.iter().position(|rollout| rollout.bits == known.bits);
+            let met = found.done.last().filter(|last| last.known).and_then(same);
+            let images = met.and_then(|index| self.state.images.get(index)).copied().unwrap_or(self.judge.images);
+            self.state.images.resize(found.done.len(), images);
+            self.state.search = Some(found.clone());
+            self.state.save(&self.path)?;
+            self.tell(found);
+        }
+        let found = search.state().clone();
+        self.state.search = Some(found.clone());
+        if let Some(failure) = &found.failure {
+            let done = found.done.len();
+            self.job
+                .warn(format!("{failure}; the best of its {done} roll-outs is kept, and the run goes on with that"));
+        }
+        self.job.host.event(Event::PhaseEnd { name: PHASE.into(), seconds: start.elapsed().as_secs_f64() });
+        self.finals(&found)
+    }
+
+    fn tell(&self, found: &SearchState) {
+        let (Some(last), Some(best)) = (found.done.last(), found.best()) else { return };
+        let (step, bits) = (found.done.len() as u64, mean_bits(self.budget, &last.bits));
+        for (name, value) in [("reward", last.reward), ("best", best.reward), ("bits", bits)] {
+            let (phase, name) = (PHASE.into(), name.into());
+            self.job.host.event(Event::Scalar { phase, name, step, value });
+        }
+        let percent = |fraction: f64| 100.0 * fraction;
+        let text = format!(
+            "reward {:.2} %  best {:.2} %  {bits:.2} bits{}",
+            percent(last.reward),
+            percent(best.reward),
+            if last.known { ", met before" } else { "" }
+        );
+        self.job.host.event(Event::Progress { phase: PHASE.into(), step, text });
+    }
+
+    /// Where roll-outs got only a part of the tuning, the best few get the whole.
+    fn finals(&mut self, found: &SearchState) -> Result<Vec<u32>> {
+        let none = || Error::failed("the agent's search ended without a roll-out");
+        if self.judge.tuning == self.tuning {
+            return found.best().map(|best| best.bits.clone()).ok_or_else(none);
+        }
+        let mut ranked: Vec<&Rollout> = found.done.iter().filter(|rollout| !rollout.known).collect();
+        ranked.sort_by(|a, b| b.reward.total_cmp(&a.reward));
+        ranked.truncate(FINALISTS);
+        let name = "search-finals";
+        let (start, done) = (Instant::now(), self.state.finals.len() as u64);
+        self.job.host.event(Event::Phase { name: name.into(), steps: ranked.len() as u64, done });
+        for rollout in ranked.iter().skip(self.state.finals.len()) {
+            let tuning = self.tuning;
+            let accuracy = self.judge.judge(&rollout.bits, &tuning, None)?.value;
+            self.state.finals.push((rollout.bits.clone(), accuracy));
+            self.state.save(&self.path)?;
+            let text = format!("{:.2} %, {:.2} % after short tuning", 100.0 * accuracy, 100.0 * rollout.reward);
+            let step = self.state.finals.len() as u64;
+            self.job.host.event(Event::Progress { phase: name.into(), step, text });
+        }
+        self.job.host.event(Event::PhaseEnd { name: name.into(), seconds: start.elapsed().as_secs_f64() });
+        let best = self.state.finals.iter().reduce(|best, other| if other.1 > best.1 { other } else { best });
+        best.map(|(bits, _)| bits.clone()).ok_or_else(none)
+    }
+
+    /// Accuracy against size: uniform bits and the solver's at each budget, and what was found at the main one.
+    fn front(&mut self, budgets: &[(f64, BitBudget)], candidates: &[Candidate]) -> Result<Vec<FrontPoint>> {
+        let mut front = Vec::new();
+        for (equivalent_bits, budget) in budgets {
+            let mut allocations = vec![(Method::Uniform, budget.uniform())];
+            if self.options.methods.contains(&Method::Sensitivity) {
+                allocations.push((Method::Sensitivity, minimise(&self.sensitivity()?.loss, budget)?));
+            }
+            for (method, bits) in allocations {
+                let top1 = self.plain(&bits)?;
+                let (method, bytes) = (method.name().to_owned(), bytes(budget, &bits));
+                tracing::info!(
+                    "{method} at {equivalent_bits} bits: {:.2} % before fine-tuning: {bits:?}",
+                    100.0 * top1
+                );
+                front.push(FrontPoint { equivalent_bits: *equivalent_bits, method, bits, bytes, top1 });
+            }
+        }
+        let agent = candidates.iter().filter(|candidate| !front.is_empty() && candidate.method == Method::Agent.name());
+        let points: Vec<FrontPoint> = agent
+            .map(|Candidate { method, bits, bytes, top1_before, .. }| FrontPoint {
+                equivalent_bits: self.options.equivalent_bits,
+                method: method.clone(),
+                bits: bits.clone(),
+                bytes: *bytes,
+                top1: *top1_before,
+            })
+            .collect();
+        front.extend(points);
+        Ok(front)
+    }
+}

@@ -1,0 +1,54 @@
+//! What it costs to quantize one layer alone: the loss on training images at each number of bits, batch-norm statistics re-estimated. Added
+//! up over the layers it predicts what an allocation costs, near enough for the exact solver.
+
+use crate::bench::Bench;
+use pocketflow::Result;
+use pocketflow::job::Event;
+use pocketflow::quant::FULL_PRECISION_BITS;
+use pocketflow::report::search::Sensitivity;
+
+/// The phase's name.
+pub const PHASE: &str = "sensitivity";
+
+/// Measures every layer at each number of bits from `least` to `most`; `known` are rows of an earlier attempt, `save` is told after each
+/// layer.
+///
+/// # Errors
+/// libtorch's; the host's wish to stop; what `save` reports.
+pub fn measure(
+    bench: &mut Bench,
+    [least, most]: [u32; 2],
+    known: Sensitivity,
+    mut save: impl FnMut(&Sensitivity) -> Result<()>,
+) -> Result<Sensitivity> {
+    let layers = bench.layers().len();
+    let columns: Vec<u32> = (least..=most).collect();
+    let mut table = Sensitivity { bits: columns.clone(), loss: known.loss };
+    if table.loss.len() == layers {
+        return Ok(table);
+    }
+    let start = std::time::Instant::now();
+    let job = bench.job();
+    let host = &job.host;
+    let steps = |rows: usize| (rows * columns.len()) as u64;
+    let mut done = steps(table.loss.len());
+    host.event(Event::Phase { name: PHASE.into(), steps: steps(layers), done });
+    bench.full_precision()?;
+    let base = bench.reestimate()?;
+    for layer in table.loss.len()..layers {
+        let mut row = Vec::with_capacity(columns.len());
+        for bits in &columns {
+            let mut allocation = vec![FULL_PRECISION_BITS; layers];
+            allocation[layer] = *bits;
+            bench.allocate(&allocation)?;
+            row.push(bench.reestimate()? - base);
+            done += 1;
+            let text = format!("`{}` at {bits} bits: loss {:+.4}", bench.layers()[layer].name, row[row.len() - 1]);
+            host.event(Event::Progress { phase: PHASE.into(), step: done, text });
+        }
+        table.loss.push(row);
+        save(&table)?;
+    }
+    host.event(Event::PhaseEnd { name: PHASE.into(), seconds: start.elapsed().as_secs_f64() });
+    Ok(table)
+}

@@ -1,0 +1,88 @@
+//! The comparison at the end of a search: every allocation found gets the same fine-tuning without the validation images, and the best on
+//! these is taken.
+
+use crate::learner::{child, training};
+use crate::options::Options;
+use pocketflow::dataset::Split;
+use pocketflow::graph::Graph;
+use pocketflow::job::Job;
+use pocketflow::model::Model;
+use pocketflow::net::Recipe;
+use pocketflow::quant::QuantPlan;
+use pocketflow::report::search::{Candidate, SearchReport};
+use pocketflow::{Error, Result};
+use pocketflow_torch::evaluate::evaluate;
+use pocketflow_torch::parent;
+use pocketflow_torch::train::{Training, train_on};
+use std::collections::BTreeMap;
+
+/// What candidates are compared on.
+pub struct Comparison<'a> {
+    pub job: &'a Job,
+    pub graph: &'a Graph,
+    pub parent: &'a Model,
+    pub options: &'a Options,
+    pub recipe: &'a Recipe,
+}
+
+impl Comparison<'_> {
+    /// Fills in how good the candidates are after fine-tuning, and which is taken: the best on the validation images; of equals the one
+    /// of fewer bytes, then the one found first. A single candidate is taken as it is, and without fine-tuning the accuracy before it
+    /// decides.
+    ///
+    /// # Errors
+    /// No candidates; the training's.
+    pub fn choose(&self, report: &mut SearchReport) -> Result<Candidate> {
+        if report.candidates.len() > 1 && self.options.epochs > 0.0 {
+            let mut known: BTreeMap<Vec<u32>, f64> = BTreeMap::new();
+            for index in 0..report.candidates.len() {
+                let candidate = &report.candidates[index];
+                let top1 = match known.get(&candidate.bits) {
+                    Some(top1) => *top1,
+                    None => self.tuned(report, candidate)?,
+                };
+                known.insert(candidate.bits.clone(), top1);
+                report.candidates[index].top1_after = Some(top1);
+            }
+        }
+        let figure = |candidate: &Candidate| candidate.top1_after.unwrap_or(candidate.top1_before);
+        let better = |other: &Candidate, best: &Candidate| {
+            let size = best.bytes.cmp(&other.bytes);
+            figure(other).total_cmp(&figure(best)).then(size).is_gt()
+        };
+        let best = report.candidates.iter().reduce(|best, other| if better(other, best) { other } else { best });
+        let best = best.cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;
+        for candidate in &report.candidates {
+            let Candidate { method, top1_before, top1_after, bytes, .. } = candidate;
+            let after = top1_after.map(|top1| format!(", {:.2} % after", 100.0 * top1)).unwrap_or_default();
+            let taken = if *method == best.method { ": taken" } else { "" };
+            let before = 100.0 * top1_before;
+            self.job.note(format!("`{method}`: {before:.2} % before fine-tuning{after}, {bytes} bytes{taken}"));
+        }
+        report.chosen.clone_from(&best.method);
+        Ok(best)
+    }
+
+    /// The plan that gives each layer a candidate's bits.
+    pub fn plan(&self, report: &SearchReport, candidate: &Candidate) -> QuantPlan {
+        let mut plan = self.options.quantization.plan(self.graph, self.options.search.max);
+        for (layer, bits) in report.layers.iter().zip(&candidate.bits) {
+            if let Some(quant) = plan.weights.get_mut(layer) {
+                quant.bits = *bits;
+            }
+        }
+        plan
+    }
+
+    fn tuned(&self, report: &SearchReport, candidate: &Candidate) -> Result<f64> {
+        let mut network = child(self.job, self.graph, self.parent, &self.plan(report, candidate), self.options)?;
+        let phase = format!("uniform-{}", candidate.method);
+        let teacher = parent::teacher(self.job)?;
+        let training = Training {
+            teacher: teacher.as_ref().map(|(teacher, with)| (teacher, *with)),
+            ..training(&phase, self.recipe, self.options)
+        };
+        train_on(&mut network, self.job, &training, (Split::Fit, Split::Val))?;
+        Ok(evaluate(&network, self.job, Split::Val)?.top1)
+    }
+}
