@@ -68,6 +68,11 @@ pub fn host_options() -> Vec<OptionSpec> {
             "auto",
             "What computes: auto, cpu, or cuda:N for the GPU number N; auto prefers a GPU.",
         ),
+        OptionSpec::switch(
+            "amp",
+            false,
+            "Mixed precision on a GPU: convolutions in bfloat16, what needs more in 32 bits.",
+        ),
         OptionSpec::int("threads", 0, 0..=4096, "Threads for computing; 0: as many as there are cores."),
         OptionSpec::int("seed", 0, 0..=i64::MAX, "Where all random numbers start: the same seed gives the same run."),
         OptionSpec::path("run_dir", "", "Where the run leaves its files; unset: a new directory under ./runs.")

@@ -138,7 +138,7 @@ impl<'a> Bench<'a> {
     pub fn reestimate(&mut self) -> Result<f64> {
         let (pool, mut sum) = (&self.pool, 0.0);
         self.network.reestimate(pool.tensors(), |batch, logits| {
-            let labels = pool.labels(batch);
+            let labels = pool.labels(batch)?;
             sum += loss::cross_entropy(logits, &labels)?.double_value(&[]) * labels.numel() as f64;
             Ok(())
         })?;
@@ -168,7 +168,7 @@ impl<'a> Bench<'a> {
         let (mut hits, mut seen) = (0.0, 0);
         for ((batch, size), images) in self.val.sizes().enumerate().zip(self.val.tensors()) {
             let logits = tch::no_grad(|| self.network.forward(&images?, Mode::Eval))?;
-            hits += loss::hits(&logits, &self.val.labels(batch), answers).1;
+            hits += loss::hits(&logits, &self.val.labels(batch)?, answers).1;
             seen += size;
             stop_if_asked(self.job)?;
             let reachable = (hits + (total - seen) as f64) / total as f64;

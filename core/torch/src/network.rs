@@ -11,7 +11,7 @@ pub use integer::Integers;
 pub use weights::LayerWeights;
 
 use crate::steps::{Step, compile, releases};
-use crate::torch_error;
+use crate::{device, torch_error};
 use pocketflow::clip::WeightRange;
 use pocketflow::fold::{fold_graph, fold_values};
 use pocketflow::graph::{Graph, NodeId, Op, Param, Role};
@@ -57,7 +57,7 @@ impl InputRounding {
         let shifts =
             mean.iter().zip(deployed_mean(mean, std)).zip(std).map(|((mean, deployed), std)| (mean - deployed) / std);
         let shifts: Vec<f32> = shifts.collect();
-        Self::Shifted(Tensor::from_slice(&shifts).view([1, shifts.len() as i64, 1, 1]))
+        Self::Shifted(Tensor::from_slice(&shifts).view([1, shifts.len() as i64, 1, 1]).to_device(device::current()))
     }
 }
 
@@ -104,7 +104,8 @@ impl Network {
                 (Role::Scale | Role::RunningVar, _) => Tensor::ones(&shape, options),
                 _ => Tensor::zeros(&shape, options),
             };
-            tensors.insert(param.name, tensor);
+            // Drawn on the CPU, so that a seed means the same everywhere.
+            tensors.insert(param.name, device::place(tensor)?);
         }
         Self::assemble(graph, &QuantPlan::default(), tensors, Weights::FullPrecision)
     }
@@ -122,7 +123,7 @@ impl Network {
                 let problem = format!("tensor `{}` has {} values, not {:?}", param.name, values.len(), param.shape);
                 return Err(Error::failed(problem));
             }
-            tensors.insert(param.name, Tensor::from_slice(values).view(shape.as_slice()));
+            tensors.insert(param.name, device::place(Tensor::from_slice(values).view(shape.as_slice()))?);
         }
         Self::assemble(graph, plan, tensors, weights)
     }

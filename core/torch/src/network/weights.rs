@@ -1,6 +1,7 @@
 //! The quantized weights of a network: for each, the leaf that the forward pass uses and that collects the gradient.
 
 use super::{floats, set_tensor};
+use crate::device;
 use crate::kernels::{self, Fold, WeightQuantizer};
 use pocketflow::Result;
 use pocketflow::clip::{WeightRange, clip};
@@ -81,7 +82,7 @@ impl QuantizedWeight {
             WeightRange::Mse if bits < FULL_PRECISION_BITS => {
                 let mut values = floats(source)?;
                 clip(&mut values, bits, self.bucket_size);
-                Some(Tensor::from_slice(&values).view(source.size().as_slice()))
+                Some(device::place(Tensor::from_slice(&values).view(source.size().as_slice()))?)
             }
             _ => None,
         };
