@@ -9,7 +9,6 @@ use crate::normalised;
 use crate::report::numbers::grouped;
 use crate::run::Program;
 use crate::select::{self, Imported};
-use pocketflow::dataset::DatasetInfo;
 use pocketflow::error::Context;
 use pocketflow::graph::Graph;
 use pocketflow::model::{Model, ModelMeta};
@@ -34,7 +33,7 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
         None => NameMap::default(),
     };
     let imported = select::for_weights(&program.registry, layers, &file.weights(), file.image)?;
-    let Imported { selection, settings, net, info } = &imported;
+    let Imported { selection, settings, net, .. } = &imported;
     let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
     graph.validate()?;
     let shown = flags.weights.display().to_string();
@@ -66,12 +65,12 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
     }
     let mut text = format!("{shown} is of {}\n\n", described(&model.graph, &net_flags));
     text += &table::text(&model.graph, &report);
-    text += &closing(&model, info.as_ref(), &report);
+    text += &closing(&model, is_own(&imported), &report);
     text += &format!("model   {saved}, {} bytes\n", grouped(bytes));
     errors::print_result(&text)?;
     let mut words = vec![format!("--net={}", selection.net.name)];
     words.extend(net_flags);
-    if info.as_ref().is_some_and(|info| is_own(&imported, info)) {
+    if is_own(&imported) {
         words.push(model.meta.input_flags());
     }
     errors::print_plain(&format!(
@@ -89,9 +88,9 @@ fn described(graph: &Graph, flags: &[String]) -> String {
 }
 
 /// Whether the normalisation is another than a run would take of itself.
-fn is_own(imported: &Imported, info: &DatasetInfo) -> bool {
+fn is_own(imported: &Imported) -> bool {
     let chosen = |key: &str| imported.settings.entry(key).is_some_and(|setting| setting.value.is_some());
-    !info.mean.is_empty() && (chosen(normalised::MEAN) || chosen(normalised::STD))
+    chosen(normalised::MEAN) || chosen(normalised::STD)
 }
 
 /// Where the model comes from, and what its input and output mean.
@@ -136,7 +135,7 @@ fn unknown_input(settings: &Settings, dataset: &str) -> Error {
 }
 
 /// How the input is normalised, since a file of weights does not say it.
-fn closing(model: &Model, info: Option<&DatasetInfo>, report: &ImportReport) -> String {
+fn closing(model: &Model, own: bool, report: &ImportReport) -> String {
     let list = |numbers: &[f32]| numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(", ");
     let ModelMeta { mean, std, dataset, .. } = &model.meta;
     let mut text = String::new();
@@ -144,8 +143,11 @@ fn closing(model: &Model, info: Option<&DatasetInfo>, report: &ImportReport) -> 
         text +=
             "\nThe file knows one class less: class 0, the background, was put before them, scored as their mean.\n";
     }
-    let source = info.map_or("as given", |info| if info.mean == *mean { "as the data set's" } else { "as given" });
-    text += &format!("\ninput   (pixel - mean) / std, mean {}, std {}, {source}; {dataset}\n", list(mean), list(std));
+    let source = match own {
+        true => "as given".to_owned(),
+        false => format!("as `{dataset}` has it; --input-mean and --input-std for another"),
+    };
+    text += &format!("\ninput   (pixel - mean) / std, mean {}, std {}, {source}\n", list(mean), list(std));
     text
 }
 

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 pub fn text(graph: &Graph, report: &ImportReport) -> String {
     let mut rows: Vec<[String; 4]> = Vec::new();
     for (ours, parts) in by_node(graph, report) {
-        rows.extend(matched_rows(&ours, &parts));
-        if report.folded.contains(&ours) {
-            rows.push(["folded".into(), ours, String::new(), "into the layer, in the file".into()]);
-        }
+        rows.extend(matched_rows(&ours, &parts, report.folded.contains(&ours)));
     }
     for misfit in &report.misfits {
         rows.push([
@@ -63,7 +60,7 @@ fn by_node<'a>(graph: &Graph, report: &'a ImportReport) -> Vec<(String, Vec<&'a 
 }
 
 /// One row for all parts of a node that came over alike, or one for each.
-fn matched_rows(ours: &str, parts: &[&Matched]) -> Vec<[String; 4]> {
+fn matched_rows(ours: &str, parts: &[&Matched], folded: bool) -> Vec<[String; 4]> {
     let Some(first) = parts.first() else { return Vec::new() };
     let front = |matched: &Matched| {
         let part = matched.ours.strip_prefix(ours)?;
@@ -71,6 +68,7 @@ fn matched_rows(ours: &str, parts: &[&Matched]) -> Vec<[String; 4]> {
     };
     let word = |matched: &Matched| match (&matched.reshaped, matched.ours == matched.theirs) {
         (Some(_), _) => "reshaped",
+        (None, _) if folded => "folded",
         (None, true) => "matched",
         (None, false) => "renamed",
     };
@@ -78,12 +76,14 @@ fn matched_rows(ours: &str, parts: &[&Matched]) -> Vec<[String; 4]> {
         Some(own) => format!("{} from {}", size(&matched.shape), size(own)),
         None => size(&matched.shape),
     };
+    // Converters of .tflite files join the names of all operators that became one.
+    let shown = |theirs: &str| theirs.split(';').next().unwrap_or(theirs).to_owned();
     let common =
         front(first).filter(|_| parts.iter().all(|part| front(part) == front(first) && part.reshaped.is_none()));
     match common {
         Some(theirs) => vec![[word(first).into(), ours.to_owned(), shape(first), theirs]],
         None => {
-            parts.iter().map(|part| [word(part).into(), part.ours.clone(), shape(part), part.theirs.clone()]).collect()
+            parts.iter().map(|part| [word(part).into(), part.ours.clone(), shape(part), shown(&part.theirs)]).collect()
         }
     }
 }
