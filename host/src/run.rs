@@ -3,6 +3,7 @@
 
 use crate::deploy::learner::OwnGraph;
 use crate::layers::{self, Layers};
+use crate::libtorch;
 use crate::logging::{Log, SHOWN};
 use crate::normalised;
 use crate::progress::{self, Progress};
@@ -191,6 +192,7 @@ fn header(
         images += "\nSTAND-IN DATA, not the images this net is for";
     }
     let device = match text("device").as_deref() {
+        None | Some("auto") if libtorch::has_cuda() => "the first GPU, or the CPU without one".to_owned(),
         None | Some("auto") => "CPU".to_owned(),
         Some(device) => device.to_owned(),
     };
