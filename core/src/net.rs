@@ -5,6 +5,9 @@ use crate::graph::Graph;
 use crate::option::Value;
 use serde::{Deserialize, Serialize};
 
+/// Name and shape of a tensor in a file.
+pub type NamedShape = (String, Vec<usize>);
+
 /// A network architecture with its training recipe.
 pub trait Net: Send {
     /// The network. Its last node gives the logits.
@@ -19,7 +22,7 @@ pub trait Net: Send {
     /// The options under which the net has weights of these names and shapes, as far as they tell: for weights that are
     /// imported. `weights` are those of convolutions `[out, in / groups, kh, kw]` and fully connected layers `[out, in]`, in
     /// the order of the file, which may be any. A guess is no harm: what is imported has to fit in the end.
-    fn recognise(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)>
+    fn recognise(weights: &[NamedShape]) -> Vec<(String, Value)>
     where
         Self: Sized,
     {

@@ -5,7 +5,7 @@ use crate::dataset::check::{CheckReport, Progress};
 use crate::dataset::{Dataset, DatasetInfo};
 use crate::error::Result;
 use crate::learner::Learner;
-use crate::net::Net;
+use crate::net::{NamedShape, Net};
 use crate::option::{OptionSpec, Value};
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ pub enum Maker {
     Net {
         make: fn(&Settings) -> Result<Box<dyn Net>>,
         /// [`Net::recognise`].
-        recognise: fn(&[(String, Vec<usize>)]) -> Vec<(String, Value)>,
+        recognise: fn(&[NamedShape]) -> Vec<(String, Value)>,
     },
     Dataset {
         make: fn(&Settings) -> Result<Box<dyn Dataset>>,

@@ -15,18 +15,17 @@ pub const STD: &str = "input_std";
 
 /// Their declarations.
 pub fn options() -> [OptionSpec; 2] {
-    let most = f64::from(f32::MAX);
     [
         OptionSpec::new(
             MEAN,
-            Kind::Floats { min: -most, max: most },
+            Kind::Floats { min: -1000.0, max: 1000.0 },
             None,
             "Mean of the pixels (0 to 255) of each channel: the network's input is (pixel - mean) / std. Unset: the model's \
              that is evaluated, else the data set's.",
         ),
         OptionSpec::new(
             STD,
-            Kind::Floats { min: 1e-6, max: most },
+            Kind::Floats { min: 0.001, max: 1000.0 },
             None,
             "Standard deviation of the pixels of each channel, as input_mean.",
         ),

@@ -47,7 +47,8 @@ pub fn load(job: &Job, path: &Path) -> Result<Model> {
     let same = |ours: &[f32], theirs: &[f32]| {
         ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(x, y)| (x - y).abs() <= 1e-3 * (1.0 + y.abs()))
     };
-    if !meta.mean.is_empty() && !(same(&meta.mean, &info.mean) && same(&meta.std, &info.std)) {
+    let fits = same(&meta.mean, &info.mean) && same(&meta.std, &info.std);
+    if !fits && !meta.mean.is_empty() {
         return Err(Error::config(format!(
             "{} takes its input with mean {:?} and std {:?}, this run with {:?} and {:?}: give {}",
             path.display(),

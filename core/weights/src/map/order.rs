@@ -57,11 +57,12 @@ fn constant(channels: usize, value: f32) -> LoadedTensor {
 
 /// Whether a layer of the graph can be one of the file: by kind and by the size of its weights.
 fn is_alike(node: &Node, layer: &FileLayer, tensors: &Tensors, params: &BTreeMap<String, Param>) -> bool {
-    let kind = match (node.op.kind(), layer.kind) {
-        ("depthwise", LayerKind::Depthwise) | ("conv" | "fc", LayerKind::Convolution) => true,
-        ("fc", LayerKind::FullyConnected) => true,
-        _ => false,
-    };
+    let kind = matches!(
+        (node.op.kind(), layer.kind),
+        ("depthwise", LayerKind::Depthwise)
+            | ("conv" | "fc", LayerKind::Convolution)
+            | ("fc", LayerKind::FullyConnected)
+    );
     let size = |shape: &[usize]| shape.iter().copied().filter(|size| *size != 1).collect::<Vec<usize>>();
     let ours = params.get(&format!("{}.weight", node.name)).map(|param| &param.shape);
     let theirs = tensors.get(&layer.weight).map(|tensor| &tensor.shape);
