@@ -62,10 +62,12 @@ impl<'a> Bench<'a> {
         let values: Result<BTreeMap<_, _>> =
             parent.tensors.keys().map(|name| Ok((name.clone(), parent.values(name)?))).collect();
         let values = values?;
-        let network = Network::new(graph, &plan, &values, Weights::FullPrecision)?;
+        let mut network = Network::new(graph, &plan, &values, Weights::FullPrecision)?;
         calibrate(&network, job, CALIBRATION_IMAGES)?;
         let layers = layers(graph, quantization)?;
         let seed = mix(job.settings.get("seed")?, POOL_STREAM);
+        let pool = Held::load(&*job.dataset, Split::Plain, seed, POOL)?;
+        network.observe(pool.tensors())?;
         let original = (values, network.range_state()?);
         let kept = layers.iter().map(|_| BTreeMap::new()).collect();
         Ok(Self {
@@ -75,7 +77,7 @@ impl<'a> Bench<'a> {
             layers,
             range: quantization.range,
             kept,
-            pool: Held::load(&*job.dataset, Split::Plain, seed, POOL)?,
+            pool,
             val: Held::load(&*job.dataset, Split::Val, 0, usize::MAX)?,
             answers: if job.dataset.info().labels.len() >= MANY_CLASSES { 5 } else { 1 },
         })
@@ -130,7 +132,7 @@ impl<'a> Bench<'a> {
         self.allocate(&vec![FULL_PRECISION_BITS; self.layers.len()])
     }
 
-    /// Takes batch-norm statistics anew from the training images of the pool, and returns the mean cross-entropy on them, by the
+    /// Re-estimates batch-norm statistics on the training images of the pool ([`Network::reestimate`]), and returns the mean cross-entropy on them, by the
     /// statistics of each batch.
     ///
     /// # Errors

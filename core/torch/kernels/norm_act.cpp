@@ -286,3 +286,26 @@ extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running
     *out = new at::Tensor(y);
   });
 }
+
+// Mean and biased variance of each channel of `[n, c, h, w]`, two tensors `[c]`.
+extern "C" char *pf_moments(tensor x, tensor *mean_out, tensor *variance_out) {
+  return guarded([&] {
+    TORCH_CHECK(x->dim() == 4 && x->numel() > 0, "moments are of [n, c, h, w]");
+    if (by_operators(*x)) {
+      auto [variance, mean] = at::var_mean(x->to(at::kFloat), at::IntArrayRef({0, 2, 3}), 0);
+      *mean_out = new at::Tensor(mean);
+      *variance_out = new at::Tensor(variance);
+      return;
+    }
+    const at::Tensor in = channels_last(*x);
+    std::vector<double> mean, variance;
+    statistics(in.data_ptr<float>(), Cut(in.numel(), in.size(1)), mean, variance);
+    auto tensor_of = [&](const std::vector<double> &values) {
+      at::Tensor t = at::empty({int64_t(values.size())}, in.options());
+      std::copy(values.begin(), values.end(), t.data_ptr<float>());
+      return new at::Tensor(t);
+    };
+    *mean_out = tensor_of(mean);
+    *variance_out = tensor_of(variance);
+  });
+}

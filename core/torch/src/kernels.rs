@@ -58,6 +58,7 @@ unsafe extern "C" {
         std: *const f32,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn pf_moments(x: *const C_tensor, mean: *mut *mut C_tensor, variance: *mut *mut C_tensor) -> *mut c_char;
     fn pf_keep_memory() -> *mut c_char;
     fn pf_operators_only(on: c_int);
     fn pf_mixed_precision(on: c_int) -> *mut c_char;
@@ -226,6 +227,19 @@ pub fn norm_act(x: &Tensor, act: Act, fused: &Fused) -> Result<Tensor> {
         );
         check("norm_act", message)?;
         Ok(Tensor::from_ptr(out))
+    }
+}
+
+/// Mean and biased variance of each channel of `x` `[n, c, h, w]`: two tensors `[c]`.
+///
+/// # Errors
+/// A tensor of another shape, or an empty one.
+pub fn moments(x: &Tensor) -> Result<[Tensor; 2]> {
+    let (mut mean, mut variance) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: a live tensor; the outputs receive new ones, which `from_ptr` takes over.
+    unsafe {
+        check("moments", pf_moments(x.as_ptr(), &mut mean, &mut variance))?;
+        Ok([Tensor::from_ptr(mean), Tensor::from_ptr(variance)])
     }
 }
 
