@@ -2,7 +2,11 @@
 
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::option::Value;
 use serde::{Deserialize, Serialize};
+
+/// Name and shape of a tensor in a file.
+pub type NamedShape = (String, Vec<usize>);
 
 /// A network architecture with its training recipe.
 pub trait Net: Send {
@@ -14,6 +18,17 @@ pub trait Net: Send {
 
     /// How to train it from scratch on `samples` training images.
     fn recipe(&self, samples: u64) -> Recipe;
+
+    /// The options under which the net has weights of these names and shapes, as far as they tell: for weights that are
+    /// imported. `weights` are those of convolutions `[out, in / groups, kh, kw]` and fully connected layers `[out, in]`, in
+    /// the order of the file, which may be any. A guess is no harm: what is imported has to fit in the end.
+    fn recognise(weights: &[NamedShape]) -> Vec<(String, Value)>
+    where
+        Self: Sized,
+    {
+        let _ = weights;
+        Vec::new()
+    }
 }
 
 /// A training recipe: loss is softmax cross-entropy plus `weight_decay / 2 · ‖w‖²` over the weights of layers.

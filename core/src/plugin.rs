@@ -1,11 +1,12 @@
 //! Registration: what a plugin declares of itself, and the list of all that is linked into this library or program.
 
 use crate::agent::Agent;
-use crate::dataset::Dataset;
+use crate::dataset::check::{CheckReport, Progress};
+use crate::dataset::{Dataset, DatasetInfo};
 use crate::error::Result;
 use crate::learner::Learner;
-use crate::net::Net;
-use crate::option::OptionSpec;
+use crate::net::{NamedShape, Net};
+use crate::option::{OptionSpec, Value};
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -71,12 +72,22 @@ pub trait Plugin: Sized {
     fn configure(settings: &Settings) -> Result<Self>;
 }
 
-/// Makes an instance of one of the four kinds.
+/// Makes an instance of one of the four kinds; nets and data sets also answer without one.
 #[derive(Clone, Copy)]
 pub enum Maker {
     Learner(fn(&Settings) -> Result<Box<dyn Learner>>),
-    Net(fn(&Settings) -> Result<Box<dyn Net>>),
-    Dataset(fn(&Settings) -> Result<Box<dyn Dataset>>),
+    Net {
+        make: fn(&Settings) -> Result<Box<dyn Net>>,
+        /// [`Net::recognise`].
+        recognise: fn(&[NamedShape]) -> Vec<(String, Value)>,
+    },
+    Dataset {
+        make: fn(&Settings) -> Result<Box<dyn Dataset>>,
+        /// [`Dataset::describe`].
+        describe: fn(&Settings) -> Result<DatasetInfo>,
+        /// [`Dataset::check`].
+        check: fn(&Settings, Progress<'_>) -> Result<CheckReport>,
+    },
     Agent(fn(&Settings) -> Result<Box<dyn Agent>>),
 }
 
@@ -121,11 +132,29 @@ macro_rules! plugin {
     ($($kind:ident $name:literal => $type:ty),+ $(,)?) => {
         $( $crate::plugin!(@one $kind $name $type); )+
     };
-    (@one learner $name:literal $type:ty) => { $crate::plugin!(@submit Learner $name $type); };
-    (@one net $name:literal $type:ty) => { $crate::plugin!(@submit Net $name $type); };
-    (@one dataset $name:literal $type:ty) => { $crate::plugin!(@submit Dataset $name $type); };
-    (@one agent $name:literal $type:ty) => { $crate::plugin!(@submit Agent $name $type); };
-    (@submit $kind:ident $name:literal $type:ty) => {
+    (@one learner $name:literal $type:ty) => {
+        $crate::plugin!(@submit Learner $name $type, $crate::plugin::Maker::Learner($crate::plugin!(@make $type)));
+    };
+    (@one net $name:literal $type:ty) => {
+        $crate::plugin!(@submit Net $name $type, $crate::plugin::Maker::Net {
+            make: $crate::plugin!(@make $type),
+            recognise: <$type as $crate::net::Net>::recognise,
+        });
+    };
+    (@one dataset $name:literal $type:ty) => {
+        $crate::plugin!(@submit Dataset $name $type, $crate::plugin::Maker::Dataset {
+            make: $crate::plugin!(@make $type),
+            describe: <$type as $crate::dataset::Dataset>::describe,
+            check: <$type as $crate::dataset::Dataset>::check,
+        });
+    };
+    (@one agent $name:literal $type:ty) => {
+        $crate::plugin!(@submit Agent $name $type, $crate::plugin::Maker::Agent($crate::plugin!(@make $type)));
+    };
+    (@make $type:ty) => {
+        |settings| <$type as $crate::plugin::Plugin>::configure(settings).map(|made| Box::new(made) as _)
+    };
+    (@submit $kind:ident $name:literal $type:ty, $maker:expr) => {
         $crate::inventory::submit! {
             $crate::plugin::Registration {
                 kind: $crate::plugin::PluginKind::$kind,
@@ -134,9 +163,7 @@ macro_rules! plugin {
                 declare: || $crate::plugin::declare::<$type>(
                     $crate::plugin::PluginKind::$kind, $name, env!("CARGO_PKG_VERSION"),
                 ),
-                maker: $crate::plugin::Maker::$kind(|settings| {
-                    <$type as $crate::plugin::Plugin>::configure(settings).map(|made| Box::new(made) as _)
-                }),
+                maker: $maker,
             }
         }
     };

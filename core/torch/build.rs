@@ -28,7 +28,10 @@ fn main() {
         .flag("-fno-math-errno")
         .flag("-fno-trapping-math")
         .flag_if_supported("-mprefer-vector-width=512")
-        .files(["norm_act", "weights", "optimizers", "images", "memory"].map(|name| format!("kernels/{name}.cpp")))
+        .files(
+            ["norm_act", "weights", "optimizers", "operators", "images", "memory"]
+                .map(|name| format!("kernels/{name}.cpp")),
+        )
         .compile("pocketflow_kernels");
     // libtorch ships this very library; by its name the one already loaded is used.
     println!("cargo::rustc-link-lib=dylib=gomp");

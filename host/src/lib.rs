@@ -6,6 +6,7 @@
 //! | [`discover`], [`libtorch`], [`registry`] | where plugins and libtorch are; what plugins there are, and making one |
 //! | [`program`] | all of it, from the command line to the exit status |
 //! | [`select`], [`run`], [`services`] | what a run is made of; how it goes; what learners may ask of the host |
+//! | [`normalised`] | a data set whose pixels are normalised as a model wants it |
 //! | [`run_dir`], [`resume`] | the folder of a run; whether an interrupted one may go on |
 //! | [`deploy`] | exported files: the images they are made and checked with, and what came of it |
 //! | [`logging`], [`signals`], [`errors`] | log lines; Ctrl-C; how the program ends |
@@ -19,6 +20,7 @@ pub mod errors;
 pub mod layers;
 pub mod libtorch;
 pub mod logging;
+pub mod normalised;
 pub mod options;
 pub mod program;
 pub mod progress;

@@ -6,8 +6,16 @@ use pocketflow::{Error, Result};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
+
+static CUDA: AtomicBool = AtomicBool::new(false);
+
+/// Whether the libtorch that is open can use GPUs, if the machine has any.
+pub fn has_cuda() -> bool {
+    CUDA.load(Ordering::Relaxed)
+}
 
 /// A libtorch on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +66,11 @@ impl Libtorch {
         }
         load(&self.library("torch_cpu"))?;
         let cuda = self.library("torch_cuda");
-        if cuda.exists()
-            && let Err(error) = load(&cuda)
-        {
-            tracing::warn!("libtorch's CUDA half cannot be used, only the CPU: {error}");
+        if cuda.exists() {
+            match load(&cuda) {
+                Ok(()) => CUDA.store(true, Ordering::Relaxed),
+                Err(error) => tracing::warn!("libtorch's CUDA half cannot be used, only the CPU: {error}"),
+            }
         }
         // It holds nothing itself, but names the halves; a libtorch trimmed to its CPU half cannot satisfy it, nor needs to.
         if let Err(error) = load(&self.library("torch")) {

@@ -46,6 +46,7 @@ pub const RESERVED: [&str; 24] = [
 pub fn host_options() -> Vec<OptionSpec> {
     let count = 1..=i64::MAX;
     let weight = 0.0..=f64::INFINITY;
+    let [input_mean, input_std] = crate::normalised::options();
     vec![
         OptionSpec::text("learner", "full-prec", "The compression method, by the name of its plugin."),
         OptionSpec::text("net", "", "The network to train or compress, by the name of its plugin.").optional(),
@@ -66,6 +67,11 @@ pub fn host_options() -> Vec<OptionSpec> {
             "device",
             "auto",
             "What computes: auto, cpu, or cuda:N for the GPU number N; auto prefers a GPU.",
+        ),
+        OptionSpec::switch(
+            "amp",
+            false,
+            "Mixed precision on a GPU: convolutions in bfloat16, what needs more in 32 bits.",
         ),
         OptionSpec::int("threads", 0, 0..=4096, "Threads for computing; 0: as many as there are cores."),
         OptionSpec::int("seed", 0, 0..=i64::MAX, "Where all random numbers start: the same seed gives the same run."),
@@ -98,6 +104,8 @@ pub fn host_options() -> Vec<OptionSpec> {
             "The images that accuracy is measured on: eval, the test images; val, validation images that are held out of \
              training, for choosing settings without the test images.",
         ),
+        input_mean,
+        input_std,
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The whole program: from the command line to the exit status.
 
 use crate::cli::{self, Command, Format, Invocation};
-use crate::commands::{bench, completions, config, eval, export, plugins};
+use crate::commands::{bench, completions, config, data, eval, export, import, plugins};
 use crate::discover::PluginDirs;
 use crate::errors;
 use crate::layers::{self, Layers};
@@ -61,6 +61,15 @@ fn carry_out(args: &[OsString], progress: &Arc<Progress>) -> Result<u8> {
         Command::Export(flags) => {
             let program = program(registry, progress, log, format);
             return export::export(&program, layers()?, flags).map(|()| 0);
+        }
+        Command::Import(flags) => {
+            let program = program(registry, progress, log, format);
+            return import::import(&program, &layers()?, flags).map(|()| 0);
+        }
+        Command::DataCheck { dir } => {
+            let (text, sound) = data::check(&registry, &layers()?, dir, format)?;
+            errors::print_result(&text)?;
+            return Ok(u8::from(!sound));
         }
         Command::Bench { models, images, libraries } => {
             let program = program(registry, progress, log, format);

@@ -3,12 +3,14 @@
 
 use crate::deploy::learner::OwnGraph;
 use crate::layers::{self, Layers};
+use crate::libtorch;
 use crate::logging::{Log, SHOWN};
+use crate::normalised;
 use crate::progress::{self, Progress};
 use crate::registry::Registry;
 use crate::report::{self, Recorder};
 use crate::run_dir::{self, RunDir};
-use crate::select::{self, Selected, Selection};
+use crate::select::{self, Saved, Selected, Selection};
 use crate::services::{Parts, Services};
 use crate::signals::Stop;
 use crate::{errors, resume};
@@ -63,7 +65,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         tracing::warn!("plugin {} is left out: {}", failure.path.display(), first_line(&failure.reason));
     }
     let saved = match &task {
-        Task::EvaluateModel { model, .. } => Some(&model.meta),
+        Task::EvaluateModel { model, .. } => Some(Saved::of(model)),
         Task::Train | Task::Evaluate => None,
     };
     let Selected { mut selection, dataset, settings, warning } = select::select(&program.registry, &layers, saved)?;
@@ -76,6 +78,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     };
     let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
     graph.validate()?;
+    normalised::expect_fit(&graph, &dataset.info())?;
     let resumes = settings.get::<bool>("resume")?;
     let folder = open_folder(&mut selection, &settings, &task, resumes)?;
     program.log.keep_in(folder.path())?;
@@ -189,6 +192,7 @@ fn header(
         images += "\nSTAND-IN DATA, not the images this net is for";
     }
     let device = match text("device").as_deref() {
+        None | Some("auto") if libtorch::has_cuda() => "the first GPU, or the CPU without one".to_owned(),
         None | Some("auto") => "CPU".to_owned(),
         Some(device) => device.to_owned(),
     };

@@ -1,13 +1,18 @@
 //! What a run is made of: which learner, net and data set, and the settings for them. Decides what `auto` means.
 
 use crate::layers::Layers;
+use crate::normalised;
+use crate::options::host_options;
 use crate::registry::Registry;
-use pocketflow::dataset::Dataset;
-use pocketflow::model::ModelMeta;
+use pocketflow::dataset::{Dataset, DatasetInfo};
+use pocketflow::graph::Shape;
+use pocketflow::model::{Model, ModelMeta};
+use pocketflow::net::Net;
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, ErrorKind, Result};
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,33 +34,69 @@ pub struct Selection {
 /// A value that the program chose.
 #[derive(Debug, Clone)]
 struct Derived {
-    key: &'static str,
+    key: Cow<'static, str>,
     value: Value,
     reason: String,
-    /// Only where nobody else chose; otherwise it stands for what was written (`auto`, an alias).
-    fills: bool,
+    over: Over,
+}
+
+/// What a derived value stands over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Nothing: only where nobody else chose and the option has no default.
+    Nothing,
+    /// The default of an option that a plugin may or may not have.
+    Default,
+    /// What was written (`auto`, an alias).
+    Written,
 }
 
 impl Derived {
     fn fills(key: &'static str, value: Value, reason: impl Into<String>) -> Self {
-        Self { key, value, reason: reason.into(), fills: true }
+        Self { key: key.into(), value, reason: reason.into(), over: Over::Nothing }
+    }
+
+    fn knows(key: &'static str, value: usize, reason: impl Into<String>) -> Self {
+        let value = Value::Int(i64::try_from(value).unwrap_or(i64::MAX));
+        Self { key: key.into(), value, reason: reason.into(), over: Over::Default }
     }
 
     fn replaces(key: &'static str, text: &str, reason: impl Into<String>) -> Self {
-        Self { key, value: Value::Text(text.into()), reason: reason.into(), fills: false }
+        Self { key: key.into(), value: Value::Text(text.into()), reason: reason.into(), over: Over::Written }
     }
 
     fn apply(&self, settings: &mut Settings) {
-        let now = settings.entry(self.key).and_then(|setting| setting.value.as_ref());
-        let open = match now {
-            None => true,
+        let entry = settings.entry(&self.key);
+        let now = entry.and_then(|setting| setting.value.as_ref());
+        let by_default = entry.is_some_and(|setting| matches!(setting.origin, Origin::Default { .. }));
+        let open = match (self.over, now) {
+            (Over::Default, now) => by_default && now != Some(&self.value),
+            (_, None) => true,
             // The option's own word for "as many as there are".
-            Some(Value::Int(0)) if self.key == "threads" => true,
-            Some(now) => !self.fills && *now != self.value,
+            (_, Some(Value::Int(0))) if self.key == "threads" => true,
+            (over, Some(now)) => over == Over::Written && *now != self.value,
         };
         if open {
-            settings.derive(self.key, self.value.clone(), &self.reason);
+            settings.derive(&self.key, self.value.clone(), &self.reason);
         }
+    }
+}
+
+/// A saved model, as far as it decides what is selected.
+#[derive(Debug, Clone, Copy)]
+pub struct Saved<'a> {
+    /// Net and learner count where none was chosen, and so do mean and standard deviation of the input.
+    pub meta: &'a ModelMeta,
+    /// The images that it takes, and the number of classes that it tells apart, where known: options of net and data set
+    /// follow them.
+    pub image: Option<Shape>,
+    pub classes: Option<usize>,
+}
+
+impl<'a> Saved<'a> {
+    pub fn of(model: &'a Model) -> Self {
+        let classes = model.graph.shapes().ok().and_then(|shapes| Some(shapes.last()?[0]));
+        Self { meta: &model.meta, image: Some(model.graph.input_shape()), classes }
     }
 }
 
@@ -68,19 +109,19 @@ pub struct Selected {
     pub warning: Option<String>,
 }
 
-/// Selects what the settings name; `saved` is the model to evaluate, whose net and learner count where none was chosen.
+/// Selects what the settings name; `saved` is the model to evaluate.
 ///
 /// # Errors
 /// A plugin that does not exist (the message lists those there are) or does not take its settings; data that are not found
 /// and must be, or have no stand-in.
-pub fn select(registry: &Registry, layers: &Layers, saved: Option<&ModelMeta>) -> Result<Selected> {
+pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) -> Result<Selected> {
     let mut derived = Vec::new();
     let learner = {
-        let saved = saved.map(|meta| (meta.learner.as_str(), "the model was made by it"));
+        let saved = saved.map(|saved| (saved.meta.learner.as_str(), "the model was made by it"));
         plugin(registry, layers, PluginKind::Learner, "learner", saved, &mut derived)?
     };
     let net = {
-        let saved = saved.map(|meta| (meta.net.as_str(), "the model is of it"));
+        let saved = saved.map(|saved| (saved.meta.net.as_str(), "the model is of it"));
         plugin(registry, layers, PluginKind::Net, "net", saved, &mut derived)?
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -92,14 +133,120 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<&ModelMeta>) -
         Some((name, origin)) => canonical(registry, PluginKind::Dataset, "dataset", (&name, &origin), &mut derived)?,
         None => own_dataset(registry, &net, &mut derived)?,
     };
+    if let Some(own) = net.datasets.first().filter(|own| dataset.datasets.contains(own)) {
+        // Chosen by name, it still has to look like the data set that the net is for.
+        let value = Value::Text(own.clone());
+        derived.push(Derived::fills("stand_in_for", value, format!("the data set of {}", net.name)));
+    }
+    if let Some(saved) = saved {
+        if let Some([_, height, _]) = saved.image {
+            derived.push(Derived::knows("image_size", height, "the model takes such images"));
+        }
+        if let Some(classes) = saved.classes {
+            derived.push(Derived::knows("nb_classes", classes, "the model tells so many apart"));
+        }
+    }
     let selection = Selection { learner, net, dataset, agents, derived };
     let own = selection.clone().with_data_dir();
     let settings = own.settings(layers)?;
     match registry.dataset(&own.dataset.name, &settings) {
-        Ok(dataset) => Ok(Selected { selection: own, dataset, settings, warning: None }),
-        Err(error) if auto && error.kind() == ErrorKind::DataNotFound => stand_in(registry, layers, selection, &error),
+        Ok(dataset) => opened(layers, own, dataset, saved, None),
+        Err(error) if auto && error.kind() == ErrorKind::DataNotFound => {
+            let (selection, dataset, warning) = stand_in(registry, layers, selection, &error)?;
+            opened(layers, selection, dataset, saved, Some(warning))
+        }
         Err(error) => Err(error),
     }
+}
+
+/// Lets the settings follow what the data set turned out to be, and the data set's normalisation the model's.
+fn opened(
+    layers: &Layers,
+    mut selection: Selection,
+    dataset: Arc<dyn Dataset>,
+    saved: Option<Saved<'_>>,
+    warning: Option<String>,
+) -> Result<Selected> {
+    let info = dataset.info();
+    if !info.labels.is_empty() {
+        let reason = format!("what {} has", info.name);
+        selection.derived.push(Derived::knows("nb_classes", info.labels.len(), reason));
+    }
+    if let Some(saved) = saved {
+        let own = [(normalised::MEAN, &saved.meta.mean, &info.mean), (normalised::STD, &saved.meta.std, &info.std)];
+        for (key, model, data) in own {
+            if !model.is_empty() && model != data {
+                selection.derived.push(Derived::fills(key, normalised::value(model), "the model's own"));
+            }
+        }
+    }
+    let settings = selection.settings(layers)?;
+    let dataset = normalised::as_set(dataset, &settings)?;
+    Ok(Selected { selection, dataset, settings, warning })
+}
+
+/// The net of weights that are imported, with the data set that they are for, as far as it is known.
+pub struct Imported {
+    pub selection: Selection,
+    pub settings: Settings,
+    pub net: Box<dyn Net>,
+    /// Its classes and its normalisation. `None`: nothing tells, not even the data set's plugin.
+    pub info: Option<DatasetInfo>,
+}
+
+/// Selects net and data set for weights of these names and shapes, which tell options of the net where nobody chose them.
+/// `image`: what the file says of the images. The data set's images need not be there.
+///
+/// # Errors
+/// No such net; what net or data set say to the settings.
+pub fn for_weights(
+    registry: &Registry,
+    layers: &Layers,
+    weights: &[(String, Vec<usize>)],
+    image: Option<Shape>,
+) -> Result<Imported> {
+    let mut derived = Vec::new();
+    let net = plugin(registry, layers, PluginKind::Net, "net", None, &mut derived)?;
+    let dataset = match layers.chosen("dataset")?.filter(|(name, _)| name != AUTO) {
+        Some((name, origin)) => canonical(registry, PluginKind::Dataset, "dataset", (&name, &origin), &mut derived)?,
+        None => own_dataset(registry, &net, &mut derived)?,
+    };
+    let learner = own_learner(registry)?;
+    let reason = "weights that are imported are in full precision";
+    derived.push(Derived::replaces("learner", &learner.name, reason));
+    let recognised = registry.recognise(&net.name, weights)?;
+    let of_data = |key: &str| dataset.options.iter().find(|spec| spec.key == key).and_then(|spec| spec.default.clone());
+    for (key, value) in recognised {
+        // One class less than the data set has is its background, which the net keeps.
+        let lacks_background = matches!((&value, of_data(&key)),
+            (Value::Int(known), Some(Value::Int(all))) if key == "nb_classes" && known.checked_add(1) == Some(all));
+        if !lacks_background {
+            derived.push(Derived { key: key.into(), value, reason: "the weights say so".into(), over: Over::Default });
+        }
+    }
+    if let Some([_, height, _]) = image {
+        derived.push(Derived::knows("image_size", height, "the file takes such images"));
+    }
+    let selection = Selection { learner, net, dataset, agents: Vec::new(), derived }.with_data_dir();
+    let settings = selection.settings(layers)?;
+    let net = registry.net(&selection.net.name, &settings)?;
+    let opened = registry.dataset(&selection.dataset.name, &settings).map(|dataset| dataset.info());
+    let info = match opened.or_else(|_| registry.describe(&selection.dataset.name, &settings)) {
+        Ok(mut info) => {
+            normalised::set(&mut info, &settings)?;
+            Some(info)
+        }
+        Err(error) if error.kind() == ErrorKind::DataNotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Imported { selection, settings, net, info })
+}
+
+/// The learner of models that are in full precision: the host's default, whatever files say.
+fn own_learner(registry: &Registry) -> Result<Declaration> {
+    let default = host_options().into_iter().find(|spec| spec.key == "learner").and_then(|spec| spec.default);
+    let name = default.map(|value| value.to_string()).unwrap_or_default();
+    Ok(registry.find(PluginKind::Learner, &name)?.declaration.clone())
 }
 
 /// The data set that a net is for.
@@ -114,7 +261,13 @@ fn own_dataset(registry: &Registry, net: &Declaration, derived: &mut Vec<Derived
     Ok(found.declaration.clone())
 }
 
-fn stand_in(registry: &Registry, layers: &Layers, mut selection: Selection, missing: &Error) -> Result<Selected> {
+/// The stand-in for a data set that is missing, and what must be said of it.
+fn stand_in(
+    registry: &Registry,
+    layers: &Layers,
+    mut selection: Selection,
+    missing: &Error,
+) -> Result<(Selection, Arc<dyn Dataset>, String)> {
     let real = selection.dataset.name.clone();
     let Some(other) = of_kind(registry, PluginKind::Dataset).find(|dataset| dataset.datasets.contains(&real)) else {
         return Err(missing.clone());
@@ -130,7 +283,7 @@ fn stand_in(registry: &Registry, layers: &Layers, mut selection: Selection, miss
         "all figures of this run come from the stand-in `{}`, made-up images, not from {real}: {missing}",
         other.name
     );
-    Ok(Selected { selection, dataset, settings, warning: Some(warning) })
+    Ok((selection, dataset, warning))
 }
 
 impl Selection {
@@ -169,6 +322,15 @@ impl Selection {
         let plugins = [&self.learner, &self.net, &self.dataset].into_iter().chain(&self.agents);
         let mut of_plugins = plugins.filter_map(|plugin| Some((plugin.options.iter().find(named)?, Some(plugin.kind))));
         of_plugins.next().or_else(|| host.iter().find(named).map(|spec| (spec, None)))
+    }
+
+    /// The options of the net that are not as it declares them, as flags.
+    pub fn net_flags(&self, settings: &Settings) -> Vec<String> {
+        let changed = self.net.options.iter().filter_map(|spec| {
+            let value = settings.entry(&spec.key)?.value.as_ref()?;
+            (spec.default.as_ref() != Some(value)).then(|| format!("--{}={value}", spec.flag()))
+        });
+        changed.collect()
     }
 
     /// Keeps the choice of the run's folder.

@@ -3,6 +3,7 @@
 
 use crate::layers::Layers;
 use crate::logging::SHOWN;
+use crate::normalised;
 use crate::options;
 use crate::progress::Progress;
 use crate::registry::Registry;
@@ -106,7 +107,7 @@ impl Services {
         settings.derive("learner", pocketflow::option::Value::Text(name.clone()), &reason);
         let data_changed = self.replace(&selection, &mut settings, replaced, &reason)?;
         let dataset = match data_changed {
-            true => self.registry.dataset(&selection.dataset.name, &settings)?,
+            true => normalised::as_set(self.registry.dataset(&selection.dataset.name, &settings)?, &settings)?,
             false => Arc::clone(&self.dataset),
         };
         let host: Arc<dyn Host> =

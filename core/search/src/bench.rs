@@ -62,10 +62,12 @@ impl<'a> Bench<'a> {
         let values: Result<BTreeMap<_, _>> =
             parent.tensors.keys().map(|name| Ok((name.clone(), parent.values(name)?))).collect();
         let values = values?;
-        let network = Network::new(graph, &plan, &values, Weights::FullPrecision)?;
+        let mut network = Network::new(graph, &plan, &values, Weights::FullPrecision)?;
         calibrate(&network, job, CALIBRATION_IMAGES)?;
         let layers = layers(graph, quantization)?;
         let seed = mix(job.settings.get("seed")?, POOL_STREAM);
+        let pool = Held::load(&*job.dataset, Split::Plain, seed, POOL)?;
+        network.observe(pool.tensors())?;
         let original = (values, network.range_state()?);
         let kept = layers.iter().map(|_| BTreeMap::new()).collect();
         Ok(Self {
@@ -75,7 +77,7 @@ impl<'a> Bench<'a> {
             layers,
             range: quantization.range,
             kept,
-            pool: Held::load(&*job.dataset, Split::Plain, seed, POOL)?,
+            pool,
             val: Held::load(&*job.dataset, Split::Val, 0, usize::MAX)?,
             answers: if job.dataset.info().labels.len() >= MANY_CLASSES { 5 } else { 1 },
         })
@@ -130,7 +132,7 @@ impl<'a> Bench<'a> {
         self.allocate(&vec![FULL_PRECISION_BITS; self.layers.len()])
     }
 
-    /// Takes batch-norm statistics anew from the training images of the pool, and returns the mean cross-entropy on them, by the
+    /// Re-estimates batch-norm statistics on the training images of the pool ([`Network::reestimate`]), and returns the mean cross-entropy on them, by the
     /// statistics of each batch.
     ///
     /// # Errors
@@ -138,7 +140,7 @@ impl<'a> Bench<'a> {
     pub fn reestimate(&mut self) -> Result<f64> {
         let (pool, mut sum) = (&self.pool, 0.0);
         self.network.reestimate(pool.tensors(), |batch, logits| {
-            let labels = pool.labels(batch);
+            let labels = pool.labels(batch)?;
             sum += loss::cross_entropy(logits, &labels)?.double_value(&[]) * labels.numel() as f64;
             Ok(())
         })?;
@@ -168,7 +170,7 @@ impl<'a> Bench<'a> {
         let (mut hits, mut seen) = (0.0, 0);
         for ((batch, size), images) in self.val.sizes().enumerate().zip(self.val.tensors()) {
             let logits = tch::no_grad(|| self.network.forward(&images?, Mode::Eval))?;
-            hits += loss::hits(&logits, &self.val.labels(batch), answers).1;
+            hits += loss::hits(&logits, &self.val.labels(batch)?, answers).1;
             seen += size;
             stop_if_asked(self.job)?;
             let reachable = (hits + (total - seen) as f64) / total as f64;

@@ -2,7 +2,7 @@
 
 use pocketflow::dataset::{Batch, Dataset, Shard, Split};
 use pocketflow::{Error, Result};
-use pocketflow_torch::kernels;
+use pocketflow_torch::{device, kernels};
 use tch::Tensor;
 
 /// Values in a batch of images, about: 500 of CIFAR-10. Larger images come in smaller batches, or what lies between the layers would
@@ -63,7 +63,10 @@ impl Held {
     }
 
     /// Labels of a batch.
-    pub fn labels(&self, batch: usize) -> Tensor {
-        Tensor::from_slice(&self.batches[batch].1)
+    ///
+    /// # Errors
+    /// libtorch's.
+    pub fn labels(&self, batch: usize) -> Result<Tensor> {
+        device::place(Tensor::from_slice(&self.batches[batch].1))
     }
 }

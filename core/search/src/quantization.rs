@@ -34,12 +34,14 @@ pub fn specs() -> Vec<OptionSpec> {
             "minmax",
             &["minmax", "mse"],
             "Where the range of a bucket comes from: `minmax`, its smallest and largest weight; `mse`, what within these gives the \
-             least squared error: the parent's weights are clipped to it before they are quantized.",
+             least squared error of the layer's results, by mean and variance of its inputs on 1,000 training images: the parent's \
+             weights are clipped to it before they are quantized.",
         ),
         OptionSpec::switch(
             "uql_enbl_bn_reestimate",
             true,
-            "Take batch-norm statistics anew from 1,000 training images where weights are quantized without training.",
+            "Move batch-norm statistics by what quantization does to their inputs on 1,000 training images, where weights are quantized \
+             without training.",
         ),
         OptionSpec::float(
             "uql_lrn_rate",

@@ -55,6 +55,31 @@ pub trait DatasetObject: Send + Sync {
 
 pub type DatasetBox = DatasetObject_TO<'static, RBox<()>>;
 
+/// The host's end of a check's progress.
+#[sabi_trait]
+pub trait ProgressObject: Send + Sync {
+    #[sabi(last_prefix_field)]
+    fn advance(&self, done: u64, total: u64);
+}
+
+pub type ProgressBox = ProgressObject_TO<'static, RBox<()>>;
+
+struct Shown<F>(F);
+
+impl<F: Fn(u64, u64) + Send + Sync> ProgressObject for Shown<F> {
+    fn advance(&self, done: u64, total: u64) {
+        // What shows progress must not end the work.
+        let _ = Owner::host().guard("progress", || {
+            (self.0)(done, total);
+            Ok(())
+        });
+    }
+}
+
+pub fn progress(show: impl Fn(u64, u64) + Send + Sync + 'static) -> ProgressBox {
+    ProgressObject_TO::from_value(Shown(show), TD_Opaque)
+}
+
 struct ProvidedBatches(Held<dyn Batches>);
 
 impl BatchesObject for ProvidedBatches {

@@ -4,10 +4,12 @@ use super::root::{self, LibraryHeader, RootRef};
 use super::wire::{inward, pack, unpack};
 use super::{agent, dataset, learner, log, net};
 use crate::agent::Agent;
-use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::dataset::check::CheckReport;
+use crate::dataset::{Dataset, DatasetInfo};
+use crate::error::{Error, ErrorKind, Result};
 use crate::learner::Learner;
 use crate::net::Net;
+use crate::option::Value;
 use crate::plugin::{Declaration, PluginKind};
 use crate::settings::Settings;
 use abi_stable::library::{AbiHeaderRef, LibraryError, RawLibrary};
@@ -105,10 +107,51 @@ impl Library {
         inward((self.root.dataset())(name.into(), settings.as_rslice())).and_then(dataset::consume)
     }
 
+    /// The options that a net recognises in names and shapes of weights ([`Net::recognise`]); none in an older library.
+    ///
+    /// # Errors
+    /// No net of that name here.
+    pub fn recognise(&self, name: &str, weights: &[(String, Vec<usize>)]) -> Result<Vec<(String, Value)>> {
+        let Some(recognise) = self.root.recognise() else { return Ok(Vec::new()) };
+        let weights = pack("names of weights", &weights)?;
+        unpack("options", &inward(recognise(name.into(), weights.as_rslice()))?)
+    }
+
+    /// What a data set is without its images ([`Dataset::describe`]).
+    ///
+    /// # Errors
+    /// No data set of that name here; it cannot tell.
+    pub fn describe(&self, name: &str, settings: &Settings) -> Result<DatasetInfo> {
+        let describe = self.root.describe().ok_or_else(|| older(name))?;
+        let settings = pack("settings", settings)?;
+        unpack("a data set's description", &inward(describe(name.into(), settings.as_rslice()))?)
+    }
+
+    /// Has a data set check its files ([`Dataset::check`]).
+    ///
+    /// # Errors
+    /// No data set of that name here; its own.
+    pub fn check(
+        &self,
+        name: &str,
+        settings: &Settings,
+        progress: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Result<CheckReport> {
+        let check = self.root.check().ok_or_else(|| older(name))?;
+        let settings = pack("settings", settings)?;
+        let progress = dataset::progress(progress);
+        unpack("a report", &inward(check(name.into(), settings.as_rslice(), progress))?)
+    }
+
     /// # Errors
     /// No agent of that name here; what the agent says to the settings.
     pub fn agent(&self, name: &str, settings: &Settings) -> Result<Box<dyn Agent>> {
         let settings = pack("settings", settings)?;
         inward((self.root.agent())(name.into(), settings.as_rslice())).map(agent::consume)
     }
+}
+
+fn older(name: &str) -> Error {
+    let text = format!("the library of `{name}` is older than this question; rebuild it");
+    Error::new(ErrorKind::DataNotFound, text)
 }

@@ -30,6 +30,15 @@ pub struct Root {
     pub dataset: extern "C" fn(RStr<'_>, RSlice<'_, u8>) -> Outcome<dataset::DatasetBox>,
     #[sabi(last_prefix_field)]
     pub agent: extern "C" fn(RStr<'_>, RSlice<'_, u8>) -> Outcome<agent::AgentBox>,
+    /// A net's name and names and shapes of weights; gives keys and values of its options.
+    #[sabi(missing_field(option))]
+    pub recognise: extern "C" fn(RStr<'_>, RSlice<'_, u8>) -> Outcome<Bytes>,
+    /// A data set's name and settings; gives a `DatasetInfo`.
+    #[sabi(missing_field(option))]
+    pub describe: extern "C" fn(RStr<'_>, RSlice<'_, u8>) -> Outcome<Bytes>,
+    /// As `describe`; gives a `CheckReport`.
+    #[sabi(missing_field(option))]
+    pub check: extern "C" fn(RStr<'_>, RSlice<'_, u8>, dataset::ProgressBox) -> Outcome<Bytes>,
 }
 
 impl RootModule for RootRef {
@@ -55,7 +64,7 @@ extern "C" fn construct() -> RootModuleResult {
 
 /// The table over what is linked into this library or program.
 pub fn root() -> RootRef {
-    Root { start, declarations, learner, net, dataset, agent }.leak_into_prefix()
+    Root { start, declarations, learner, net, dataset, agent, recognise, describe, check }.leak_into_prefix()
 }
 
 extern "C" fn start(sink: LogSink) -> Outcome<()> {
@@ -115,7 +124,7 @@ extern "C" fn learner(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<learn
 
 extern "C" fn net(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<net::NetBox> {
     let pick = |maker, settings: &Settings| match maker {
-        Maker::Net(make) => Some(make(settings)),
+        Maker::Net { make, .. } => Some(make(settings)),
         _ => None,
     };
     configure(PluginKind::Net, name, settings, pick, net::provide)
@@ -123,7 +132,7 @@ extern "C" fn net(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<net::NetB
 
 extern "C" fn dataset(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<dataset::DatasetBox> {
     let pick = |maker, settings: &Settings| match maker {
-        Maker::Dataset(make) => Some(make(settings)),
+        Maker::Dataset { make, .. } => Some(make(settings)),
         _ => None,
     };
     configure(PluginKind::Dataset, name, settings, pick, dataset::provide)
@@ -135,4 +144,50 @@ extern "C" fn agent(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<agent::
         _ => None,
     };
     configure(PluginKind::Agent, name, settings, pick, agent::provide)
+}
+
+/// Finds a plugin and asks its type, not an instance. `ask` gives nothing for a maker of another kind.
+fn asked(
+    kind: PluginKind,
+    name: RStr<'_>,
+    function: &str,
+    ask: impl FnOnce(Maker) -> Option<Result<Bytes>>,
+) -> Outcome<Bytes> {
+    let name = name.as_str();
+    outward(Owner::plugin(name).guard(function, || {
+        let plugin = linked().find(|plugin| plugin.kind == kind && plugin.name == name);
+        let answer = plugin.and_then(|plugin| ask(plugin.maker));
+        answer.unwrap_or_else(|| Err(Error::failed(format!("the library has no {kind} `{name}`"))))
+    }))
+}
+
+extern "C" fn recognise(name: RStr<'_>, weights: RSlice<'_, u8>) -> Outcome<Bytes> {
+    asked(PluginKind::Net, name, "recognise", |maker| match maker {
+        Maker::Net { recognise, .. } => {
+            let weights: Result<Vec<(String, Vec<usize>)>> = unpack("names of weights", &weights);
+            Some(weights.and_then(|weights| pack("options", &recognise(&weights))))
+        }
+        _ => None,
+    })
+}
+
+extern "C" fn describe(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<Bytes> {
+    asked(PluginKind::Dataset, name, "describe", |maker| match maker {
+        Maker::Dataset { describe, .. } => {
+            let info = unpack("settings", &settings).and_then(|settings| describe(&settings));
+            Some(info.and_then(|info| pack("a data set's description", &info)))
+        }
+        _ => None,
+    })
+}
+
+extern "C" fn check(name: RStr<'_>, settings: RSlice<'_, u8>, progress: dataset::ProgressBox) -> Outcome<Bytes> {
+    asked(PluginKind::Dataset, name, "check", |maker| match maker {
+        Maker::Dataset { check, .. } => {
+            let report = unpack("settings", &settings)
+                .and_then(|settings| check(&settings, &|done, total| progress.advance(done, total)));
+            Some(report.and_then(|report| pack("a report", &report)))
+        }
+        _ => None,
+    })
 }

@@ -7,19 +7,23 @@
 //! |---|---|
 //! | [`options`] | the options that every data set has: classes, sample counts, batch sizes, augmentation |
 //! | [`order`] | the random order of a pass, the choice of validation images, the part of a shard |
+//! | [`check`] | what a complete check of a data set found |
 //! | [`augment`] | pad, random crop, random flip |
 //! | [`images`] | access to images by index, and a set of images held in memory |
 //! | [`pass`] | [`Batches`] over any [`images::Images`] |
 
 pub mod augment;
+pub mod check;
 pub mod images;
 pub mod options;
 pub mod order;
 pub mod pass;
 
 pub use crate::abi::Buffer;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Shape;
+use crate::settings::Settings;
+use check::{CheckReport, Progress};
 use serde::{Deserialize, Serialize};
 
 /// Which images.
@@ -95,6 +99,31 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// Files that are missing, cut or malformed; the message names the file.
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>>;
+
+    /// What it would say of itself were its images there: for weights that are imported where nobody has the images.
+    ///
+    /// # Errors
+    /// Settings that do not go together. Unless overridden: that it cannot tell.
+    fn describe(settings: &Settings) -> Result<DatasetInfo>
+    where
+        Self: Sized,
+    {
+        let _ = settings;
+        Err(Error::new(ErrorKind::DataNotFound, "without its images, this data set does not say what it is"))
+    }
+
+    /// Reads everything that lies in `data_dir`; `progress` is told how far it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DataNotFound`] where nothing of this data set lies there. What is damaged is no error but in the report.
+    /// Unless overridden: that it cannot be checked.
+    fn check(settings: &Settings, progress: Progress<'_>) -> Result<CheckReport>
+    where
+        Self: Sized,
+    {
+        let _ = (settings, progress);
+        Err(Error::new(ErrorKind::DataNotFound, "this data set has no check"))
+    }
 }
 
 /// A pass over a split.

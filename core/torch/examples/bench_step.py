@@ -1,5 +1,5 @@
-"""The reference of bench_step.rs: a training step of ResNet-20 (option A) in eager PyTorch, channels_last. For each line on stdin takes
-that many steps and prints their times in ms, so that the bench can take turns with it."""
+"""The reference of bench_step.rs: a training step in eager PyTorch, channels_last, of ResNet-20 (option A) or torchvision's ResNet-18.
+For each line on stdin takes that many steps and prints their times in ms, so that the bench can take turns with it."""
 import sys
 import time
 
@@ -34,12 +34,19 @@ def resnet20():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
-batch, threads = map(int, sys.argv[1:])
+def resnet18():
+    from torchvision.models import resnet18
+
+    return resnet18()
+
+
+net, size, classes = {"resnet20": (resnet20, 32, 10), "resnet18": (resnet18, 224, 1000)}[sys.argv[1]]
+batch, threads = map(int, sys.argv[2:])
 torch.set_num_threads(threads)
-net = resnet20().to(memory_format=torch.channels_last)
+net = net().to(memory_format=torch.channels_last)
 optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
-images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
-labels = torch.randint(10, (batch,))
+images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
+labels = torch.randint(classes, (batch,))
 
 
 def milliseconds():

@@ -1,15 +1,17 @@
-//! Times a training step (forward, backward, optimizer) of ResNet-20 on CIFAR-10-shaped images: full precision against `uniform` with
-//! 4-bit weights and activations, the same with channel buckets, `uniform-tf` with 8 bits for int8 and uint8, and PyTorch. They take
-//! turns, so that what else the machine does falls on all alike. Prints a table, writes JSON with `--json FILE`.
+//! Times a training step (forward, backward, optimizer) of ResNet-20 on CIFAR-10-shaped images, or of ResNet-18 on photographs:
+//! full precision against `uniform` with 4-bit weights and activations, the same with channel buckets, `uniform-tf` with 8 bits for
+//! int8 and uint8, and PyTorch. They take turns, so that what else the machine does falls on all alike. Prints a table, writes JSON
+//! with `--json FILE`.
 //!
-//! `cargo xtask bench step [--batch 128] [--rounds 8] [--steps 5] [--threads N] [--pytorch PYTHON]
+//! `cargo xtask bench step [--net resnet20|resnet18] [--batch 128, of resnet18 32] [--rounds 8] [--steps 5] [--threads N] [--pytorch PYTHON]
 //! [--json FILE] [--only TEXT] [--allocator malloc]`; `--only` leaves those whose name holds the text, for a profiler; `malloc` is
 //! libtorch's own allocator, to see what ours is worth
 
 use pocketflow::graph::Graph;
 use pocketflow::integer::Target;
 use pocketflow::quant::{Buckets, QuantPlan};
-use pocketflow_resnet_cifar10::{Shortcut, resnet};
+use pocketflow_resnet_cifar10::{self as resnet_cifar10, Shortcut};
+use pocketflow_resnet_ilsvrc12::{self as resnet_ilsvrc12, Size};
 use pocketflow_torch::network::{Integers, Mode, Network, Weights};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
 use pocketflow_torch::{kernels, loss};
@@ -70,9 +72,13 @@ struct PyTorch {
 }
 
 impl PyTorch {
-    fn start(python: &str, batch: usize, threads: usize) -> Result<Self, Box<dyn Error>> {
+    fn start(python: &str, net: &str, batch: usize, threads: usize) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(python);
-        command.arg("-c").arg(include_str!("bench_step.py")).args([batch, threads].map(|number| number.to_string()));
+        command
+            .arg("-c")
+            .arg(include_str!("bench_step.py"))
+            .arg(net)
+            .args([batch, threads].map(|number| number.to_string()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (ask, answers) = pipes.ok_or("a child without pipes")?;
@@ -122,23 +128,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments.get(at + 1).cloned()
     };
     let number = |name: &str, default: usize| option(name).map_or(Ok(default), |text| text.parse::<usize>());
-    let (batch, rounds, steps) = (number("--batch", 128)?, number("--rounds", 8)?, number("--steps", 5)?);
+    let net = option("--net").unwrap_or_else(|| "resnet20".to_owned());
+    // Name, graph, images in a batch, height and width.
+    let (name, graph, batch, size) = match net.as_str() {
+        "resnet20" => ("ResNet-20", resnet_cifar10::resnet(20, Shortcut::Pad, 10)?, 128, 32),
+        "resnet18" => ("ResNet-18", resnet_ilsvrc12::resnet(Size::R18, 224, 1000)?, 32, 224),
+        other => return Err(format!("--net is resnet20 or resnet18, not {other}").into()),
+    };
+    let (batch, rounds, steps) = (number("--batch", batch)?, number("--rounds", 8)?, number("--steps", 5)?);
     let threads = number("--threads", std::thread::available_parallelism()?.get())?;
     tch::set_num_threads(threads as i32);
     if option("--allocator").as_deref() != Some("malloc") {
         kernels::keep_memory()?;
     }
 
-    let graph = resnet(20, Shortcut::Pad, 10)?;
     let mut contenders = contenders(&graph)?;
     if let Some(python) = option("--pytorch") {
-        let runner = Runner::PyTorch(PyTorch::start(&python, batch, threads)?);
+        let runner = Runner::PyTorch(PyTorch::start(&python, &net, batch, threads)?);
         contenders.push(Contender { name: "PyTorch eager channels_last", runner, milliseconds: Vec::new() });
     }
     if let Some(text) = option("--only") {
         contenders.retain(|contender| contender.name.contains(&text));
     }
-    let size = [batch as i64, 3, 32, 32];
+    let size = [batch as i64, 3, size, size];
     let images = Tensor::randn(size, (Kind::Float, Device::Cpu));
     let images = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
     let labels = Tensor::randint(10, [batch as i64], (Kind::Int64, Device::Cpu));
@@ -152,7 +164,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let medians: Vec<f64> = contenders.iter().map(Contender::median).collect();
-    println!("ResNet-20, batch {batch}, {threads} threads, median of {} steps each, in turns", rounds * steps);
+    println!("{name}, batch {batch}, {threads} threads, median of {} steps each, in turns", rounds * steps);
     println!("{:<28} {:>10} {:>8}", "step", "ms", "ratio");
     for (contender, median) in contenders.iter().zip(&medians) {
         println!("{:<28} {median:>10.1} {:>8.3}", contender.name, median / medians[0]);

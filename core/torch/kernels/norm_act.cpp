@@ -8,6 +8,7 @@
 // Sums are taken per block of fixed size, then over blocks in order: results do not depend on the number of threads.
 
 #include "norm_act_loops.h"
+#include "operators.h"
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <vector>
@@ -83,39 +84,6 @@ void statistics(const float *x, const Cut &cut, std::vector<double> &mean, std::
 std::vector<float> floats(const std::vector<double> &values) { return {values.begin(), values.end()}; }
 
 at::Tensor channels_last(const at::Tensor &t) { return t.contiguous(at::MemoryFormat::ChannelsLast); }
-
-// The quantizer of an activation, and what it has seen: `range` is [minimum, maximum, batches].
-struct Quantizer {
-  at::Tensor range;
-  int64_t bits = 0;
-  bool track = false;
-  double decay = 0.0;
-
-  float *state() const { return range.defined() ? range.data_ptr<float>() : nullptr; }
-  bool tracked() const { return range.defined() && track; }
-  bool quantizes() const { return range.defined() && bits > 0; }
-  bool unseen() const { return range.defined() && state()[2] == 0.0f; }
-  void set(float min, float max) const {
-    state()[0] = min;
-    state()[1] = max;
-  }
-  // A plain mean over the first batches, then a moving average.
-  void update(float min, float max) const {
-    float *now = state();
-    const double keep = std::min(decay, double(now[2]) / (double(now[2]) + 1.0));
-    set(float(keep * now[0] + (1.0 - keep) * min), float(keep * now[1] + (1.0 - keep) * max));
-    now[2] = std::min(now[2] + 1.0f, 1.0e6f);
-  }
-  AffineGrid grid() const { return grid_of_range(state()[0], state()[1], bits); }
-};
-
-struct Settings {
-  bool training;
-  double momentum, eps;
-  int act;
-  at::Tensor running_mean, running_var;
-  Quantizer outer, inner;
-};
 
 typedef std::optional<at::Tensor> Optional;
 
@@ -299,7 +267,7 @@ extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running
                              const QuantizerArgument *outer, const QuantizerArgument *inner, int training, double momentum,
                              double eps, int act, tensor *out) {
   return guarded([&] {
-    TORCH_CHECK(x->is_cpu() && x->scalar_type() == at::kFloat && x->dim() == 4, "norm_act takes [n, c, h, w] floats on the CPU");
+    TORCH_CHECK(x->dim() == 4, "norm_act takes [n, c, h, w]");
     TORCH_CHECK(x->numel() > 0, "norm_act: an empty batch");
     TORCH_CHECK(!residual || residual->sizes() == x->sizes(), "norm_act: the residual has another shape");
     auto quantizer = [](const QuantizerArgument *q) {
@@ -307,8 +275,37 @@ extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running
     };
     const Settings settings{training != 0, momentum, eps, act, tensor_or_undefined(running_mean), tensor_or_undefined(running_var),
                             quantizer(outer), quantizer(inner)};
+    if (by_operators(*x)) {
+      *out = new at::Tensor(norm_act_by_operators(*x, tensor_or_undefined(gamma), tensor_or_undefined(beta),
+                                                  tensor_or_undefined(residual), settings));
+      return;
+    }
+    TORCH_CHECK(x->scalar_type() == at::kFloat, "norm_act takes floats");
     auto optional = [](tensor t) { return t ? Optional(*t) : Optional(); };
     at::Tensor y = NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), settings);
     *out = new at::Tensor(y);
+  });
+}
+
+// Mean and biased variance of each channel of `[n, c, h, w]`, two tensors `[c]`.
+extern "C" char *pf_moments(tensor x, tensor *mean_out, tensor *variance_out) {
+  return guarded([&] {
+    TORCH_CHECK(x->dim() == 4 && x->numel() > 0, "moments are of [n, c, h, w]");
+    if (by_operators(*x)) {
+      auto [variance, mean] = at::var_mean(x->to(at::kFloat), at::IntArrayRef({0, 2, 3}), 0);
+      *mean_out = new at::Tensor(mean);
+      *variance_out = new at::Tensor(variance);
+      return;
+    }
+    const at::Tensor in = channels_last(*x);
+    std::vector<double> mean, variance;
+    statistics(in.data_ptr<float>(), Cut(in.numel(), in.size(1)), mean, variance);
+    auto tensor_of = [&](const std::vector<double> &values) {
+      at::Tensor t = at::empty({int64_t(values.size())}, in.options());
+      std::copy(values.begin(), values.end(), t.data_ptr<float>());
+      return new at::Tensor(t);
+    };
+    *mean_out = tensor_of(mean);
+    *variance_out = tensor_of(variance);
   });
 }

@@ -2,11 +2,9 @@
 #pragma once
 
 #include "affine.h"
-#include "kernels.h"
+#include "norm_act.h"
 
 namespace {
-
-enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
 // Smallest and largest value seen, zero included: of the result, and of what a quantizer before the sum sees.
 struct Extremes {

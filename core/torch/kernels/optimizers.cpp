@@ -1,7 +1,7 @@
 // One optimizer step over all parameters in one call. The gradient is read from `leaves[i]`, which for a quantized layer is Q(w)
 // and else w itself: this is the straight-through estimator (Bengio et al. 2013, arXiv 1308.3432). Gradients are dropped after use.
 
-#include "kernels.h"
+#include "operators.h"
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <cmath>
@@ -27,11 +27,18 @@ PF_CLONES void adam_loop(float *__restrict w, const float *__restrict g, float *
   }
 }
 
-template <typename F> void each_parameter(tensor *params, tensor *leaves, int64_t count, const F &update) {
+// `update` changes a run of a parameter on the CPU, `whole` a parameter elsewhere.
+template <typename F, typename G>
+void each_parameter(tensor *params, tensor *leaves, int64_t count, const F &update, const G &whole) {
   c10::NoGradGuard no_grad;
   for (int64_t t = 0; t < count; t++) {
     at::Tensor &grad = leaves[t]->mutable_grad();
     if (!grad.defined()) continue;
+    if (by_operators(*params[t])) {
+      whole(t, grad);
+      grad = at::Tensor();
+      continue;
+    }
     const at::Tensor dense = grad.contiguous();
     TORCH_CHECK(params[t]->is_contiguous(), "an optimizer takes contiguous parameters");
     float *w = params[t]->data_ptr<float>();
@@ -48,6 +55,8 @@ extern "C" char *pf_sgd_step(tensor *params, tensor *leaves, tensor *momenta, co
   return guarded([&] {
     each_parameter(params, leaves, count, [&](int64_t t, int64_t offset, int64_t n, float *w, const float *g) {
       sgd_loop(w, g, momenta[t]->data_ptr<float>() + offset, n, float(rate), float(momentum), float(decays[t]), nesterov);
+    }, [&](int64_t t, const at::Tensor &grad) {
+      sgd_by_operators(*params[t], grad, *momenta[t], rate, momentum, decays[t], nesterov);
     });
   });
 }
@@ -60,6 +69,8 @@ extern "C" char *pf_adam_step(tensor *params, tensor *leaves, tensor *first, ten
     each_parameter(params, leaves, count, [&](int64_t t, int64_t offset, int64_t n, float *w, const float *g) {
       adam_loop(w, g, first[t]->data_ptr<float>() + offset, second[t]->data_ptr<float>() + offset, n,
                 float(rate / correction1), float(beta1), float(beta2), float(eps), float(correction2), float(decays[t]));
+    }, [&](int64_t t, const at::Tensor &grad) {
+      adam_by_operators(*params[t], grad, *first[t], *second[t], rate / correction1, beta1, beta2, eps, correction2, decays[t]);
     });
   });
 }

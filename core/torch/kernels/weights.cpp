@@ -6,7 +6,7 @@
 // multiplies by s.
 
 #include "affine.h"
-#include "kernels.h"
+#include "operators.h"
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <vector>
@@ -103,6 +103,33 @@ struct WeightJob {
   int64_t bits, bucket_size, grid;
 };
 
+namespace {
+
+void quantize_on_cpu(const WeightJob &job, const at::Tensor &source, const at::Tensor &result) {
+  const float *x = source.data_ptr<float>();
+  float *q = result.data_ptr<float>();
+  const int64_t n = source.numel(), size = job.bucket_size, bits = job.bits, grid = job.grid;
+  std::vector<double> scales;
+  if (job.gamma) {
+    const at::Tensor gamma = job.gamma->cpu(), variance = job.variance->cpu();
+    const int64_t channels = gamma.numel();
+    TORCH_CHECK(channels > 0 && variance.numel() == channels && n % channels == 0,
+                "quantize_weights: the batch normalisation has other channels than the layer");
+    for (int64_t c = 0; c < channels; c++)
+      scales.push_back(double(gamma.data_ptr<float>()[c]) / std::sqrt(double(variance.data_ptr<float>()[c]) + job.eps));
+  }
+  const int64_t buckets = (n + size - 1) / size;
+  at::parallel_for(0, buckets, std::max<int64_t>(1, 16384 / size), [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; b++) {
+      const int64_t from = b * size, to = std::min(n, from + size);
+      if (scales.empty()) quantize_bucket(x + from, q + from, to - from, bits, grid);
+      else quantize_folded(x, q, from, to, n / int64_t(scales.size()), scales, bits, grid);
+    }
+  });
+}
+
+} // namespace
+
 // Sources and results are contiguous, of the same shapes pairwise.
 extern "C" char *pf_quantize_weights(const WeightJob *jobs, int64_t count) {
   return guarded([&] {
@@ -111,30 +138,18 @@ extern "C" char *pf_quantize_weights(const WeightJob *jobs, int64_t count) {
       const at::Tensor &source = *job->source, &result = *job->result;
       TORCH_CHECK(source.is_contiguous() && result.is_contiguous() && source.numel() == result.numel(),
                   "quantize_weights takes contiguous tensors of one shape");
-      const float *x = source.data_ptr<float>();
-      float *q = result.data_ptr<float>();
-      const int64_t n = source.numel(), size = job->bucket_size, bits = job->bits, grid = job->grid;
-      if (bits == 0) {
-        std::memcpy(q, x, n * sizeof(float));
-        continue;
+      if (job->bits == 0) {
+        result.copy_(source);
+      } else if (!by_operators(source)) {
+        quantize_on_cpu(*job, source, result);
+      } else if (job->grid == MIN_MAX && job->bits <= 16 && source.numel() % job->bucket_size == 0) {
+        quantize_by_operators(source, result, job->bits, job->bucket_size);
+      } else {
+        // What operators would take many passes for goes by way of the CPU; the weights of a layer are small.
+        const at::Tensor here = source.cpu().contiguous(), quantized = at::empty_like(here);
+        quantize_on_cpu(*job, here, quantized);
+        result.copy_(quantized);
       }
-      std::vector<double> scales;
-      if (job->gamma) {
-        const at::Tensor &gamma = *job->gamma, &variance = *job->variance;
-        const int64_t channels = gamma.numel();
-        TORCH_CHECK(channels > 0 && variance.numel() == channels && n % channels == 0,
-                    "quantize_weights: the batch normalisation has other channels than the layer");
-        for (int64_t c = 0; c < channels; c++)
-          scales.push_back(double(gamma.data_ptr<float>()[c]) / std::sqrt(double(variance.data_ptr<float>()[c]) + job->eps));
-      }
-      const int64_t buckets = (n + size - 1) / size;
-      at::parallel_for(0, buckets, std::max<int64_t>(1, 16384 / size), [&](int64_t begin, int64_t end) {
-        for (int64_t b = begin; b < end; b++) {
-          const int64_t from = b * size, to = std::min(n, from + size);
-          if (scales.empty()) quantize_bucket(x + from, q + from, to - from, bits, grid);
-          else quantize_folded(x, q, from, to, n / int64_t(scales.size()), scales, bits, grid);
-        }
-      });
     }
   });
 }

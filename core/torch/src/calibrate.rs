@@ -26,8 +26,16 @@ pub fn calibrate(network: &Network, job: &Job, images: u64) -> Result<()> {
     Ok(())
 }
 
-/// Takes batch normalisation's running statistics anew from about `images` training images, in batches of `batch_size`; see
-/// [`Network::reestimate`].
+/// Shows the network about `images` training images in full precision; see [`Network::observe`].
+///
+/// # Errors
+/// The data set's.
+pub fn observe(network: &mut Network, job: &Job, images: u64) -> Result<()> {
+    network.observe(batches(job, images)?)
+}
+
+/// Moves batch normalisation's running statistics to what quantization made of about `images` training images, the same as
+/// [`observe`]'s; see [`Network::reestimate`].
 ///
 /// # Errors
 /// The data set's.

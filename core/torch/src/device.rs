@@ -1,24 +1,87 @@
-//! The device and the threads that a job runs on.
+//! The device and the threads that a job runs on. One for the process's job: whatever makes tensors asks here where they belong.
 
-use crate::kernels;
+use crate::{kernels, torch_error};
 use pocketflow::Result;
 use pocketflow::settings::Settings;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use tch::{Cuda, Device, Tensor};
 
-/// Takes `device` and `threads` from the settings and sets libtorch up.
+/// The GPU's number; negative: the CPU.
+static GPU: AtomicI64 = AtomicI64::new(-1);
+static MIXED: AtomicBool = AtomicBool::new(false);
+
+/// Takes `device`, `threads` and `amp` from the settings and sets libtorch up.
 ///
 /// # Errors
-/// A device that is not there; more workers than one.
+/// A device that is not there; mixed precision on the CPU; more workers than one.
 pub fn prepare(settings: &Settings) -> Result<()> {
-    let device: String = settings.get("device")?;
-    if device != "auto" && device != "cpu" {
-        return Err(settings.invalid("device", "this version computes on the CPU; use `auto` or `cpu`"));
+    let wanted: String = settings.get("device")?;
+    let gpus = Cuda::device_count().max(0);
+    let gpu = choose(&wanted, gpus).map_err(|problem| settings.invalid("device", &problem))?;
+    let mixed = settings.find::<bool>("amp")?.unwrap_or(false);
+    if mixed && gpu.is_none() {
+        return Err(settings.invalid("amp", "mixed precision needs a GPU, and this job runs on the CPU; leave it out"));
     }
     if settings.find::<u32>("n")?.unwrap_or(1) > 1 {
         return Err(settings.invalid("n", "this version trains with one worker; leave it out"));
     }
+    GPU.store(gpu.unwrap_or(-1), Ordering::Relaxed);
+    MIXED.store(mixed, Ordering::Relaxed);
     let threads: i32 = settings.find::<u32>("threads")?.unwrap_or(0).try_into().unwrap_or(i32::MAX);
     if threads > 0 {
         tch::set_num_threads(threads);
     }
     kernels::keep_memory()
+}
+
+/// The GPU of `wanted`: `cpu`, `cuda:N`, or `auto`, the first where there is one.
+fn choose(wanted: &str, gpus: i64) -> Result<Option<i64>, String> {
+    match wanted.strip_prefix("cuda:").map(str::parse::<i64>) {
+        None if wanted == "auto" => Ok((gpus > 0).then_some(0)),
+        None => Ok(None),
+        Some(Ok(number)) if number < gpus => Ok(Some(number)),
+        Some(_) if gpus == 0 => {
+            Err("libtorch sees no GPU here: the machine has none, its driver does not work, or this \
+                                     libtorch has no CUDA half (point LIBTORCH to a CUDA build of the same version); \
+                                     use `cpu` or `auto`"
+                .into())
+        }
+        Some(_) => Err(format!("there are {gpus} GPUs, cuda:0 to cuda:{}", gpus - 1)),
+    }
+}
+
+/// Where the job's tensors belong.
+pub fn current() -> Device {
+    usize::try_from(GPU.load(Ordering::Relaxed)).map_or(Device::Cpu, Device::Cuda)
+}
+
+/// Whether the job trains in mixed precision.
+pub fn mixed() -> bool {
+    MIXED.load(Ordering::Relaxed)
+}
+
+/// The tensor, moved to the job's device.
+///
+/// # Errors
+/// Out of memory there.
+pub fn place(tensor: Tensor) -> Result<Tensor> {
+    match current() {
+        Device::Cpu => Ok(tensor),
+        device => tensor.f_to_device(device).map_err(|error| torch_error("move a tensor to the GPU", &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose;
+
+    #[test]
+    fn takes_what_is_there_and_says_what_is_not() {
+        assert_eq!(choose("auto", 0), Ok(None));
+        assert_eq!(choose("cpu", 2), Ok(None));
+        assert_eq!(choose("auto", 2), Ok(Some(0)));
+        assert_eq!(choose("cuda:1", 2), Ok(Some(1)));
+        assert!(choose("cuda:2", 2).unwrap_err().contains("cuda:0 to cuda:1"));
+        assert!(choose("cuda:0", 0).unwrap_err().contains("no CUDA half"));
+    }
 }

@@ -1,6 +1,7 @@
 //! Safe wrappers of the C++ kernels in `kernels/`. Tensors cross as pointers to `at::Tensor`, as in torch-sys; a C++ exception comes
 //! back as a message.
 
+use crate::device;
 use pocketflow::quant::Grid;
 use pocketflow::{Error, Result};
 use std::ffi::{CStr, c_char, c_double, c_int};
@@ -57,7 +58,10 @@ unsafe extern "C" {
         std: *const f32,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn pf_moments(x: *const C_tensor, mean: *mut *mut C_tensor, variance: *mut *mut C_tensor) -> *mut c_char;
     fn pf_keep_memory() -> *mut c_char;
+    fn pf_operators_only(on: c_int);
+    fn pf_mixed_precision(on: c_int) -> *mut c_char;
     fn free(pointer: *mut std::ffi::c_void);
 }
 
@@ -112,6 +116,29 @@ fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
 pub fn keep_memory() -> Result<()> {
     // SAFETY: takes nothing; tensors that exist already keep the allocator that they came from.
     check("keep_memory", unsafe { pf_keep_memory() })
+}
+
+/// Has the calling thread's kernels done by libtorch's operators on the CPU too, as they are on other devices: for comparing the two.
+#[doc(hidden)]
+pub fn operators_only(on: bool) {
+    // SAFETY: sets a variable of the thread.
+    unsafe { pf_operators_only(on.into()) }
+}
+
+/// Runs `pass` with convolutions and matrix products on a GPU in bfloat16, if `on`.
+///
+/// # Errors
+/// Those of `pass`; libtorch's.
+pub fn mixed_precision<T>(on: bool, pass: impl FnOnce() -> Result<T>) -> Result<T> {
+    if !on {
+        return pass();
+    }
+    // SAFETY: sets variables of the thread.
+    check("mixed_precision", unsafe { pf_mixed_precision(1) })?;
+    let result = pass();
+    // SAFETY: as before.
+    check("mixed_precision", unsafe { pf_mixed_precision(0) })?;
+    result
 }
 
 /// The activation function of a fused node.
@@ -200,6 +227,19 @@ pub fn norm_act(x: &Tensor, act: Act, fused: &Fused) -> Result<Tensor> {
         );
         check("norm_act", message)?;
         Ok(Tensor::from_ptr(out))
+    }
+}
+
+/// Mean and biased variance of each channel of `x` `[n, c, h, w]`: two tensors `[c]`.
+///
+/// # Errors
+/// A tensor of another shape, or an empty one.
+pub fn moments(x: &Tensor) -> Result<[Tensor; 2]> {
+    let (mut mean, mut variance) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: a live tensor; the outputs receive new ones, which `from_ptr` takes over.
+    unsafe {
+        check("moments", pf_moments(x.as_ptr(), &mut mean, &mut variance))?;
+        Ok([Tensor::from_ptr(mean), Tensor::from_ptr(variance)])
     }
 }
 
@@ -329,7 +369,7 @@ pub fn adam_step(lists: &StepLists, rate: f64, step: i64) -> Result<()> {
     check("adam_step", message)
 }
 
-/// Bytes `[n, h, w, c]` as a normalised channels_last tensor `[n, c, h, w]`: `(pixel - mean) / std`.
+/// Bytes `[n, h, w, c]` as a normalised channels_last tensor `[n, c, h, w]` on the job's device: `(pixel - mean) / std`.
 ///
 /// # Errors
 /// Out of memory.
@@ -340,6 +380,6 @@ pub fn images(pixels: &[u8], [n, c, h, w]: [usize; 4], mean: &[f32], std: &[f32]
     unsafe {
         let [n, c, h, w] = [n, c, h, w].map(|size| size as i64);
         check("images", pf_images(pixels.as_ptr(), n, h, w, c, mean.as_ptr(), std.as_ptr(), &mut out))?;
-        Ok(Tensor::from_ptr(out))
+        device::place(Tensor::from_ptr(out))
     }
 }

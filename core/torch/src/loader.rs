@@ -1,6 +1,6 @@
 //! Batches prepared ahead of the step: another thread reads, augments and normalises while the network computes.
 
-use crate::kernels;
+use crate::{device, kernels};
 use pocketflow::dataset::{Batch, Dataset, Shard, Split, mix};
 use pocketflow::{Error, Result};
 use std::sync::Arc;
@@ -88,7 +88,8 @@ fn run(stream: &Stream, deliver: &mut dyn FnMut(Result<Loaded>) -> bool) -> Resu
             let [c, h, w] = info.shape;
             let images = kernels::images(&batch.images, [batch.len, c, h, w], &info.mean, &info.std)?;
             let labels: Vec<i64> = batch.labels[..batch.len].iter().map(|label| i64::from(*label)).collect();
-            if !deliver(Ok(Loaded { images, labels: Tensor::from_slice(&labels) })) {
+            let labels = device::place(Tensor::from_slice(&labels))?;
+            if !deliver(Ok(Loaded { images, labels })) {
                 return Ok(());
             }
             done += 1;

@@ -4,6 +4,7 @@
 mod forward;
 mod integer;
 mod ranges;
+mod statistics;
 mod weights;
 
 pub use forward::Mode;
@@ -11,7 +12,7 @@ pub use integer::Integers;
 pub use weights::LayerWeights;
 
 use crate::steps::{Step, compile, releases};
-use crate::torch_error;
+use crate::{device, torch_error};
 use pocketflow::clip::WeightRange;
 use pocketflow::fold::{fold_graph, fold_values};
 use pocketflow::graph::{Graph, NodeId, Op, Param, Role};
@@ -23,9 +24,6 @@ use ranges::Ranges;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 use weights::QuantizedWeight;
-
-/// Share of the batch in batch normalisation's running statistics in training.
-const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 /// Whether the weights given are to be quantized in the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +55,7 @@ impl InputRounding {
         let shifts =
             mean.iter().zip(deployed_mean(mean, std)).zip(std).map(|((mean, deployed), std)| (mean - deployed) / std);
         let shifts: Vec<f32> = shifts.collect();
-        Self::Shifted(Tensor::from_slice(&shifts).view([1, shifts.len() as i64, 1, 1]))
+        Self::Shifted(Tensor::from_slice(&shifts).view([1, shifts.len() as i64, 1, 1]).to_device(device::current()))
     }
 }
 
@@ -71,8 +69,8 @@ pub struct Network {
     ranges: Ranges,
     /// How images come onto the grid that the plan gives them.
     input: InputRounding,
-    /// Share of the batch in batch normalisation's running statistics.
-    norm_momentum: f64,
+    /// What it saw in full precision.
+    seen: Option<statistics::Seen>,
     /// Whether quantizers are on: off, weights are used as they are, and activations are only tracked.
     quantizing: bool,
     steps: Vec<Step>,
@@ -104,7 +102,8 @@ impl Network {
                 (Role::Scale | Role::RunningVar, _) => Tensor::ones(&shape, options),
                 _ => Tensor::zeros(&shape, options),
             };
-            tensors.insert(param.name, tensor);
+            // Drawn on the CPU, so that a seed means the same everywhere.
+            tensors.insert(param.name, device::place(tensor)?);
         }
         Self::assemble(graph, &QuantPlan::default(), tensors, Weights::FullPrecision)
     }
@@ -122,7 +121,7 @@ impl Network {
                 let problem = format!("tensor `{}` has {} values, not {:?}", param.name, values.len(), param.shape);
                 return Err(Error::failed(problem));
             }
-            tensors.insert(param.name, Tensor::from_slice(values).view(shape.as_slice()));
+            tensors.insert(param.name, device::place(Tensor::from_slice(values).view(shape.as_slice()))?);
         }
         Self::assemble(graph, plan, tensors, weights)
     }
@@ -167,7 +166,7 @@ impl Network {
             input: InputRounding::Nearest,
             quantized,
             ranges: Ranges::new(graph, plan),
-            norm_momentum: BATCH_NORM_MOMENTUM,
+            seen: None,
             quantizing: true,
             steps,
             releases,
@@ -227,7 +226,10 @@ impl Network {
     pub fn layer_weights(&self, layer: &str, bits: u32, range: WeightRange) -> Result<LayerWeights> {
         let name = format!("{layer}.weight");
         match self.quantized.iter().find(|weight| weight.name == name) {
-            Some(weight) if !weight.is_folded() => weight.at(&self.tensors[&name], bits, range),
+            Some(weight) if !weight.is_folded() => {
+                let inputs = self.inputs_of(layer)?;
+                weight.at(&self.tensors[&name], bits, range, inputs.as_ref())
+            }
             _ => Err(Error::failed(format!("the bits of `{layer}` cannot be changed: it is not quantized alone"))),
         }
     }
@@ -254,7 +256,8 @@ impl Network {
         Ok(())
     }
 
-    /// Clips the weights of every quantized layer to the range of the least error at its bits.
+    /// Clips the weights of every quantized layer to the range of the least error at its bits: of what the layer computes, once
+    /// the network has observed images, else of its weights.
     ///
     /// # Errors
     /// libtorch's.

@@ -43,6 +43,22 @@ pub fn load(job: &Job, path: &Path) -> Result<Model> {
         let text = format!("{} was trained on `{}`, this run uses `{}`", path.display(), model.meta.dataset, info.name);
         return Err(Error::config(format!("{text}: give another path, or move the file away to train anew")));
     }
+    let meta = &model.meta;
+    let same = |ours: &[f32], theirs: &[f32]| {
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(x, y)| (x - y).abs() <= 1e-3 * (1.0 + y.abs()))
+    };
+    let fits = same(&meta.mean, &info.mean) && same(&meta.std, &info.std);
+    if !fits && !meta.mean.is_empty() {
+        return Err(Error::config(format!(
+            "{} takes its input with mean {:?} and std {:?}, this run with {:?} and {:?}: give {}",
+            path.display(),
+            meta.mean,
+            meta.std,
+            info.mean,
+            info.std,
+            meta.input_flags()
+        )));
+    }
     Ok(model)
 }
 

@@ -6,6 +6,7 @@ use crate::loader::{Loader, Stream};
 use crate::loss::{self, Distillation};
 use crate::network::{Mode, Network};
 use crate::optimizer::{Optimizer, Rule};
+use crate::{device, kernels};
 use pocketflow::dataset::Split;
 use pocketflow::job::{Event, Job};
 use pocketflow::net::Schedule;
@@ -13,6 +14,7 @@ use pocketflow::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tch::Kind;
 
 /// How often a running training shows a sign of life.
 const TICK: Duration = Duration::from_millis(200);
@@ -200,7 +202,8 @@ impl Run<'_> {
         self.network.set_quantizing(step >= self.training.quant_delay)?;
         let frozen = self.training.freeze_delay.is_some_and(|delay| step >= delay);
         let mode = if frozen { Mode::Calibrate } else { Mode::Train };
-        let logits = self.network.forward(&batch.images, mode)?;
+        let logits = kernels::mixed_precision(device::mixed(), || self.network.forward(&batch.images, mode))?;
+        let logits = logits.to_kind(Kind::Float);
         let mut loss = loss::cross_entropy(&logits, &batch.labels)?;
         if let Some((teacher, with)) = self.training.teacher {
             let taught = tch::no_grad(|| teacher.forward(&batch.images, Mode::Eval))?;

@@ -5,7 +5,7 @@
 pub enum WeightsError {
     #[error("it cannot be read")]
     Io(#[from] std::io::Error),
-    #[error("it is neither a .safetensors file nor one of PyTorch")]
+    #[error("it is no .safetensors, PyTorch or .tflite file")]
     Unknown,
     #[error("it is damaged: {0}")]
     Malformed(String),
@@ -24,7 +24,7 @@ impl WeightsError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Io(_) => "check the disk",
-            Self::Unknown => "give a .safetensors file, or a .pth file written by torch.save",
+            Self::Unknown => "give a .safetensors or .tflite file, or a .pth file written by torch.save",
             Self::Malformed(_) | Self::Pickle { .. } | Self::Tensor { .. } => "fetch or save it again",
             Self::Code { .. } => "save only the weights: torch.save(model.state_dict(), FILE)",
         }

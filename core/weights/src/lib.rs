@@ -1,5 +1,5 @@
-//! Weights as other programs leave them: `.safetensors` and PyTorch's `.pth` read into plain `f32` tensors, and matched by name
-//! to the parameters of a graph. Nothing in a file is ever executed, and no file makes the reader take more memory than a
+//! Weights as other programs leave them: `.safetensors`, PyTorch's `.pth` and `.tflite` read into plain `f32` tensors, and matched
+//! by name or by order to the parameters of a graph. Nothing in a file is ever executed, and no file makes the reader take more memory than a
 //! small multiple of its own size.
 
 mod element;
@@ -8,7 +8,9 @@ pub mod map;
 mod pickle;
 mod pth;
 mod safetensors;
+mod tflite;
 
+use pocketflow::graph::Shape;
 use pocketflow::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,12 +34,55 @@ pub struct LoadedTensor {
 /// The tensors of a file by name.
 pub type Tensors = BTreeMap<String, LoadedTensor>;
 
+/// What a file of weights holds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WeightsFile {
+    pub tensors: Tensors,
+    /// The layers in execution order, in a file that has one; names then say little.
+    pub layers: Option<Vec<FileLayer>>,
+    /// `[channels, height, width]` of the images that the network takes, where the file says so.
+    pub image: Option<Shape>,
+}
+
+/// A layer of a file, with names of [`WeightsFile::tensors`]. Batch normalisations are folded into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileLayer {
+    pub kind: LayerKind,
+    pub weight: String,
+    pub bias: Option<String>,
+}
+
+/// What a layer of a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    Convolution,
+    Depthwise,
+    FullyConnected,
+}
+
+impl WeightsFile {
+    /// Names and shapes of what can be a layer's weights, in execution order where the file has one.
+    pub fn weights(&self) -> Vec<(String, Vec<usize>)> {
+        let of = |name: &String| Some((name.clone(), self.tensors.get(name)?.shape.clone()));
+        match &self.layers {
+            Some(layers) => layers.iter().filter_map(|layer| of(&layer.weight)).collect(),
+            None => self.tensors.keys().filter_map(of).filter(|(_, shape)| matches!(shape.len(), 2 | 4)).collect(),
+        }
+    }
+}
+
+impl From<Tensors> for WeightsFile {
+    fn from(tensors: Tensors) -> Self {
+        Self { tensors, ..Self::default() }
+    }
+}
+
 /// Reads a file of weights. Its contents tell the format, not its name.
 ///
 /// # Errors
 /// A file that is missing, is of no known format, is damaged, or (a pickle) asks for anything but tensors in dictionaries.
 /// The message names the file, the place in it and what to do.
-pub fn read(path: &Path) -> Result<Tensors> {
+pub fn read(path: &Path) -> Result<WeightsFile> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         let (kind, advice) = match error.kind() {
@@ -63,16 +108,18 @@ pub fn read(path: &Path) -> Result<Tensors> {
 ///
 /// # Errors
 /// As there, without the file's name.
-pub fn read_file(mut file: impl Read + Seek) -> Result<Tensors, WeightsError> {
+pub fn read_file(mut file: impl Read + Seek) -> Result<WeightsFile, WeightsError> {
     let mut front = Vec::new();
     file.by_ref().take(16).read_to_end(&mut front)?;
     file.rewind()?;
     if front.starts_with(b"PK\x03\x04") {
-        pth::read_archive(file)
+        pth::read_archive(file).map(WeightsFile::from)
     } else if pth::is_legacy(&front) {
-        pth::read_legacy(file)
+        pth::read_legacy(file).map(WeightsFile::from)
+    } else if tflite::is_one(&front) {
+        tflite::read(file)
     } else if front.get(8) == Some(&b'{') {
-        safetensors::read(file)
+        safetensors::read(file).map(WeightsFile::from)
     } else if front.first() == Some(&0x80) {
         Err(WeightsError::Malformed("it is a pickle, but not one that torch.save writes".into()))
     } else {

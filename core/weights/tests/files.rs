@@ -41,7 +41,7 @@ fn floats(count: u8) -> Vec<u8> {
 }
 
 fn load(bytes: &[u8]) -> Result<Tensors, WeightsError> {
-    read_file(Cursor::new(bytes))
+    read_file(Cursor::new(bytes)).map(|file| file.tensors)
 }
 
 fn refused(bytes: &[u8]) -> String {

@@ -19,11 +19,11 @@ pub const LABELS: [&str; 10] =
 pub const RECORDS: u64 = 10_000;
 
 const PLANE: usize = 32 * 32;
-const RECORD: usize = 1 + 3 * PLANE;
-const FILE_BYTES: u64 = RECORDS * RECORD as u64;
-const TRAINING: [&str; 5] =
+pub const RECORD: usize = 1 + 3 * PLANE;
+pub const FILE_BYTES: u64 = RECORDS * RECORD as u64;
+pub const TRAINING: [&str; 5] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
-const TEST: &str = "test_batch.bin";
+pub const TEST: &str = "test_batch.bin";
 /// The folder that the archive unpacks to.
 const UNPACKED: &str = "cifar-10-batches-bin";
 const ARCHIVE: &str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
@@ -43,8 +43,7 @@ impl Files {
     /// truncated, or too long.
     pub fn find(data_dir: &Path) -> Result<Self> {
         let names = || TRAINING.into_iter().chain([TEST]);
-        let candidates = [data_dir.to_owned(), data_dir.join(UNPACKED)];
-        for folder in candidates {
+        for folder in candidates(data_dir) {
             let mut missing = Vec::new();
             let mut found = Vec::new();
             for name in names() {
@@ -66,18 +65,7 @@ impl Files {
             }
             return Ok(Self { folder });
         }
-        let place = data_dir.display();
-        let problem = match fs::metadata(data_dir) {
-            Ok(metadata) if !metadata.is_dir() => {
-                return Err(Error::config(format!(
-                    "`data_dir`: {place} is not a folder; name the one with the images"
-                )));
-            }
-            Ok(_) => "holds none of its files (data_batch_1.bin to data_batch_5.bin, test_batch.bin)",
-            Err(_) => "is not there",
-        };
-        let text = format!("no CIFAR-10 images: the folder {place} {problem}; {}", how_to_get(data_dir));
-        Err(Error::new(ErrorKind::DataNotFound, text))
+        Err(nothing_in(data_dir))
     }
 
     /// The first `count` training images.
@@ -119,8 +107,27 @@ impl Files {
     }
 }
 
+/// Where the files may lie.
+pub fn candidates(data_dir: &Path) -> [PathBuf; 2] {
+    [data_dir.to_owned(), data_dir.join(UNPACKED)]
+}
+
+/// That there are none of the files.
+pub fn nothing_in(data_dir: &Path) -> Error {
+    let place = data_dir.display();
+    let problem = match fs::metadata(data_dir) {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Error::config(format!("`data_dir`: {place} is not a folder; name the one with the images"));
+        }
+        Ok(_) => "holds none of its files (data_batch_1.bin to data_batch_5.bin, test_batch.bin)",
+        Err(_) => "is not there",
+    };
+    let text = format!("no CIFAR-10 images: the folder {place} {problem}; {}", how_to_get(data_dir));
+    Error::new(ErrorKind::DataNotFound, text)
+}
+
 /// True where the path leads nowhere, also because a part of it is a file.
-fn is_absent(error: &io::Error) -> bool {
+pub fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
@@ -131,7 +138,7 @@ fn how_to_get(data_dir: &Path) -> String {
     )
 }
 
-fn check_size(path: &Path, metadata: &fs::Metadata) -> Result<()> {
+pub fn check_size(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     let (place, bytes) = (path.display(), metadata.len());
     if !metadata.is_file() {
         return Err(Error::failed(format!("{place}: not a file")));

@@ -1,10 +1,12 @@
 //! The data set `cifar10`: Krizhevsky's 60,000 images of 32×32 pixels in ten classes, from the binary version's files.
 
+mod check;
 mod files;
 
 use files::{Files, LABELS, RECORDS, SHAPE};
 use pocketflow::Result;
 use pocketflow::dataset::augment::PadCropFlip;
+use pocketflow::dataset::check::{CheckReport, Progress};
 use pocketflow::dataset::images::Images;
 use pocketflow::dataset::options::{CommonOptions, Counts};
 use pocketflow::dataset::pass::Pass;
@@ -92,22 +94,34 @@ impl Cifar10 {
 
 impl Dataset for Cifar10 {
     fn info(&self) -> DatasetInfo {
-        DatasetInfo {
-            name: "cifar10".into(),
-            shape: SHAPE,
-            labels: LABELS.map(str::to_owned).into(),
-            mean: MEAN.into(),
-            std: STD.into(),
-            train: self.counts.train,
-            val: self.counts.val,
-            eval: self.counts.eval,
-            stand_in: false,
-            source: format!("binary files in {}", self.files.folder().display()),
-        }
+        describe(&self.counts, format!("binary files in {}", self.files.folder().display()))
     }
 
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {
         let images = self.images(split)?;
         Ok(Box::new(Pass::open(images, &self.counts, split, shard, seed, self.augment.clone())?))
+    }
+
+    fn describe(_: &Settings) -> Result<DatasetInfo> {
+        Ok(describe(&Counts { train: 0, val: 0, eval: 0 }, "without images".into()))
+    }
+
+    fn check(settings: &Settings, progress: Progress<'_>) -> Result<CheckReport> {
+        check::check(&settings.get::<PathBuf>("data_dir")?, progress)
+    }
+}
+
+fn describe(counts: &Counts, source: String) -> DatasetInfo {
+    DatasetInfo {
+        name: "cifar10".into(),
+        shape: SHAPE,
+        labels: LABELS.map(str::to_owned).into(),
+        mean: MEAN.into(),
+        std: STD.into(),
+        train: counts.train,
+        val: counts.val,
+        eval: counts.eval,
+        stand_in: false,
+        source,
     }
 }

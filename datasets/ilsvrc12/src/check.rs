@@ -6,6 +6,7 @@ use crate::layout::{self, Opened};
 use crate::parallel;
 use crate::source::{Fault, Problem, Source};
 use pocketflow::Result;
+use pocketflow::dataset::check::{CheckReport, CheckedSet};
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
@@ -53,6 +54,21 @@ impl Report {
     /// True where nothing is damaged. Images may still be missing from the complete set; see [`Report::notes`].
     pub fn is_sound(&self) -> bool {
         self.sets.iter().all(|set| set.problems == 0)
+    }
+}
+
+impl From<Report> for CheckReport {
+    fn from(report: Report) -> Self {
+        let sets = report.sets.into_iter().map(|set| CheckedSet {
+            name: set.set.into(),
+            place: set.form,
+            images: set.images,
+            complete: set.complete,
+            classes: set.classes as u64,
+            problems: set.problems,
+            named: set.named.iter().map(Problem::to_string).collect(),
+        });
+        Self { sets: sets.collect(), notes: report.notes }
     }
 }
 

@@ -23,9 +23,10 @@ mod view;
 pub use check::{Report, SetReport, check};
 pub use source::Problem;
 
-use classes::OFFICIAL;
+use classes::{Classes, OFFICIAL};
 use layout::{Found, Opened};
 use pass::{Damage, Pass};
+use pocketflow::dataset::check::{CheckReport, Progress};
 use pocketflow::dataset::options::{CommonOptions, Counts};
 use pocketflow::dataset::order::pass_order;
 use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
@@ -93,7 +94,8 @@ impl Plugin for Ilsvrc12 {
                 &["auto", "resnet", "inception"],
                 "How an image becomes the input. resnet: random crops of 8-100 % of the area; evaluation: the centre (224 of \
                  256) of the scaled image; mean 123.68, 116.78, 103.94, std 58.393, 57.12, 57.375. inception: random crops \
-                 of 5-100 %; evaluation: the central 87.5 %; mean and std 127.5. auto: inception for MobileNets.",
+                 of 5-100 %; evaluation: the central 87.5 %; mean and std 127.5. auto: inception for MobileNets but \
+                 torchvision's.",
             ),
             OptionSpec::path(
                 "ilsvrc12_wnids",
@@ -152,10 +154,11 @@ fn declared<T: FromValue>(settings: &Settings, key: &str) -> Result<Option<T>> {
 fn preprocess(settings: &Settings) -> Result<Preprocess> {
     let wanted: String = settings.get("ilsvrc12_preprocess")?;
     let net = declared::<String>(settings, "net")?.unwrap_or_default();
+    let style = declared::<String>(settings, "mobilenet_style")?.unwrap_or_default();
     Ok(match wanted.as_str() {
         "inception" => Preprocess::Inception,
         "resnet" => Preprocess::Resnet,
-        _ if net.starts_with("mobilenet") => Preprocess::Inception,
+        _ if net.starts_with("mobilenet") && style != "torchvision" => Preprocess::Inception,
         _ => Preprocess::Resnet,
     })
 }
@@ -258,5 +261,31 @@ impl Dataset for Ilsvrc12 {
         };
         let order = pass_order(&self.counts, split, shard, seed)?;
         Ok(Box::new(Pass::new(reader, order, damage, training, self.threads)))
+    }
+
+    fn describe(settings: &Settings) -> Result<DatasetInfo> {
+        let (preprocess, size) = (preprocess(settings)?, image_size(settings)? as usize);
+        let classes = match settings.find::<PathBuf>("ilsvrc12_wnids")? {
+            Some(list) => Classes::from_list(&list)?,
+            None => Classes::default(),
+        };
+        Ok(DatasetInfo {
+            name: "ilsvrc12".into(),
+            shape: [3, size, size],
+            labels: classes.names(settings.get("nb_classes")?),
+            mean: preprocess.mean().into(),
+            std: preprocess.std().into(),
+            train: 0,
+            val: 0,
+            eval: 0,
+            stand_in: false,
+            source: format!("without images; preprocessing {}", preprocess.name()),
+        })
+    }
+
+    fn check(settings: &Settings, progress: Progress<'_>) -> Result<CheckReport> {
+        let list = settings.find::<PathBuf>("ilsvrc12_wnids")?;
+        let data_dir: PathBuf = settings.get("data_dir")?;
+        check::check(&data_dir, list.as_deref(), threads(settings)?, progress).map(CheckReport::from)
     }
 }

@@ -17,10 +17,13 @@ use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
 use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::{Origin, Settings};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A set of images up to this size is painted once and kept; a larger one is painted image by image.
 const KEPT_BYTES: u64 = 256 << 20;
+/// Height and width that images can be made in, as those of ilsvrc12.
+const SIZES: RangeInclusive<usize> = 8..=2048;
 /// There is no natural limit; this one keeps typing errors from running for days.
 const COUNT_MAX: u64 = 10_000_000;
 /// Of the training images, by channel, in either shape.
@@ -61,11 +64,18 @@ impl Original {
         Self::NAMES[self as usize]
     }
 
-    /// Height and width in pixels.
-    fn size(self) -> usize {
-        match self {
-            Self::Cifar10 => 32,
-            Self::Ilsvrc12 => 224,
+    /// Height and width in pixels: the original's, or where photographs are scaled anyway, those that the net takes.
+    fn size(self, settings: &Settings) -> Result<usize> {
+        match (self, settings.entry("image_size")) {
+            (Self::Cifar10, _) => Ok(32),
+            (Self::Ilsvrc12, None) => Ok(224),
+            (Self::Ilsvrc12, Some(_)) => match settings.get("image_size")? {
+                size if SIZES.contains(&size) => Ok(size),
+                _ => {
+                    let problem = format!("images can be made {} to {} pixels wide", SIZES.start(), SIZES.end());
+                    Err(settings.invalid("image_size", &problem))
+                }
+            },
         }
     }
 
@@ -90,6 +100,8 @@ impl Original {
 /// The stand-in. Images are painted when a split that needs them is first opened.
 pub struct Synthetic {
     original: Original,
+    /// Height and width in pixels.
+    size: usize,
     labels: Labels,
     counts: Counts,
     augment: Option<Arc<PadCropFlip>>,
@@ -122,7 +134,7 @@ impl Plugin for Synthetic {
             "cifar10",
             &Original::NAMES,
             "Shape of the images and number of classes where the data set is not standing in for a certain one: cifar10 \
-             (32x32, 10 classes) or ilsvrc12 (224x224, 1001 classes unless nb_classes is set, label 0 unused).",
+             (32x32, 10 classes) or ilsvrc12 (224x224 or the net's image_size, 1001 classes unless nb_classes is set, label 0 unused).",
         ));
         options
     }
@@ -131,11 +143,11 @@ impl Plugin for Synthetic {
         let original = Original::read(settings)?;
         let labels = original.labels(settings)?;
         let counts = Counts::read(settings, COUNT_MAX, COUNT_MAX)?;
-        let size = original.size();
+        let size = original.size(settings)?;
         let augment: bool = settings.get("enbl_augment")?;
         // An eighth of the image on each side, as CIFAR-10's four pixels of 32.
         let augment = augment.then(|| Arc::new(PadCropFlip::new([3, size, size], size / 8, &PADDING)));
-        Ok(Self { original, labels, counts, augment, training: Mutex::default(), test: Mutex::default() })
+        Ok(Self { original, size, labels, counts, augment, training: Mutex::default(), test: Mutex::default() })
     }
 }
 
@@ -150,7 +162,7 @@ impl Synthetic {
         if let Some(images) = &*held {
             return Ok(images.clone());
         }
-        let generated = Generated { size: self.original.size(), labels: self.labels, set, count };
+        let generated = Generated { size: self.size, labels: self.labels, set, count };
         let images: Arc<dyn Images> = match count * image_bytes(generated.shape()) as u64 {
             bytes if bytes <= KEPT_BYTES => Arc::new(generated.in_memory()?),
             _ => Arc::new(generated),
@@ -161,7 +173,7 @@ impl Synthetic {
 
 impl Dataset for Synthetic {
     fn info(&self) -> DatasetInfo {
-        let size = self.original.size();
+        let size = self.size;
         DatasetInfo {
             name: "synthetic".into(),
             shape: [3, size, size],

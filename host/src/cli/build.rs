@@ -49,6 +49,16 @@ pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
         .args(export_args())
         .args(library_args())
         .args(options.clone());
+    let import = with_options("import", "Read weights of another program as a model of a net")
+        .arg(path("@weights", "WEIGHTS").required(true).help("A .safetensors, .pth or .tflite file"))
+        .arg(path("@map", "FILE").long("map").help(
+            "Which name of the file is which of the net's: TOML, lines of the form \"theirs\" = \"ours\"; a name may be the \
+             front of many",
+        ));
+    let data = leaf("data", "Look after data sets").subcommand_required(true).subcommand(
+        with_options("check", "Read a whole data set, and say what is missing or damaged")
+            .arg(path("@dir", "DIR").required(true).help("The folder with its files")),
+    );
     let plugins = leaf("plugins", "List plugins, or look at one")
         .subcommand(leaf("list", "List all plugins and those that failed to load"))
         .subcommand(
@@ -77,7 +87,7 @@ pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
         .args(fixed_args())
         .args(options.clone())
         .subcommand(with_options("run", "Run the learner on the net (also without a command)"))
-        .subcommands([eval, export, bench, plugins, config, completions])
+        .subcommands([eval, export, import, bench, data, plugins, config, completions])
         .after_help(after_help(declarations))
 }
 

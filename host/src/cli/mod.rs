@@ -31,6 +31,11 @@ pub enum Command {
         libraries: LibraryPaths,
     },
     Export(ExportFlags),
+    Import(ImportFlags),
+    /// Verify a data set in a folder.
+    DataCheck {
+        dir: PathBuf,
+    },
     Bench {
         models: Vec<PathBuf>,
         /// Test images that accuracy is measured on.
@@ -79,6 +84,15 @@ pub struct ExportFlags {
     /// Test images that the files are checked on; 0: no check.
     pub verify_images: u64,
     pub libraries: LibraryPaths,
+}
+
+/// What to import.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImportFlags {
+    /// A file of another program.
+    pub weights: PathBuf,
+    /// A file that says which of its names is which of ours.
+    pub map: Option<PathBuf>,
 }
 
 /// Where the libraries of other runtimes are, if not where they are looked for.
@@ -190,6 +204,10 @@ fn understood(matches: &ArgMatches) -> Result<Invocation, Exit> {
             images: required(here, "@images")?,
             libraries: libraries(here),
         },
+        ["import"] => {
+            Command::Import(ImportFlags { weights: required(here, "@weights")?, map: here.get_one("@map").cloned() })
+        }
+        ["data", "check"] => Command::DataCheck { dir: required(here, "@dir")? },
         ["plugins"] | ["plugins", "list"] => Command::PluginsList,
         ["plugins", "show"] => Command::PluginsShow { name: required(here, "@name")? },
         ["plugins", "check"] => Command::PluginsCheck { file: required(here, "@file")? },

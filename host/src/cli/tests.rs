@@ -149,7 +149,9 @@ fn help_shows_the_options_of_selected_plugins() {
       run          Run the learner on the net (also without a command)
       eval         Evaluate a saved model on the test images
       export       Write a saved model as .tflite, .onnx and .pb, and check the files on images
+      import       Read weights of another program as a model of a net
       bench        Measure exported files: size, latency, accuracy, side by side
+      data         Look after data sets
       plugins      List plugins, or look at one
       config       Show, explain or write settings
       completions  Print completions for a shell
@@ -208,6 +210,12 @@ fn help_shows_the_options_of_selected_plugins() {
                                       val, validation images that are held out of training, for choosing
                                       settings without the test images. [default: eval] [possible
                                       values: eval, val]
+          --input-mean <X,X,...>      Mean of the pixels (0 to 255) of each channel: the network's input
+                                      is (pixel - mean) / std. Unset: the model's that is evaluated,
+                                      else the data set's. [numbers from -1000 to 1000, separated by
+                                      commas]
+          --input-std <X,X,...>       Standard deviation of the pixels of each channel, as input_mean.
+                                      [numbers from 0.001 to 1000, separated by commas]
 
     Options of learner uniform:
           --uql-weight-bits <N>       Bits; 32 turns quantization off. [a whole number from 1 to 32;

@@ -118,6 +118,8 @@ pub(crate) mod tests {
         enbl_warm_start          False                    default of host
         eval_split               eval                     default of host
         exec_mode                train                    default of host
+        input_mean               (unset)                  default of host
+        input_std                (unset)                  default of host
         learner                  uniform                  a.toml:1                       full-prec (default of host)
         loss_w_dst               4.0                      default of host
         n                        1                        default of host

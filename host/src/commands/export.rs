@@ -7,7 +7,7 @@ use crate::deploy::{files, ranges, verify};
 use crate::errors;
 use crate::layers::Layers;
 use crate::run::Program;
-use crate::select::{self, Selected};
+use crate::select::{self, Saved, Selected};
 use pocketflow::atomic::write_atomically;
 use pocketflow::error::Context;
 use pocketflow::integer::Target;
@@ -38,7 +38,7 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
         true => Some(integers(&model, target, flags, &selected)?),
         false => None,
     };
-    let origin = Origin::of(&model.meta, &model.graph.name);
+    let origin = Origin::of(&model);
     let made = files::make(&model, lowered.as_ref(), &flags.formats, &origin)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     for file in &made {
@@ -85,7 +85,7 @@ enum Data {
 
 impl Data {
     fn select(program: &Program, layers: &Layers, model: &Model) -> Self {
-        let selected = match select::select(&program.registry, layers, Some(&model.meta)) {
+        let selected = match select::select(&program.registry, layers, Some(Saved::of(model))) {
             Ok(selected) => selected,
             Err(error) => return Self::Missing(error.to_string()),
         };

@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod completions;
 pub mod config;
+pub mod data;
 pub mod eval;
 pub mod export;
+pub mod import;
 pub mod plugins;

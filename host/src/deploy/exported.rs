@@ -5,7 +5,7 @@ use super::origin::{self, Origin};
 use super::verify::normalisation;
 use crate::layers::Layers;
 use crate::run::Program;
-use crate::select::{self, Selected};
+use crate::select::{self, Saved, Selected};
 use pocketflow::error::Context;
 use pocketflow::{Error, Result};
 use pocketflow_export::onnx::proto;
@@ -39,7 +39,9 @@ impl Exported {
             .map_err(|error| Error::config(format!("cannot read the model file `{shown}`: {error}")))?;
         let origin = kind.origin(&bytes).with_context(|| format!("cannot use `{shown}`"))?;
         let meta = origin.as_ref().map(Origin::meta);
-        let selected = select::select(&program.registry, layers, meta.as_ref())
+        let saved = origin.as_ref().zip(meta.as_ref());
+        let saved = saved.map(|(origin, meta)| Saved { meta, image: origin.image, classes: origin.classes });
+        let selected = select::select(&program.registry, layers, saved)
             .with_context(|| format!("cannot choose the images for `{shown}`"))?;
         if let Some(warning) = &selected.warning {
             tracing::warn!("{warning}");

@@ -1,7 +1,9 @@
 //! What an exported file says of where it comes from, so that it can be evaluated on the right images by name alone. Stored as
 //! JSON: in a .tflite among its meta data, in an .onnx among its properties.
 
-use pocketflow::model::ModelMeta;
+use crate::select::Saved;
+use pocketflow::graph::Shape;
+use pocketflow::model::{Model, ModelMeta};
 use serde::{Deserialize, Serialize};
 
 /// The name of the entry.
@@ -16,12 +18,18 @@ pub struct Origin {
     pub learner: String,
     pub dataset: String,
     pub stand_in: bool,
+    /// The images that it takes, and how many classes it tells apart; absent in files of older programs.
+    #[serde(default)]
+    pub image: Option<Shape>,
+    #[serde(default)]
+    pub classes: Option<usize>,
 }
 
 impl Origin {
-    pub fn of(meta: &ModelMeta, graph: &str) -> Self {
-        let ModelMeta { net, learner, dataset, stand_in, .. } = meta.clone();
-        Self { net, graph: graph.into(), learner, dataset, stand_in }
+    pub fn of(model: &Model) -> Self {
+        let ModelMeta { net, learner, dataset, stand_in, .. } = model.meta.clone();
+        let Saved { image, classes, .. } = Saved::of(model);
+        Self { net, graph: model.graph.name.clone(), learner, dataset, stand_in, image, classes }
     }
 
     /// As text.
@@ -45,11 +53,19 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pocketflow::graph::GraphBuilder;
+    use pocketflow::quant::QuantPlan;
 
     #[test]
     fn comes_back() {
         let meta = ModelMeta { net: "n".into(), learner: "l".into(), stand_in: true, ..ModelMeta::default() };
-        let origin = Origin::of(&meta, "n20");
+        let mut graph = GraphBuilder::new("n20", [3, 4, 4]);
+        graph.conv("conv", 0, 2, 3, 1, 1);
+        let graph = graph.finish().unwrap();
+        let values = graph.params().unwrap().into_iter().map(|param| (param.name, vec![0.0; 54])).collect();
+        let model = Model::new(graph, QuantPlan::default(), meta.clone(), values).unwrap();
+        let origin = Origin::of(&model);
+        assert_eq!((origin.image, origin.classes), (Some([3, 4, 4]), Some(2)));
         assert_eq!(Origin::from_json(origin.to_json().as_bytes()), Some(origin.clone()));
         assert_eq!(origin.meta(), meta);
         assert_eq!(Origin::from_json(b"\xffno"), None);

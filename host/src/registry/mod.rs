@@ -14,10 +14,11 @@ use claims::{Claims, canonical};
 use loader::Loader;
 use pocketflow::abi::Library;
 use pocketflow::agent::Agent;
-use pocketflow::dataset::Dataset;
+use pocketflow::dataset::check::CheckReport;
+use pocketflow::dataset::{Dataset, DatasetInfo};
 use pocketflow::learner::Learner;
 use pocketflow::net::Net;
-use pocketflow::option::OptionSpec;
+use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind, linked};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
@@ -241,6 +242,38 @@ impl Registry {
     pub fn dataset(&self, name: &str, settings: &Settings) -> Result<Arc<dyn Dataset>> {
         let (library, name) = self.library(PluginKind::Dataset, name)?;
         library.dataset(name, settings).map(Arc::from)
+    }
+
+    /// The options under which a net has weights of these names and shapes.
+    ///
+    /// # Errors
+    /// No such net; its library cannot be loaded.
+    pub fn recognise(&self, name: &str, weights: &[(String, Vec<usize>)]) -> Result<Vec<(String, Value)>> {
+        let (library, name) = self.library(PluginKind::Net, name)?;
+        library.recognise(name, weights)
+    }
+
+    /// What a data set is without its images.
+    ///
+    /// # Errors
+    /// As [`Registry::learner`]; it cannot tell.
+    pub fn describe(&self, name: &str, settings: &Settings) -> Result<DatasetInfo> {
+        let (library, name) = self.library(PluginKind::Dataset, name)?;
+        library.describe(name, settings)
+    }
+
+    /// Has a data set check its files; `progress` is told how many images of how many are done.
+    ///
+    /// # Errors
+    /// As [`Registry::learner`]; [`pocketflow::ErrorKind::DataNotFound`] where there are none of its files.
+    pub fn check_data(
+        &self,
+        name: &str,
+        settings: &Settings,
+        progress: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Result<CheckReport> {
+        let (library, name) = self.library(PluginKind::Dataset, name)?;
+        library.check(name, settings, progress)
     }
 
     /// Makes an agent.

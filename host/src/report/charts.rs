@@ -1,7 +1,8 @@
-//! The geometry of the line charts in `report.html`. The markup, and with it the escaping of every text, is the template's.
+//! The geometry of the line charts in `report.html`, and the scales of every drawing. The markup, and with it the escaping
+//! of every text, is the template's.
 
 use super::curves::{Phase, Point, Series};
-use super::numbers::{compact, percent, trimmed};
+use super::numbers::{UNITS, compact, percent, trimmed};
 use super::split_name;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -42,17 +43,18 @@ impl Figure {
 pub struct Chart {
     width: f64,
     height: f64,
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
-    y_ticks: Vec<Tick>,
-    x_ticks: Vec<Tick>,
-    bands: Vec<Band>,
-    lines: Vec<Path>,
-    columns: Vec<Column>,
+    pub left: f64,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
+    pub y_ticks: Vec<Tick>,
+    pub x_ticks: Vec<Tick>,
+    pub bands: Vec<Band>,
+    pub lines: Vec<Path>,
+    pub columns: Vec<Column>,
+    pub spots: Vec<Spot>,
     reference: Option<Tick>,
-    legend: Vec<Key>,
+    pub legend: Vec<Key>,
 }
 
 /// A place on an axis and its text.
@@ -64,7 +66,7 @@ pub struct Tick {
 
 /// The stretch of one phase.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Band {
+pub struct Band {
     x: f64,
     width: f64,
     /// Empty where it would not fit.
@@ -72,31 +74,44 @@ struct Band {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Path {
-    class: String,
-    path: String,
+pub struct Path {
+    pub class: String,
+    pub path: String,
 }
 
 /// What shows up under the pointer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Column {
-    x: f64,
-    width: f64,
-    center: f64,
-    text: String,
-    dots: Vec<Dot>,
+pub struct Column {
+    pub x: f64,
+    pub width: f64,
+    pub center: f64,
+    pub text: String,
+    pub dots: Vec<Dot>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Dot {
-    class: String,
-    y: f64,
+pub struct Dot {
+    pub class: String,
+    pub y: f64,
+}
+
+/// A point by itself, with a text under the pointer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spot {
+    pub class: &'static str,
+    pub x: f64,
+    pub y: f64,
+    /// Has a ring around it.
+    pub ringed: bool,
+    /// Beside it; may be empty.
+    pub label: String,
+    pub text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Key {
-    class: String,
-    name: String,
+pub struct Key {
+    pub class: String,
+    pub name: String,
 }
 
 /// Linear, from a range of values to a range of pixels.
@@ -137,6 +152,14 @@ pub fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     (0..=(last - first) as usize).map(|index| (first + index as f64) * step).collect()
 }
 
+/// As [`ticks`] for counts of bytes, round in their unit, with the text of each.
+pub fn byte_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
+    let power = ((high.max(1.0).log2() / 10.0).floor() as usize).min(UNITS.len() - 1);
+    let unit = 1024_f64.powi(power as i32);
+    let text = |value: f64| if value == 0.0 { "0".into() } else { format!("{} {}", trimmed(value, 2), UNITS[power]) };
+    ticks(low / unit, high / unit, count).into_iter().map(|value| (value * unit, text(value))).collect()
+}
+
 /// The curves of one figure over all phases, one after the other; `None` where there is not a single point. `reference`:
 /// the value of the full-precision parent, drawn as a dashed line.
 pub fn training(phases: &[Phase], figure: Figure, reference: Option<f64>) -> Option<Chart> {
@@ -144,15 +167,14 @@ pub fn training(phases: &[Phase], figure: Figure, reference: Option<f64>) -> Opt
     let values = || all().map(|point| figure.of(point)).chain(reference).filter(|value| value.is_finite());
     all().next()?;
     let y_values = ticks(values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max), 5);
-    let y = Scale::new((y_values[0], y_values[y_values.len() - 1]), (BOTTOM, TOP));
     let y_text = |value: f64| match figure {
         Figure::Top1 => format!("{} %", trimmed(value * 100.0, 1)),
         Figure::Loss => compact(value),
     };
     let total: f64 = phases.iter().map(Phase::epochs).sum();
     let total = if total > 0.0 { total } else { 1.0 };
-    let mut chart = frame();
-    chart.y_ticks = y_values.iter().map(|value| Tick { at: y.at(*value), text: y_text(*value) }).collect();
+    let mut chart = Chart::empty();
+    let y = chart.y_axis(&y_values, y_text);
     chart.reference = reference
         .filter(|value| value.is_finite())
         .map(|value| Tick { at: y.at(value), text: format!("full precision {}", figure.text(value)) });
@@ -161,10 +183,7 @@ pub fn training(phases: &[Phase], figure: Figure, reference: Option<f64>) -> Opt
     for phase in phases {
         let epochs = phase.epochs();
         let x = Scale::new((-before, total - before), (LEFT, RIGHT));
-        let (from, to) = (x.at(0.0), x.at(epochs));
-        let fits = to - from > 7.0 * phase.name.chars().count() as f64 + 8.0;
-        let name = if fits { phase.name.clone() } else { String::new() };
-        chart.bands.push(Band { x: from, width: tenth(to - from), name });
+        chart.bands.push(Band::new(x.at(0.0), x.at(epochs), &phase.name));
         // The 0 of a later phase would stand on the last number of the one before; so may a number close to the end.
         let first = usize::from(before > 0.0);
         let marks = (first..).map(|index| index as f64 * every).take_while(|epoch| *epoch <= epochs + 1e-9);
@@ -185,10 +204,9 @@ pub fn other(series: &Series) -> Option<Chart> {
     let (first, last) = (finite().next()?, finite().next_back()?);
     let fold = |start: f64, pick: fn(f64, f64) -> f64| finite().map(|(_, value)| *value).fold(start, pick);
     let y_values = ticks(fold(f64::INFINITY, f64::min), fold(f64::NEG_INFINITY, f64::max), 4);
-    let y = Scale::new((y_values[0], y_values[y_values.len() - 1]), (BOTTOM, TOP));
     let x = Scale::new((first.0, if last.0 > first.0 { last.0 } else { first.0 + 1.0 }), (LEFT, RIGHT));
-    let mut chart = frame();
-    chart.y_ticks = y_values.iter().map(|value| Tick { at: y.at(*value), text: compact(*value) }).collect();
+    let mut chart = Chart::empty();
+    let y = chart.y_axis(&y_values, compact);
     let marks = ticks(first.0, last.0, 6).into_iter().filter(|step| (first.0..=last.0).contains(step));
     chart.x_ticks = marks.map(|step| Tick { at: x.at(step), text: trimmed(step, 1) }).collect();
     let path = polyline(finite().map(|(step, value)| (x.at(*step), y.at(*value))));
@@ -207,25 +225,42 @@ pub fn other(series: &Series) -> Option<Chart> {
     Some(chart)
 }
 
-fn frame() -> Chart {
-    Chart {
-        width: WIDTH,
-        height: HEIGHT,
-        left: LEFT,
-        right: RIGHT,
-        top: TOP,
-        bottom: BOTTOM,
-        y_ticks: Vec::new(),
-        x_ticks: Vec::new(),
-        bands: Vec::new(),
-        lines: Vec::new(),
-        columns: Vec::new(),
-        reference: None,
-        legend: Vec::new(),
+impl Band {
+    pub fn new(from: f64, to: f64, name: &str) -> Self {
+        let fits = to - from > 7.0 * name.chars().count() as f64 + 8.0;
+        Self { x: from, width: tenth(to - from), name: if fits { name.into() } else { String::new() } }
     }
 }
 
 impl Chart {
+    /// A frame with nothing in it.
+    pub fn empty() -> Self {
+        Self {
+            width: WIDTH,
+            height: HEIGHT,
+            left: LEFT,
+            right: RIGHT,
+            top: TOP,
+            bottom: BOTTOM,
+            y_ticks: Vec::new(),
+            x_ticks: Vec::new(),
+            bands: Vec::new(),
+            lines: Vec::new(),
+            columns: Vec::new(),
+            spots: Vec::new(),
+            reference: None,
+            legend: Vec::new(),
+        }
+    }
+
+    /// Vertical, from the lowest of round numbers at the bottom to the highest at the top; marks them on the axis.
+    pub fn y_axis(&mut self, values: &[f64], text: impl Fn(f64) -> String) -> Scale {
+        let ends = (values.first().copied().unwrap_or(0.0), values.last().copied().unwrap_or(1.0));
+        let y = Scale::new(ends, (self.bottom, self.top));
+        self.y_ticks = values.iter().map(|value| Tick { at: y.at(*value), text: text(*value) }).collect();
+        y
+    }
+
     fn curve(&mut self, class: &str, points: &[Point], x: &Scale, y: &Scale, figure: Figure) {
         let finite = points.iter().filter(|point| point.epoch.is_finite() && figure.of(point).is_finite());
         let path = polyline(finite.map(|point| (x.at(point.epoch), y.at(figure.of(point)))));
@@ -276,7 +311,7 @@ fn columns(phase: &Phase, x: &Scale, y: &Scale, figure: Figure) -> Vec<Column> {
 }
 
 /// Index and stretch of each centre: from half-way to the one before to half-way to the next.
-fn spans(centers: &[f64], first: f64, last: f64) -> impl Iterator<Item = (usize, f64, f64)> {
+pub fn spans(centers: &[f64], first: f64, last: f64) -> impl Iterator<Item = (usize, f64, f64)> {
     (0..centers.len()).map(move |index| {
         let from = index.checked_sub(1).map_or(first, |before| (centers[before] + centers[index]) / 2.0);
         let to = centers.get(index + 1).map_or(last, |next| (centers[index] + next) / 2.0);
@@ -284,7 +319,7 @@ fn spans(centers: &[f64], first: f64, last: f64) -> impl Iterator<Item = (usize,
     })
 }
 
-fn polyline(points: impl Iterator<Item = (f64, f64)>) -> String {
+pub fn polyline(points: impl Iterator<Item = (f64, f64)>) -> String {
     let mut path = String::new();
     for (x, y) in points {
         let _ = write!(path, "{}{x} {y}", if path.is_empty() { 'M' } else { 'L' });
@@ -313,6 +348,14 @@ mod tests {
         assert_eq!(ticks(0.0, 35.0, 7)[1], 5.0);
         assert!(ticks(f64::INFINITY, f64::NEG_INFINITY, 5).len() > 1);
         assert!(ticks(2.0, 2.0, 5).len() > 1);
+    }
+
+    #[test]
+    fn bytes_are_marked_in_one_unit() {
+        let texts = |low, high| byte_ticks(low, high, 3).into_iter().map(|tick| tick.1).collect::<Vec<_>>();
+        assert_eq!(texts(0.0, 1500.0), ["0", "0.5 KiB", "1 KiB", "1.5 KiB"]);
+        assert_eq!(texts(83_000.0, 140_000.0), ["80 KiB", "100 KiB", "120 KiB", "140 KiB"]);
+        assert_eq!(texts(0.0, 40.0), ["0", "20 B", "40 B"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::curves::{phases, series};
 use super::layers::{self, Bars, Weights};
 use super::metrics::Line;
 use super::numbers::{bytes, grouped, percent, points, seconds, trimmed};
+use super::search;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use pocketflow::job::Event;
@@ -16,6 +17,9 @@ use serde::Serialize;
 use std::path::Path;
 
 const TEMPLATE: &str = include_str!("template.html");
+/// What the page is put together from, by name.
+const PARTS: [(&str, &str); 2] =
+    [("charts.html", include_str!("charts.html")), ("search.html", include_str!("search.html"))];
 const OFF: u32 = 32;
 
 #[derive(Serialize)]
@@ -27,6 +31,7 @@ struct Page<'a> {
     curves: Vec<Titled<Chart>>,
     others: Vec<Titled<Chart>>,
     bars: Vec<Titled<Bars>>,
+    search: Option<search::Section>,
     weights: Vec<Weights>,
     weights_width: f64,
     weights_height: f64,
@@ -95,6 +100,9 @@ pub fn page(run_dir: &Path, report: &Report, settings: &Settings, lines: &[Line]
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let draw = |error: minijinja::Error| Error::failed(format!("cannot make report.html: {error:#}"));
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(draw)?);
+    for (name, source) in PARTS {
+        environment.add_template(name, source).map_err(draw)?;
+    }
     let template = environment.template_from_named_str("template.html", TEMPLATE).map_err(draw)?;
     template.render(minijinja::value::Serde(gather(run_dir, report, settings, lines))).map_err(draw)
 }
@@ -131,6 +139,7 @@ fn gather<'a>(run_dir: &Path, report: &'a Report, settings: &Settings, lines: &[
         curves: curves.into_iter().flatten().collect(),
         others: others.collect(),
         bars: bars.into_iter().flatten().collect(),
+        search: report.search.as_ref().map(search::section),
         weights: layers::weights(&report.layers),
         weights_width: layers::WEIGHTS_SIZE.0,
         weights_height: layers::WEIGHTS_SIZE.1,

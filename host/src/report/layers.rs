@@ -1,7 +1,7 @@
 //! The geometry of the drawings about layers: bits and bytes as bars, weights before and after as histograms.
 
-use super::charts::{Scale, Tick, tenth, ticks};
-use super::numbers::{bytes, compact, grouped, trimmed};
+use super::charts::{Scale, Tick, byte_ticks, tenth};
+use super::numbers::{bytes, compact, grouped};
 use pocketflow::report::{Histogram, LayerReport};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ const LEFT: f64 = 52.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 186.0;
 /// Room below the bars for the slanted names.
-const NAMES: f64 = 112.0;
+pub const NAMES: f64 = 112.0;
 /// With more layers than this, a chart takes the whole width of the page.
 const HALF_WIDTH: usize = 26;
 
@@ -75,54 +75,47 @@ pub fn bits(layers: &[LayerReport]) -> Option<Bars> {
     let used = layers.iter().flat_map(|layer| [Some(layer.weight_bits), layer.activation_bits]).flatten();
     let most = used.filter(|bits| *bits < OFF).max()?;
     // Bars of 32 bits beside bars of 4 would leave nothing to see of the 4: they are cut off, and hatched to say so.
-    let needed = most.max(4) + 1;
+    let y_ticks = bit_ticks(most);
+    let high = y_ticks[y_ticks.len() - 1].0;
+    bars(layers, y_ticks, |layer, y| {
+        let cut = |bits: u32| y.at(f64::from(bits).min(high));
+        let activation = match layer.activation_bits {
+            None => String::new(),
+            Some(bits @ OFF..) => format!("\nactivations {bits} bits (not quantized)"),
+            Some(bits) => format!("\nactivations {bits} bits"),
+        };
+        let off = layer.weight_bits >= OFF;
+        let (top, mark) = (cut(layer.weight_bits), layer.activation_bits.filter(|bits| *bits < OFF).map(cut));
+        // Clear of a mark that sits on the edge of the bar.
+        let label_y = match mark {
+            Some(mark) if (top - 18.0..top + 5.0).contains(&mark) => tenth(mark - 9.0),
+            _ => tenth(top - 5.0),
+        };
+        let note = if off { " (not quantized)" } else { "" };
+        Bar {
+            y: top,
+            class: if off { "off" } else { "on" },
+            label: layer.weight_bits.to_string(),
+            label_y,
+            mark,
+            text: format!("{}\nweights {} bits{note}{activation}", layer.name, layer.weight_bits),
+            ..Bar::default()
+        }
+    })
+}
+
+/// Whole numbers of bits from 0 up to one more than `most`, with their texts.
+pub fn bit_ticks(most: u32) -> Vec<(f64, String)> {
+    let needed = most.clamp(4, OFF) + 1;
     let step = needed.div_ceil(5).next_power_of_two();
-    let y_values: Vec<f64> = (0..=needed.div_ceil(step)).map(|index| f64::from(index * step)).collect();
-    let high = y_values[y_values.len() - 1];
-    bars(
-        layers,
-        y_values,
-        |value| trimmed(value, 1),
-        |layer, y| {
-            let cut = |bits: u32| y.at(f64::from(bits).min(high));
-            let activation = match layer.activation_bits {
-                None => String::new(),
-                Some(bits @ OFF..) => format!("\nactivations {bits} bits (not quantized)"),
-                Some(bits) => format!("\nactivations {bits} bits"),
-            };
-            let off = layer.weight_bits >= OFF;
-            let (top, mark) = (cut(layer.weight_bits), layer.activation_bits.filter(|bits| *bits < OFF).map(cut));
-            // Clear of a mark that sits on the edge of the bar.
-            let label_y = match mark {
-                Some(mark) if (top - 18.0..top + 5.0).contains(&mark) => tenth(mark - 9.0),
-                _ => tenth(top - 5.0),
-            };
-            let note = if off { " (not quantized)" } else { "" };
-            Bar {
-                y: top,
-                class: if off { "off" } else { "on" },
-                label: layer.weight_bits.to_string(),
-                label_y,
-                mark,
-                text: format!("{}\nweights {} bits{note}{activation}", layer.name, layer.weight_bits),
-                ..Bar::default()
-            }
-        },
-    )
+    (0..=needed.div_ceil(step)).map(|index| (f64::from(index * step), (index * step).to_string())).collect()
 }
 
 /// Bytes of each layer in the file, before 32 bits a weight.
 pub fn sizes(layers: &[LayerReport]) -> Option<Bars> {
     let most = layers.iter().map(|layer| layer.bytes.max(full(layer))).max()?;
-    // Round numbers of the unit that the labels are in.
-    let unit = 1024_f64.powi(((most.max(1) as f64).log2() / 10.0).floor() as i32);
-    let y_values: Vec<f64> = ticks(0.0, most.max(1) as f64 / unit, 4).iter().map(|value| value * unit).collect();
-    let text = |value: f64| match bytes(value as u64).split_once(' ') {
-        Some((_, unit_name)) => format!("{} {unit_name}", trimmed(value / unit, 2)),
-        None => String::new(),
-    };
-    let text = |value: f64| if value == 0.0 { "0".into() } else { text(value) };
-    bars(layers, y_values, text, |layer, y| Bar {
+    let y_ticks = byte_ticks(0.0, most.max(1) as f64, 4);
+    bars(layers, y_ticks, |layer, y| Bar {
         y: y.at(layer.bytes as f64),
         behind: Some(y.at(full(layer) as f64)),
         text: format!("{}\nfull precision {}\nin the file {}", layer.name, bytes(full(layer)), bytes(layer.bytes)),
@@ -145,8 +138,7 @@ impl Default for Bar {
 
 fn bars(
     layers: &[LayerReport],
-    y_values: Vec<f64>,
-    y_text: impl Fn(f64) -> String,
+    y_ticks: Vec<(f64, String)>,
     draw: impl Fn(&LayerReport, &Scale) -> Bar,
 ) -> Option<Bars> {
     if layers.is_empty() {
@@ -155,7 +147,7 @@ fn bars(
     let wide = layers.len() > HALF_WIDTH;
     let width = if wide { 1160.0_f64.max(layers.len() as f64 * 15.0) } else { 560.0 };
     let right = width - 12.0;
-    let y = Scale::new((0.0, y_values[y_values.len() - 1]), (BOTTOM, TOP));
+    let y = Scale::new((0.0, y_ticks.last()?.0), (BOTTOM, TOP));
     let pitch = (right - LEFT) / layers.len() as f64;
     let bars: Vec<Bar> = layers
         .iter()
@@ -171,7 +163,7 @@ fn bars(
     let of_bits = bars.iter().any(|bar| !bar.label.is_empty());
     let hatched = bars.iter().any(|bar| bar.class == "off");
     let marked = bars.iter().any(|bar| bar.mark.is_some());
-    let y_ticks = y_values.iter().map(|value| Tick { at: y.at(*value), text: y_text(*value) }).collect();
+    let y_ticks = y_ticks.into_iter().map(|(value, text)| Tick { at: y.at(value), text }).collect();
     Some(Bars {
         width,
         height: BOTTOM + NAMES,
@@ -188,7 +180,7 @@ fn bars(
 }
 
 /// The end of a name tells layers apart; what comes before may go.
-fn shortened(name: &str) -> String {
+pub fn shortened(name: &str) -> String {
     const LONGEST: usize = 21;
     let count = name.chars().count();
     if count <= LONGEST {

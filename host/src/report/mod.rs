@@ -8,6 +8,7 @@
 //! | [`Recorder`] | writes both while the run goes on |
 //! | [`summary`] | the table on the terminal |
 //! | `html`, `curves`, `charts`, `layers` | `report.html`: the page, and the geometry of its drawings |
+//! | `search` | the search for bits per layer, in the page and in the table |
 //! | [`table`] | how tables look on the terminal |
 //! | [`numbers`] | how figures are written for people |
 
@@ -18,6 +19,7 @@ mod layers;
 pub mod metrics;
 pub mod numbers;
 mod recorder;
+mod search;
 mod summary;
 pub mod table;
 pub mod tfevents;

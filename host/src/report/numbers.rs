@@ -15,14 +15,16 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// Powers of 1024 bytes.
+pub const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
 /// `512 B`, `150.7 KiB`, `1.04 MiB`: three or four digits.
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 1024 {
         return format!("{count} B");
     }
     let mut size = count as f64 / 1024.0;
-    let mut unit = 0;
+    let mut unit = 1;
     // 1023.95 would print as "1024.0 KiB".
     while size >= 1023.95 && unit + 1 < UNITS.len() {
         size /= 1024.0;

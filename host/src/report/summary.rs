@@ -1,6 +1,7 @@
 //! The table at the end of a run, for the terminal.
 
 use super::numbers::{bytes, duration, grouped, percent, points, trimmed};
+use super::search;
 use super::table::table;
 use pocketflow::report::{LayerReport, Report};
 use std::fmt::Write as _;
@@ -23,6 +24,10 @@ pub fn summary(report: &Report) -> String {
         text += "\n";
         text += &layers(&report.layers);
         text += "\n";
+    }
+    if let Some(compared) = report.search.as_ref().and_then(search::table) {
+        text += "\n";
+        text += &compared;
     }
     text += "\n";
     if report.wall_seconds > 0.0 {

@@ -3,6 +3,7 @@
 //! published weights give published outputs.
 
 mod recipe;
+mod recognise;
 mod style;
 mod tip;
 mod v1;
@@ -11,7 +12,7 @@ mod width;
 
 use pocketflow::graph::Graph;
 use pocketflow::net::{Net, Recipe};
-use pocketflow::option::OptionSpec;
+use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
@@ -105,5 +106,9 @@ impl Net for MobilenetAtIlsvrc12 {
 
     fn recipe(&self, _samples: u64) -> Recipe {
         self.training.recipe()
+    }
+
+    fn recognise(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
+        recognise::options(weights)
     }
 }

@@ -6,7 +6,7 @@ mod resnet;
 
 use pocketflow::graph::Graph;
 use pocketflow::net::{Net, Recipe};
-use pocketflow::option::OptionSpec;
+use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
@@ -68,5 +68,20 @@ impl Net for ResnetAtCifar10 {
 
     fn recipe(&self, samples: u64) -> Recipe {
         self.training.recipe(samples)
+    }
+
+    fn recognise(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
+        let kernels = |size: usize| weights.iter().filter(|(_, shape)| shape.get(2..) == Some(&[size, size])).count();
+        // All 3 × 3 convolutions and the fully connected layer; a file may hold the latter as one convolution of 1 × 1.
+        let layers = kernels(3) + 1;
+        let shortcut = if kernels(1) > 1 { "projection" } else { "pad" };
+        let mut options = vec![
+            ("resnet_size".to_owned(), Value::Int(layers as i64)),
+            ("resnet_shortcut".to_owned(), Value::Text(shortcut.into())),
+        ];
+        let classes = weights.iter().find(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape[0]);
+        options.extend(classes.map(|classes| ("nb_classes".to_owned(), Value::Int(classes as i64))));
+        options.retain(|(key, _)| key != "resnet_size" || layers % 6 == 2);
+        options
     }
 }

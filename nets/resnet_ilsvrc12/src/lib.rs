@@ -6,7 +6,7 @@ mod resnet;
 
 use pocketflow::graph::Graph;
 use pocketflow::net::{Net, Recipe};
-use pocketflow::option::OptionSpec;
+use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
@@ -65,5 +65,13 @@ impl Net for ResnetAtIlsvrc12 {
 
     fn recipe(&self, _samples: u64) -> Recipe {
         self.training.recipe()
+    }
+
+    fn recognise(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
+        let size = Size::ALL.into_iter().find(|size| size.weights() == weights.len());
+        let classes = weights.iter().find(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape[0]);
+        let size = size.map(|size| ("resnet_size".to_owned(), size.layers()));
+        let options = size.into_iter().chain(classes.map(|classes| ("nb_classes".to_owned(), classes)));
+        options.map(|(key, number)| (key, Value::Int(number as i64))).collect()
     }
 }

@@ -33,6 +33,11 @@ impl Size {
         }
     }
 
+    /// Layers with those of the shortcuts, of which every stage has one, but the first only to widen its channels.
+    pub(crate) fn weights(self) -> usize {
+        self.layers() + if self.has_bottlenecks() { 4 } else { 3 }
+    }
+
     /// Blocks of each stage (table 1 of the paper).
     fn blocks(self) -> [usize; 4] {
         match self {

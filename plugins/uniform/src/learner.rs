@@ -20,7 +20,7 @@ use pocketflow::settings::Settings;
 use pocketflow_search::bench::POOL;
 use pocketflow_search::plan::plan;
 use pocketflow_search::search::{Budgets, budgets, search, write_plan};
-use pocketflow_torch::calibrate::{CALIBRATION_IMAGES, calibrate, reestimate};
+use pocketflow_torch::calibrate::{CALIBRATION_IMAGES, calibrate, observe, reestimate};
 use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::network::{Network, Weights};
 use pocketflow_torch::optimizer::Rule;
@@ -134,11 +134,16 @@ impl Uniform {
 pub fn child(job: &Job, graph: &Graph, parent: &Model, plan: &QuantPlan, options: &Options) -> Result<Network> {
     let values: Result<_> = parent.tensors.keys().map(|name| Ok((name.clone(), parent.values(name)?))).collect();
     let mut network = Network::new(graph, plan, &values?, Weights::FullPrecision)?;
-    if options.quantization.range == WeightRange::Mse {
+    let clips = options.quantization.range == WeightRange::Mse;
+    let reestimates = options.epochs == 0.0 && options.quantization.reestimate;
+    if clips || reestimates {
+        observe(&mut network, job, POOL as u64)?;
+    }
+    if clips {
         network.clip_weights()?;
     }
     calibrate(&network, job, CALIBRATION_IMAGES)?;
-    if options.epochs == 0.0 && options.quantization.reestimate {
+    if reestimates {
         reestimate(&mut network, job, POOL as u64)?;
     }
     Ok(network)

@@ -8,6 +8,7 @@ use super::schema::table;
 use super::{archive, check};
 use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, Vector, WIPOffset};
 use pocketflow::error::{Error, Result};
+use std::collections::BTreeMap;
 
 const IDENTIFIER: &str = "TFL3";
 const SCHEMA_VERSION: u32 = 3;
@@ -35,7 +36,11 @@ fn tables(model: &TfliteModel) -> Result<Vec<u8>> {
     if total > MAX_DATA {
         return Err(Error::failed(format!("its {total} bytes of data are more than the format's 2 GiB")));
     }
-    let mut writer = Writer { flat: FlatBufferBuilder::with_capacity(total + (64 << 10)), buffers: Vec::new() };
+    let mut writer = Writer {
+        flat: FlatBufferBuilder::with_capacity(total + (64 << 10)),
+        buffers: Vec::new(),
+        zero_points: BTreeMap::new(),
+    };
     // Buffer 0 stands for no data.
     writer.buffer(&[]);
     let mut tensors = Vec::with_capacity(model.tensors.len());
@@ -46,7 +51,7 @@ fn tables(model: &TfliteModel) -> Result<Vec<u8>> {
     let (codes, operators) = writer.operators(model)?;
     let signature = writer.signature(model);
 
-    let Writer { mut flat, buffers } = writer;
+    let Writer { mut flat, buffers, .. } = writer;
     let tensors = flat.create_vector(&tensors);
     let inputs = flat.create_vector(&indices(model.inputs.iter().copied().map(Some))?);
     let outputs = flat.create_vector(&indices(model.outputs.iter().copied().map(Some))?);
@@ -93,6 +98,8 @@ fn indices(tensors: impl Iterator<Item = Option<usize>>) -> Result<Vec<i32>> {
 struct Writer<'a> {
     flat: FlatBufferBuilder<'a>,
     buffers: Vec<WIPOffset<table::Buffer<'a>>>,
+    /// The vectors of zero points that are written.
+    zero_points: BTreeMap<Vec<i64>, WIPOffset<Vector<'a, i64>>>,
 }
 
 impl<'a> Writer<'a> {
@@ -134,11 +141,20 @@ impl<'a> Writer<'a> {
     fn quantization(&mut self, quantization: &Quantization) -> Result<WIPOffset<table::QuantizationParameters<'a>>> {
         let mut floats = |values: &[f32]| (!values.is_empty()).then(|| self.flat.create_vector(values));
         let (min, max, scale) = (floats(&quantization.min), floats(&quantization.max), floats(&quantization.scales));
+        // Readers ask for a zero point for each channel, 8 bytes of nothing in symmetric ones; tables may share a vector.
+        let zero_points = match self.zero_points.get(&quantization.zero_points) {
+            Some(written) => *written,
+            None => {
+                let written = self.flat.create_vector(&quantization.zero_points);
+                self.zero_points.insert(quantization.zero_points.clone(), written);
+                written
+            }
+        };
         let args = table::QuantizationParametersArgs {
             min,
             max,
             scale,
-            zero_point: Some(self.flat.create_vector(&quantization.zero_points)),
+            zero_point: Some(zero_points),
             quantized_dimension: i32::try_from(quantization.axis)
                 .map_err(|_| Error::failed(format!("there is no dimension {}", quantization.axis)))?,
             ..table::QuantizationParametersArgs::default()

@@ -9,6 +9,9 @@ use pocketflow::graph::{NodeId, Op};
 use pocketflow::{Error, Result};
 use tch::{Kind, Tensor};
 
+/// Share of the batch in the running statistics, as in PyTorch.
+const BATCH_NORM_MOMENTUM: f64 = 0.1;
+
 /// What a forward pass does besides computing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -18,8 +21,6 @@ pub enum Mode {
     Eval,
     /// Running statistics; activation ranges are tracked: before training, and in training once batch normalisation is frozen.
     Calibrate,
-    /// Batch statistics, which update the running ones; frozen ranges. See [`Network::reestimate`].
-    Reestimate,
 }
 
 impl Mode {
@@ -28,7 +29,7 @@ impl Mode {
     }
 
     fn takes_batch_statistics(self) -> bool {
-        matches!(self, Self::Train | Self::Reestimate)
+        self == Self::Train
     }
 }
 
@@ -38,7 +39,7 @@ impl Network {
     /// # Errors
     /// Images of another shape; libtorch's errors.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (_, logits) = self.run(images, mode, self.steps.len().saturating_sub(1))?;
+        let (_, logits) = self.run(images, mode, self.last_step(), |_, _| Ok(()))?;
         Ok(logits)
     }
 
@@ -47,7 +48,7 @@ impl Network {
     /// # Errors
     /// As [`Network::forward`]; no such layer.
     pub fn around(&self, images: &Tensor, mode: Mode, layer: &str) -> Result<(Tensor, Tensor)> {
-        self.run(images, mode, self.layer_step(layer)?)
+        self.run(images, mode, self.layer_step(layer)?, |_, _| Ok(()))
     }
 
     /// What a layer makes of an input.
@@ -61,36 +62,6 @@ impl Network {
         Ok(self.execute(step, &values, Mode::Eval)?.1)
     }
 
-    /// Takes batch normalisation's running statistics anew: their mean over the batches of images, each normalised by its own. `each` is
-    /// given the logits of every batch, from batch statistics too.
-    ///
-    /// # Errors
-    /// As [`Network::forward`]; those of `batches` and `each`.
-    pub fn reestimate(
-        &mut self,
-        batches: impl Iterator<Item = Result<Tensor>>,
-        mut each: impl FnMut(usize, &Tensor) -> Result<()>,
-    ) -> Result<()> {
-        let usual = self.norm_momentum;
-        let pass = || -> Result<()> {
-            for (index, images) in batches.enumerate() {
-                // The share that makes a moving average the mean; the first batch replaces what was there.
-                self.norm_momentum = 1.0 / (index + 1) as f64;
-                let logits = tch::no_grad(|| self.forward(&images?, Mode::Reestimate))?;
-                each(index, &logits)?;
-            }
-            Ok(())
-        };
-        let passed = pass();
-        self.norm_momentum = usual;
-        passed?;
-        // The batch normalisations may be folded into the quantized weights.
-        match self.quantized.iter().any(super::QuantizedWeight::is_folded) {
-            true => self.quantize_weights(),
-            false => Ok(()),
-        }
-    }
-
     fn layer_step(&self, layer: &str) -> Result<usize> {
         let is_layer = |step: &Step| match step {
             Step::Conv { node, .. } | Step::Linear { node, .. } => self.graph.nodes[*node].name == layer,
@@ -100,11 +71,22 @@ impl Network {
         step.ok_or_else(|| Error::failed(format!("`{layer}` is no layer of `{}`", self.graph.name)))
     }
 
-    /// Input and output of the step at an index, after all before it.
-    fn run(&self, images: &Tensor, mode: Mode, last: usize) -> Result<(Tensor, Tensor)> {
+    pub(super) fn last_step(&self) -> usize {
+        self.steps.len().saturating_sub(1)
+    }
+
+    /// Input and output of the step at an index, after all before it; each step and its input are shown to `watch` first.
+    pub(super) fn run(
+        &self,
+        images: &Tensor,
+        mode: Mode,
+        last: usize,
+        mut watch: impl FnMut(&Step, &Tensor) -> Result<()>,
+    ) -> Result<(Tensor, Tensor)> {
         let mut values: Vec<Option<Tensor>> = self.graph.nodes.iter().map(|_| None).collect();
         values[0] = Some(self.input(images)?);
         for (index, (step, releases)) in self.steps.iter().zip(&self.releases).enumerate() {
+            watch(step, values[step.input()].as_ref().ok_or_else(|| Error::failed("a step has no input"))?)?;
             let (node, value) = self.execute(step, &values, mode)?;
             let value = self.quantized(step, node, value, mode)?;
             if index == last {
@@ -238,7 +220,7 @@ impl Network {
             running_mean: tensor("running_mean"),
             running_var: tensor("running_var"),
             eps,
-            momentum: self.norm_momentum,
+            momentum: BATCH_NORM_MOMENTUM,
         }
     }
 }

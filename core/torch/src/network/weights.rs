@@ -1,9 +1,10 @@
 //! The quantized weights of a network: for each, the leaf that the forward pass uses and that collects the gradient.
 
 use super::{floats, set_tensor};
+use crate::device;
 use crate::kernels::{self, Fold, WeightQuantizer};
 use pocketflow::Result;
-use pocketflow::clip::{WeightRange, clip};
+use pocketflow::clip::{Inputs, WeightRange, clip};
 use pocketflow::fold::fold_graph;
 use pocketflow::graph::{Graph, Op, Param, Role};
 use pocketflow::quant::{FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
@@ -72,16 +73,16 @@ impl QuantizedWeight {
         self.norm.is_some()
     }
 
-    /// A layer's weights at other bits, from its weights in full precision.
+    /// A layer's weights at other bits, from its weights in full precision; `inputs` are what they are multiplied with, as far as known.
     ///
     /// # Errors
     /// libtorch's.
-    pub fn at(&self, source: &Tensor, bits: u32, range: WeightRange) -> Result<LayerWeights> {
+    pub fn at(&self, source: &Tensor, bits: u32, range: WeightRange, inputs: Option<&Inputs>) -> Result<LayerWeights> {
         let clipped = match range {
             WeightRange::Mse if bits < FULL_PRECISION_BITS => {
                 let mut values = floats(source)?;
-                clip(&mut values, bits, self.bucket_size);
-                Some(Tensor::from_slice(&values).view(source.size().as_slice()))
+                clip(&mut values, bits, self.bucket_size, inputs);
+                Some(device::place(Tensor::from_slice(&values).view(source.size().as_slice()))?)
             }
             _ => None,
         };

@@ -69,10 +69,11 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
         if report.background_added && last(&param) {
             put_background(&mut tensor);
         }
+        let reshaped = reshape(&mut tensor, param);
         match problem(&tensor, param) {
             Some(problem) => report.misfits.push(Misfit { ours: ours.clone(), theirs, problem }),
             None => {
-                report.matched.push(Matched { ours: ours.clone(), theirs, shape: tensor.shape.clone() });
+                report.matched.push(Matched { ours: ours.clone(), theirs, shape: tensor.shape.clone(), reshaped });
                 tensors.insert(ours.clone(), tensor);
             }
         }
@@ -107,6 +108,14 @@ fn put_background(tensor: &mut LoadedTensor) {
     }
     tensor.values.splice(0..0, sums.iter().map(|sum| (sum / rows as f64) as f32));
     tensor.shape[0] += 1;
+}
+
+/// Gives the tensor the parameter's shape where they differ in dimensions of 1 only; returns its own. A convolution of 1 × 1 on a
+/// single pixel is a fully connected layer, and some files have it so.
+fn reshape(tensor: &mut LoadedTensor, param: &Param) -> Option<Vec<usize>> {
+    let significant = |shape: &[usize]| shape.iter().copied().filter(|size| *size != 1).collect::<Vec<usize>>();
+    let differs = tensor.shape != param.shape && significant(&tensor.shape) == significant(&param.shape);
+    differs.then(|| std::mem::replace(&mut tensor.shape, param.shape.clone()))
 }
 
 fn problem(tensor: &LoadedTensor, param: &Param) -> Option<String> {

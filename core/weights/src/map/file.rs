@@ -56,6 +56,13 @@ impl NameMap {
         }
     }
 
+    /// Adds lines that this map does not have.
+    pub(super) fn fill(&mut self, pairs: impl IntoIterator<Item = (String, String)>) {
+        for (theirs, ours) in pairs {
+            self.pairs.entry(theirs).or_insert(ours);
+        }
+    }
+
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.pairs.keys().map(String::as_str)
     }

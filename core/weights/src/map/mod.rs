@@ -3,10 +3,12 @@
 
 mod assign;
 mod file;
+mod order;
 mod report;
 
 pub use assign::{Assigned, assign};
 pub use file::NameMap;
+pub use order::match_file;
 pub use report::{ImportReport, Matched, Misfit, Unused, Wanted};
 
 /// Prefixes that wrappers of PyTorch add to every name: data parallelism and `torch.compile`.

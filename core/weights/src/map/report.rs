@@ -1,9 +1,7 @@
 //! What an import matched and what not, for people and as data.
 
-use super::unwrapped;
 use pocketflow::{Error, Result};
 use serde::Serialize;
-use std::fmt;
 
 /// A parameter that got a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -11,6 +9,9 @@ pub struct Matched {
     pub ours: String,
     pub theirs: String,
     pub shape: Vec<usize>,
+    /// The tensor's own shape, where it had further dimensions of 1 or lacked them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reshaped: Option<Vec<usize>>,
 }
 
 /// A parameter that no tensor is for.
@@ -46,6 +47,8 @@ pub struct ImportReport {
     pub ignored: Vec<String>,
     /// The file knows one class less, and the background was put before them.
     pub background_added: bool,
+    /// Batch normalisations that the file has folded into their layers, and that do nothing here but add the bias.
+    pub folded: Vec<String>,
 }
 
 impl ImportReport {
@@ -88,34 +91,4 @@ fn first(texts: &[String], between: &str) -> String {
     let more = texts.len().saturating_sub(SHOWN);
     let shown = texts[..texts.len() - more].join(between);
     if more == 0 { shown } else { format!("{shown}{between}and {more} more") }
-}
-
-impl fmt::Display for ImportReport {
-    /// A line for each that is not plain (a wrapper's prefix is), and a sum.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for matched in self.matched.iter().filter(|matched| matched.ours != unwrapped(&matched.theirs)) {
-            writeln!(f, "renamed  {} -> {} {:?}", matched.theirs, matched.ours, matched.shape)?;
-        }
-        for misfit in &self.misfits {
-            writeln!(f, "misfit   {} -> {}: {}", misfit.theirs, misfit.ours, misfit.problem)?;
-        }
-        for wanted in &self.missing {
-            writeln!(f, "missing  {} {:?}", wanted.ours, wanted.shape)?;
-        }
-        for unused in &self.unused {
-            writeln!(f, "unused   {} {:?}", unused.theirs, unused.shape)?;
-        }
-        if self.background_added {
-            writeln!(f, "added    class 0, the background, scored as the mean of the others")?;
-        }
-        write!(
-            f,
-            "{} matched, {} missing, {} misfits, {} unused, {} ignored",
-            self.matched.len(),
-            self.missing.len(),
-            self.misfits.len(),
-            self.unused.len(),
-            self.ignored.len()
-        )
-    }
 }

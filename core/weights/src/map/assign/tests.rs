@@ -39,7 +39,7 @@ fn names_of_other_authors() {
     assert_eq!(assigned.tensors["fc.weight"], tensor(&[3, 2], 1.0));
     assert_eq!(assigned.report.ignored, ["module.bn1.num_batches_tracked"]);
     assert!(!assigned.report.background_added);
-    assert!(assigned.report.to_string().ends_with("7 matched, 0 missing, 0 misfits, 0 unused, 1 ignored"));
+    assert_eq!(assigned.report.matched.len(), 7);
 }
 
 #[test]

@@ -1,0 +1,183 @@
+//! Batch-norm statistics of a network that is quantized and not trained. Quantization shifts and scales what a batch normalisation
+//! receives; its running statistics are moved by as much, so that it hands on what it did in full precision:
+//!
+//! ```text
+//! r = (v' + eps) / (v + eps)      mean ← m' + (mean - m) √r      variance ← (variance + eps) r - eps
+//! ```
+//!
+//! with mean m and variance v of its input in full precision, m' and v' quantized, on the same images: of each batch, then the mean over
+//! batches. Where the running statistics
+//! are those of the images, that is re-estimation: m' and v'. Where they are not, as in published networks whose normalisations were
+//! folded into the weights (mean 0, variance 1), taking m' and v' themselves would destroy the network.
+
+use super::{Mode, Network, floats};
+use crate::kernels;
+use crate::steps::Step;
+use pocketflow::clip::Inputs;
+use pocketflow::graph::{NodeId, Op};
+use pocketflow::{Error, Result};
+use std::collections::BTreeMap;
+use tch::Tensor;
+
+/// Mean and variance by channel, each `[c]`.
+type Moments = [Tensor; 2];
+
+/// What a network saw of some images in full precision.
+#[derive(Default)]
+pub struct Seen {
+    /// Of each batch normalisation: the moments of its input, batch by batch, and its running statistics.
+    norms: BTreeMap<NodeId, (Vec<Moments>, Moments)>,
+    /// Of the input of each convolution or fully connected layer, by its name.
+    inputs: BTreeMap<String, [Vec<f32>; 2]>,
+}
+
+/// Sums of moments over batches.
+#[derive(Default)]
+struct Sums {
+    of: BTreeMap<NodeId, Moments>,
+    batches: f64,
+}
+
+impl Sums {
+    fn add(&mut self, id: NodeId, [mean, variance]: &Moments) {
+        let sums = match self.of.remove(&id) {
+            Some([means, variances]) => [means + mean, variances + variance],
+            None => [mean.shallow_clone(), variance.shallow_clone()],
+        };
+        self.of.insert(id, sums);
+    }
+
+    fn means(&self) -> impl Iterator<Item = (NodeId, Moments)> {
+        let batches = self.batches.max(1.0);
+        self.of.iter().map(move |(id, sums)| (*id, sums.each_ref().map(|sum| sum / batches)))
+    }
+}
+
+impl Network {
+    /// Remembers what the layers see of images in full precision, for [`Network::reestimate`] and clipping weights.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; those of `batches`.
+    pub fn observe(&mut self, batches: impl Iterator<Item = Result<Tensor>>) -> Result<()> {
+        let quantizing = self.quantizing;
+        self.set_quantizing(false)?;
+        let observed = tch::no_grad(|| self.observed(batches));
+        self.set_quantizing(quantizing)?;
+        self.seen = Some(observed?);
+        Ok(())
+    }
+
+    fn observed(&self, batches: impl Iterator<Item = Result<Tensor>>) -> Result<Seen> {
+        let (mut seen, mut inputs) = (Seen::default(), Sums::default());
+        for images in batches {
+            let _last = self.run(&images?, Mode::Eval, self.last_step(), |step, input| {
+                match step {
+                    Step::NormAct { norm: Some(norm), .. } => {
+                        let moments = kernels::moments(input)?;
+                        let of_norm = || (Vec::new(), self.running(*norm).map(Tensor::copy));
+                        seen.norms.entry(*norm).or_insert_with(of_norm).0.push(moments);
+                    }
+                    Step::Conv { node, .. } => inputs.add(*node, &kernels::moments(input)?),
+                    Step::Linear { node, .. } => {
+                        inputs.add(*node, &kernels::moments(&input.flatten(1, -1).unsqueeze(-1).unsqueeze(-1))?);
+                    }
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            inputs.batches += 1.0;
+        }
+        for (id, [mean, variance]) in inputs.means() {
+            seen.inputs.insert(self.graph.nodes[id].name.clone(), [floats(&mean)?, floats(&variance)?]);
+        }
+        Ok(seen)
+    }
+
+    /// Moves batch normalisation's running statistics by what quantization did to their inputs (the formula is at the top of this
+    /// file), on the batches that [`Network::observe`] was given, in their order; a network that has observed nothing takes those of the images. `each`
+    /// is given the logits of every batch, by its own statistics.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; those of `batches` and `each`.
+    pub fn reestimate(
+        &mut self,
+        batches: impl Iterator<Item = Result<Tensor>>,
+        mut each: impl FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let mut sums = Sums::default();
+        for (index, images) in batches.enumerate() {
+            let logits = tch::no_grad(|| {
+                self.run(&images?, Mode::Eval, self.last_step(), |step, input| {
+                    if let Step::NormAct { norm: Some(norm), .. } = step {
+                        let moved = self.moved(*norm, index, kernels::moments(input)?);
+                        self.set_running(*norm, &moved)?;
+                        sums.add(*norm, &moved);
+                    }
+                    Ok(())
+                })
+            })?;
+            sums.batches += 1.0;
+            each(index, &logits.1)?;
+        }
+        for (id, statistics) in sums.means() {
+            self.set_running(id, &statistics)?;
+        }
+        // The batch normalisations may be folded into the quantized weights.
+        match self.quantized.iter().any(super::QuantizedWeight::is_folded) {
+            true => self.quantize_weights(),
+            false => Ok(()),
+        }
+    }
+
+    /// The running statistics of a batch normalisation whose input has these moments now in a batch.
+    fn moved(&self, norm: NodeId, batch: usize, [mean, variance]: Moments) -> Moments {
+        let seen = self.seen.as_ref().and_then(|seen| seen.norms.get(&norm));
+        let Some((before, running)) = seen.and_then(|(batches, running)| Some((batches.get(batch)?, running))) else {
+            return [mean, variance];
+        };
+        let eps = match self.graph.nodes[norm].op {
+            Op::BatchNorm { eps } => eps,
+            _ => 0.0,
+        };
+        let ratio = (variance + eps) / (&before[1] + eps);
+        let moved_variance: Tensor = (&running[1] + eps) * &ratio - eps;
+        [mean + (&running[0] - &before[0]) * ratio.sqrt(), moved_variance.clamp_min(0.0)]
+    }
+
+    fn running(&self, norm: NodeId) -> [&Tensor; 2] {
+        let name = &self.graph.nodes[norm].name;
+        ["running_mean", "running_var"].map(|suffix| &self.tensors[&format!("{name}.{suffix}")])
+    }
+
+    fn set_running(&self, norm: NodeId, statistics: &Moments) -> Result<()> {
+        for (running, value) in self.running(norm).into_iter().zip(statistics) {
+            let copied = tch::no_grad(|| running.shallow_clone().f_copy_(value));
+            copied.map_err(|error| crate::torch_error("set batch-norm statistics", &error))?;
+        }
+        Ok(())
+    }
+
+    /// What the weights of a layer are multiplied with, as far as it was observed.
+    pub(super) fn inputs_of(&self, layer: &str) -> Result<Option<Inputs>> {
+        let Some([mean, variance]) = self.seen.as_ref().and_then(|seen| seen.inputs.get(layer)) else {
+            return Ok(None);
+        };
+        let shape = self.tensors[&format!("{layer}.weight")].size();
+        let sizes: Vec<usize> = shape.iter().map(|size| *size as usize).collect();
+        let (out, channels, area) = (sizes[0], sizes[1], sizes[2..].iter().product::<usize>());
+        let groups = (mean.len() / channels.max(1)).max(1);
+        if groups * channels != mean.len() || !out.is_multiple_of(groups) {
+            return Err(Error::failed(format!(
+                "`{layer}` has inputs of {} channels and weights {shape:?}",
+                mean.len()
+            )));
+        }
+        // The channel that each weight of a filter, and of the filters of its group, reads.
+        let first = |filter: usize| filter / (out / groups) * channels;
+        let spread = |values: &[f32]| -> Vec<f32> {
+            let filter = |filter: usize| values[first(filter)..first(filter) + channels].iter();
+            (0..out).flat_map(filter).flat_map(|value| std::iter::repeat_n(*value, area)).collect()
+        };
+        Ok(Some(Inputs { filter: channels * area, mean: spread(mean), variance: spread(variance) }))
+    }
+}

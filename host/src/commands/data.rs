@@ -1,0 +1,128 @@
+//! `host data check DIR`: reads a whole data set and says what is missing or damaged.
+
+use crate::cli::Format;
+use crate::errors;
+use crate::layers::Layers;
+use crate::registry::Registry;
+use crate::report::numbers::grouped;
+use crate::report::table::{right_aligned, table};
+use pocketflow::dataset::check::CheckReport;
+use pocketflow::option::Value;
+use pocketflow::plugin::{Declaration, PluginKind};
+use pocketflow::{Error, ErrorKind, Result};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Between two lines of progress.
+const EVERY: Duration = Duration::from_secs(5);
+/// Problems that the text names of each set; JSON has more.
+const NAMED: usize = 20;
+
+/// The report as text, and whether nothing is missing or damaged. The data set is the one that the settings name (`--dataset`,
+/// or that of `--net`), else whichever finds its files in `dir`.
+///
+/// # Errors
+/// Nobody's files in the folder, or files that cannot be read at all.
+pub fn check(registry: &Registry, layers: &Layers, dir: &Path, format: Format) -> Result<(String, bool)> {
+    let candidates = candidates(registry, layers)?;
+    let mut missing = Vec::new();
+    for dataset in &candidates {
+        let mut settings = layers.resolve(&[dataset])?;
+        settings.derive("data_dir", Value::Text(dir.display().to_string()), "the folder to check");
+        match registry.check_data(&dataset.name, &settings, progress()) {
+            Ok(report) => {
+                let sound = report.is_sound();
+                let text = match format {
+                    Format::Text => text(&dataset.name, dir, &report),
+                    Format::Json => format!(
+                        "{:#}\n",
+                        json!({
+                            "dataset": dataset.name, "folder": dir.display().to_string(), "sound": sound,
+                            "sets": report.sets, "notes": report.notes,
+                        })
+                    ),
+                };
+                return Ok((text, sound));
+            }
+            Err(error) if error.kind() == ErrorKind::DataNotFound => missing.push((dataset, error)),
+            Err(error) => return Err(error.context(format!("cannot check `{}` as {}", dir.display(), dataset.name))),
+        }
+    }
+    match missing.as_slice() {
+        [(_, error)] => Err(error.clone()),
+        _ => {
+            let names: Vec<&str> = missing.iter().map(|(dataset, _)| dataset.name.as_str()).collect();
+            let names = names.join(", ");
+            Err(Error::new(
+                ErrorKind::DataNotFound,
+                format!(
+                    "`{}` holds no files of a data set; looked for {names}. Name one by --dataset to see why",
+                    dir.display()
+                ),
+            ))
+        }
+    }
+}
+
+/// The data sets that it may be: one that was named, or all that are no stand-ins.
+fn candidates(registry: &Registry, layers: &Layers) -> Result<Vec<Declaration>> {
+    let named = match layers.chosen("dataset")?.filter(|(name, _)| name != "auto") {
+        Some((name, _)) => Some(name),
+        None => match layers.chosen("net")? {
+            Some((net, _)) => registry.find(PluginKind::Net, &net)?.declaration.datasets.first().cloned(),
+            None => None,
+        },
+    };
+    if let Some(name) = named {
+        return Ok(vec![registry.find(PluginKind::Dataset, &name)?.declaration.clone()]);
+    }
+    let all = registry.entries().iter().map(|entry| &entry.declaration);
+    Ok(all.filter(|plugin| plugin.kind == PluginKind::Dataset && plugin.datasets.is_empty()).cloned().collect())
+}
+
+/// Lines on stderr, now and then.
+fn progress() -> impl Fn(u64, u64) + Send + Sync + 'static {
+    let said = Mutex::new(Instant::now());
+    move |done, total| {
+        // Another thread says it already.
+        let Ok(mut last) = said.try_lock() else { return };
+        if last.elapsed() >= EVERY {
+            *last = Instant::now();
+            let percent = 100.0 * done as f64 / total.max(1) as f64;
+            errors::print_plain(&format!("checked {} of {} images, {percent:.0} %\n", grouped(done), grouped(total)));
+        }
+    }
+}
+
+fn text(dataset: &str, dir: &Path, report: &CheckReport) -> String {
+    let mut made = table(&["set", "whole images", "of", "classes", "problems", "place"], right_aligned(&[1, 2, 3, 4]));
+    for set in &report.sets {
+        let numbers = [set.images, set.complete, set.classes, set.problems].map(grouped);
+        let [images, complete, classes, problems] = numbers;
+        made.add_row([set.name.clone(), images, complete, classes, problems, set.place.clone()]);
+    }
+    let mut text = format!("{} as {dataset}\n\n", dir.display());
+    text.extend(made.lines().map(|line| line.trim_end().to_owned() + "\n"));
+    for set in report.sets.iter().filter(|set| set.problems > 0) {
+        text += &format!("\n{}:\n", set.name);
+        for problem in set.named.iter().take(NAMED) {
+            text += &format!("  {problem}\n");
+        }
+        if set.problems > set.named.len().min(NAMED) as u64 {
+            text += &format!("  and {} more\n", grouped(set.problems - set.named.len().min(NAMED) as u64));
+        }
+    }
+    if !report.notes.is_empty() {
+        text += "\n";
+    }
+    for note in &report.notes {
+        text += &format!("note: {note}\n");
+    }
+    text += match report.is_sound() {
+        true => "\nnothing is damaged\n",
+        false => "\ndamaged\n",
+    };
+    text
+}

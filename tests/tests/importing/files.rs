@@ -1,0 +1,129 @@
+//! `host import`: what comes in computes what it did, and what does not fit is said without anything being saved.
+
+use pocketflow::model::Model;
+use pocketflow_tests::place::{Place, SMALL};
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::Path;
+
+/// The tensors of a model as a .safetensors file, under other names.
+fn safetensors(model: &Path, name: impl Fn(&str) -> String) -> Vec<u8> {
+    let model = Model::load(model).unwrap();
+    let (mut table, mut data) = (Map::new(), Vec::new());
+    for (ours, stored) in &model.tensors {
+        let start = data.len();
+        data.extend(model.values(ours).unwrap().iter().flat_map(|value| value.to_le_bytes()));
+        let entry = json!({ "dtype": "F32", "shape": stored.shape(), "data_offsets": [start, data.len()] });
+        table.insert(name(ours), entry);
+    }
+    let table = Value::Object(table).to_string();
+    let mut bytes = (table.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(table.bytes());
+    bytes.extend(data);
+    bytes
+}
+
+/// A small net, trained a little; its accuracy and loss.
+fn trained(place: &Place) -> (Value, Value) {
+    place.host(&format!("{SMALL} --resnet_shortcut=pad --nb_epochs_rat=0.02 --run_dir=run")).expect(0);
+    let report = place.json("run/report.json");
+    (report["top1"].clone(), report["loss"].clone())
+}
+
+const EVAL: &str = "--nb_smpls_eval=200 --threads=1";
+
+#[test]
+fn safetensors_with_other_names_come_back() {
+    let place = Place::new();
+    let (top1, loss) = trained(&place);
+    let bytes =
+        safetensors(&place.path("models/model.ckpt"), |ours| format!("module.{}", ours.replace("fc.", "linear.")));
+    fs::write(place.path("theirs.safetensors"), bytes).unwrap();
+    // Size, shortcuts and the last layer's name are recognised.
+    let import = "import theirs.safetensors --net=resnet_at_cifar10 --dataset=synthetic --save_path=in/model.ckpt";
+    let done = place.host(import).expect(0);
+    for part in ["resnet8_at_cifar10", "--resnet-shortcut=pad", "module.linear", "37 matched, 0 missing, 0 left over"] {
+        assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
+    }
+    let (first, second) =
+        [place.path("models/model.ckpt"), place.path("in/model.ckpt")].map(|path| Model::load(&path).unwrap()).into();
+    assert_eq!((&first.graph, &first.tensors), (&second.graph, &second.tensors));
+    assert_eq!((second.meta.learner.as_str(), second.meta.dataset.as_str()), ("full-prec", "synthetic"));
+    place.host(&format!("eval in/model.ckpt {EVAL} --run_dir=again")).expect(0);
+    let again = place.json("again/report.json");
+    assert_eq!((&again["top1"], &again["loss"]), (&top1, &loss));
+    let json: Value = serde_json::from_str(&place.host(&format!("{import} --format=json")).expect(0).stdout).unwrap();
+    assert_eq!(json["options"]["resnet_size"], 8);
+    assert_eq!(json["report"]["matched"].as_array().unwrap().len(), 37);
+}
+
+#[test]
+fn a_map_tells_names_that_nobody_guesses() {
+    let place = Place::new();
+    trained(&place);
+    let bytes = safetensors(&place.path("models/model.ckpt"), |ours| format!("net.{}", ours.replace("fc.", "head.")));
+    fs::write(place.path("theirs.safetensors"), bytes).unwrap();
+    let import = "import theirs.safetensors --net=resnet_at_cifar10 --save_path=in/model.ckpt";
+    let refused = place.host(import).expect(2).says(&["nothing was saved", "37 of 37", "--map"]);
+    assert!(refused.stdout.contains("left over") && refused.stdout.contains("missing"), "{}", refused.stdout);
+    assert!(!place.path("in").exists());
+    let parts = ["conv1", "bn1", "layer1", "layer2", "layer3"].map(|part| format!("\"net.{part}\" = \"{part}\"\n"));
+    fs::write(place.path("map.toml"), parts.concat() + "\"net.head\" = \"fc\"\n").unwrap();
+    place.host(&format!("{import} --map=map.toml")).expect(0);
+    fs::write(place.path("map.toml"), "\"net.none\" = \"fc\"\n").unwrap();
+    place.host(&format!("{import} --map=map.toml")).expect(2).says(&["net.none"]);
+}
+
+#[test]
+fn what_was_exported_comes_back() {
+    let place = Place::new();
+    let (top1, _) = trained(&place);
+    place
+        .host(
+            "export --model_dir=models --enbl_post_quant --format=tflite --calibration_images=64 --verify_images=0 \
+                --nb_smpls_train=960 --threads=1",
+        )
+        .expect(0);
+    for file in ["model_original", "model_quantized"] {
+        let import =
+            format!("import models/{file}.tflite --net=resnet_at_cifar10 --dataset=synthetic --save_path={file}.ckpt");
+        let done = place.host(&import).expect(0);
+        assert!(done.stdout.contains("0 missing, 0 left over") && done.stdout.contains("folded"), "{}", done.stdout);
+    }
+    place.host(&format!("eval model_original.ckpt {EVAL} --run_dir=again")).expect(0);
+    let again = place.json("again/report.json")["top1"].as_f64().unwrap();
+    assert!((again - top1.as_f64().unwrap()).abs() <= 0.005, "{again} {top1}");
+}
+
+#[test]
+fn files_that_are_none_are_refused() {
+    let place = Place::new();
+    let import = |file: &str| place.host(&format!("import {file} --net=resnet_at_cifar10 --save_path=in/model.ckpt"));
+    import("nowhere.pth").expect(2).says(&["nowhere.pth"]);
+    place.host("import nowhere.pth").expect(2);
+    for (name, bytes) in [
+        ("text.pth", &b"no weights at all"[..]),
+        ("code.pth", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.cposix\nsystem\n"),
+        ("cut.safetensors", b"\xff\0\0\0\0\0\0\0{\"a\":"),
+        ("cut.tflite", b"\x1c\0\0\0TFL3\x14\0 \0\0\0\0\0"),
+        ("cut.pth", b"PK\x03\x04\x14\0\0\0"),
+    ] {
+        fs::write(place.path(name), bytes).unwrap();
+        import(name).expect(1).says(&[name]);
+    }
+    assert!(!place.path("in").exists());
+}
+
+#[test]
+fn a_model_is_replaced_whole_or_not_at_all() {
+    let place = Place::new();
+    trained(&place);
+    let before = place.bytes("models/model.ckpt");
+    fs::write(place.path("theirs.safetensors"), safetensors(&place.path("models/model.ckpt"), str::to_owned)).unwrap();
+    // Another size than the file's: the options that a user gives are not guessed away.
+    let import = "import theirs.safetensors --net=resnet_at_cifar10 --resnet_size=14";
+    place.host(import).expect(2).says(&["resnet14_at_cifar10"]);
+    assert_eq!(place.bytes("models/model.ckpt"), before);
+    let left: Vec<_> = fs::read_dir(place.path("models")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["model.ckpt"]);
+}
