@@ -63,8 +63,6 @@ fn files_and_runtimes_that_are_none() {
     place.host(&format!("{eval} --runtime=litert --litert=nowhere")).expect(2).says(&["nowhere", "pip install"]);
     place.host("bench models/model.ckpt").expect(2).says(&["neither .tflite nor .onnx"]);
     place.host("eval models/model.ckpt --runtime=litert").expect(2).says(&["leave --runtime out"]);
-    place
-        .host(&format!("{eval} --runtime=reference --dataset=synthetic --synthetic_shape=ilsvrc12"))
-        .expect(2)
-        .says(&["32 × 32"]);
+    // Made-up images come in the file's own size, whatever shape they imitate.
+    place.host(&format!("{eval} --runtime=reference --dataset=synthetic --synthetic_shape=ilsvrc12")).expect(0);
 }
