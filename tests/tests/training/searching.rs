@@ -43,7 +43,8 @@ fn three_ways_are_compared_the_best_is_taken_and_its_plan_can_be_read() {
     let flags = uniform(&format!(
         "--uql_enbl_rl_agent {BUDGET} {UNTUNED} --uql_quant_epochs=1 --uql_budgets=2,3 --run_dir=run"
     ));
-    let run = place.host(&flags).expect(0).says(&["search", "reward", "best", "bits", "bit_plan.toml"]);
+    // Lines of progress come by the clock: a quick search has none.
+    let run = place.host(&flags).expect(0).says(&["search", "bits", "bit_plan.toml"]);
     assert!(run.stderr.contains(": taken"), "{}", run.stderr);
     let report = place.json("run/report.json");
     let search = &report["search"];
