@@ -1,13 +1,13 @@
 //! What a run is made of: which learner, net and data set, and the settings for them. Decides what `auto` means.
 
+mod imported;
+
 use crate::layers::Layers;
 use crate::normalised;
-use crate::options::host_options;
 use crate::registry::Registry;
-use pocketflow::dataset::{Dataset, DatasetInfo};
+use pocketflow::dataset::Dataset;
 use pocketflow::graph::Shape;
 use pocketflow::model::{Model, ModelMeta};
-use pocketflow::net::Net;
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::settings::{Origin, Settings};
@@ -16,6 +16,8 @@ use std::borrow::Cow;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
+
+pub use imported::{Imported, for_weights};
 
 /// The value of `dataset` that leaves the choice to the program.
 const AUTO: &str = "auto";
@@ -183,70 +185,6 @@ fn opened(
     let settings = selection.settings(layers)?;
     let dataset = normalised::as_set(dataset, &settings)?;
     Ok(Selected { selection, dataset, settings, warning })
-}
-
-/// The net of weights that are imported, with the data set that they are for, as far as it is known.
-pub struct Imported {
-    pub selection: Selection,
-    pub settings: Settings,
-    pub net: Box<dyn Net>,
-    /// Its classes and its normalisation. `None`: nothing tells, not even the data set's plugin.
-    pub info: Option<DatasetInfo>,
-}
-
-/// Selects net and data set for weights of these names and shapes, which tell options of the net where nobody chose them.
-/// `image`: what the file says of the images. The data set's images need not be there.
-///
-/// # Errors
-/// No such net; what net or data set say to the settings.
-pub fn for_weights(
-    registry: &Registry,
-    layers: &Layers,
-    weights: &[(String, Vec<usize>)],
-    image: Option<Shape>,
-) -> Result<Imported> {
-    let mut derived = Vec::new();
-    let net = plugin(registry, layers, PluginKind::Net, "net", None, &mut derived)?;
-    let dataset = match layers.chosen("dataset")?.filter(|(name, _)| name != AUTO) {
-        Some((name, origin)) => canonical(registry, PluginKind::Dataset, "dataset", (&name, &origin), &mut derived)?,
-        None => own_dataset(registry, &net, &mut derived)?,
-    };
-    let learner = own_learner(registry)?;
-    let reason = "weights that are imported are in full precision";
-    derived.push(Derived::replaces("learner", &learner.name, reason));
-    let recognised = registry.recognise(&net.name, weights)?;
-    let of_data = |key: &str| dataset.options.iter().find(|spec| spec.key == key).and_then(|spec| spec.default.clone());
-    for (key, value) in recognised {
-        // One class less than the data set has is its background, which the net keeps.
-        let lacks_background = matches!((&value, of_data(&key)),
-            (Value::Int(known), Some(Value::Int(all))) if key == "nb_classes" && known.checked_add(1) == Some(all));
-        if !lacks_background {
-            derived.push(Derived { key: key.into(), value, reason: "the weights say so".into(), over: Over::Default });
-        }
-    }
-    if let Some([_, height, _]) = image {
-        derived.push(Derived::knows("image_size", height, "the file takes such images"));
-    }
-    let selection = Selection { learner, net, dataset, agents: Vec::new(), derived }.with_data_dir();
-    let settings = selection.settings(layers)?;
-    let net = registry.net(&selection.net.name, &settings)?;
-    let opened = registry.dataset(&selection.dataset.name, &settings).map(|dataset| dataset.info());
-    let info = match opened.or_else(|_| registry.describe(&selection.dataset.name, &settings)) {
-        Ok(mut info) => {
-            normalised::set(&mut info, &settings)?;
-            Some(info)
-        }
-        Err(error) if error.kind() == ErrorKind::DataNotFound => None,
-        Err(error) => return Err(error),
-    };
-    Ok(Imported { selection, settings, net, info })
-}
-
-/// The learner of models that are in full precision: the host's default, whatever files say.
-fn own_learner(registry: &Registry) -> Result<Declaration> {
-    let default = host_options().into_iter().find(|spec| spec.key == "learner").and_then(|spec| spec.default);
-    let name = default.map(|value| value.to_string()).unwrap_or_default();
-    Ok(registry.find(PluginKind::Learner, &name)?.declaration.clone())
 }
 
 /// The data set that a net is for.

@@ -61,7 +61,7 @@ fn search() -> SearchReport {
         let reward = 0.62 + 0.2 * learnt + (0.16 - 0.12 * learnt) * noise(index);
         best = best.max(reward);
         let bits = (0..count as u64).map(|layer| 3 + u32::from(noise(index * 32 + layer) > 0.0)).collect();
-        RolloutReport { bits, reward, best }
+        RolloutReport { bits, reward, best, ..RolloutReport::default() }
     });
     let rollouts = rollouts.collect();
     let columns: Vec<u32> = (2..=8).collect();

@@ -13,8 +13,8 @@ fn graph() -> Graph {
     for name in ["a", "b", "c"] {
         let conv = Op::Conv2d { out: 8, kernel: [3, 3], stride: [1, 1], padding: [1; 4], groups: 1, bias: false };
         last = builder.add(name, conv, &[last]);
-        last = builder.add(&format!("{name}.norm"), Op::BatchNorm { eps: 1e-5 }, &[last]);
-        last = builder.add(&format!("{name}.relu"), Op::Relu, &[last]);
+        last = builder.add(format!("{name}.norm"), Op::BatchNorm { eps: 1e-5 }, &[last]);
+        last = builder.add(format!("{name}.relu"), Op::Relu, &[last]);
     }
     last = builder.add("pool", Op::GlobalAvgPool, &[last]);
     builder.add("fc", Op::Linear { out: 4, bias: true }, &[last]);

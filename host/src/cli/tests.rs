@@ -179,6 +179,8 @@ fn help_shows_the_options_of_selected_plugins() {
           --data-dir <PATH>           Where the images lie; unset: ./data/ and the name of the data set.
           --device <TEXT>             What computes: auto, cpu, or cuda:N for the GPU number N; auto
                                       prefers a GPU. [default: auto]
+          --amp[=<BOOL>]              Mixed precision on a GPU: convolutions in bfloat16, what needs
+                                      more in 32 bits. [default: False]
           --threads <N>               Threads for computing; 0: as many as there are cores. [a whole
                                       number from 0 to 4096; default: 0]
           --seed <N>                  Where all random numbers start: the same seed gives the same run.

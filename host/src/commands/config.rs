@@ -111,6 +111,7 @@ pub(crate) mod tests {
         insta::assert_snapshot!(show(&disagreeing(), &declarations(), Format::Text).unwrap(), @r"
         key                      value                    from                           instead of
         # host
+        amp                      False                    default of host
         data_dir                 (unset)                  default of host
         dataset                  auto                     default of host
         device                   auto                     default of host

@@ -121,7 +121,7 @@ mod tests {
         let mut best = f64::NEG_INFINITY;
         let rollout = |reward: &f64| {
             best = best.max(*reward);
-            RolloutReport { bits: vec![2], reward: *reward, best }
+            RolloutReport { bits: vec![2], reward: *reward, best, ..RolloutReport::default() }
         };
         let rollouts = rewards.iter().map(rollout).collect();
         SearchReport { params: vec![8], rollouts, first_learning, ..SearchReport::default() }
