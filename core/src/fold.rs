@@ -141,9 +141,7 @@ pub fn fold_model(model: &Model) -> Result<Model> {
     if folding.into.is_empty() {
         return Ok(model.clone());
     }
-    let values: Result<BTreeMap<_, _>> =
-        model.tensors.keys().map(|name| Ok((name.clone(), model.values(name)?))).collect();
-    let folded = fold_values(&model.graph, &folding, &values?)?;
+    let folded = fold_values(&model.graph, &folding, &model.all_values()?)?;
     let mut plan = model.plan.clone();
     for (norm, layer) in &folding.into {
         let Some(layer) = layer else { continue };

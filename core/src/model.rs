@@ -153,6 +153,14 @@ impl Model {
         stored.values().map_err(|error| error.context(format!("tensor `{name}`")))
     }
 
+    /// The values of all parameters, by name.
+    ///
+    /// # Errors
+    /// As [`Model::values`].
+    pub fn all_values(&self) -> Result<BTreeMap<String, Vec<f32>>> {
+        self.tensors.keys().map(|name| Ok((name.clone(), self.values(name)?))).collect()
+    }
+
     /// Bytes in the file of the weights (codes and ranges, or 4 a value) and the bias of the layer of that name; 0 if there
     /// is none.
     pub fn bytes_of_layer(&self, name: &str) -> u64 {

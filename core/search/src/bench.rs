@@ -13,7 +13,7 @@ use pocketflow::quant::{Buckets, FULL_PRECISION_BITS};
 use pocketflow::{Error, Result};
 use pocketflow_torch::calibrate::{CALIBRATION_IMAGES, calibrate};
 use pocketflow_torch::loss;
-use pocketflow_torch::network::{LayerWeights, Mode, Network, Weights};
+use pocketflow_torch::network::{LayerWeights, Mode, Network, Statistics, Weights};
 use std::collections::BTreeMap;
 
 /// Training images that batch-norm statistics are re-estimated on, and losses measured.
@@ -22,8 +22,8 @@ pub const POOL: usize = 1000;
 const POOL_STREAM: u64 = 0x5eed_0f1a_9e57_a7e5;
 /// The data set of a net with so many classes is judged by the five best answers, as ILSVRC-12 is.
 const MANY_CLASSES: usize = 1000;
-/// What the range of a bucket takes in a file, in bits.
-const RANGE_BITS: u64 = 64;
+/// What the range of a bucket takes in a file, in bytes.
+pub const RANGE_BYTES: u64 = 8;
 
 /// For plans whose bits are of no importance, as every allocation brings its own.
 const ANY_BITS: u32 = 8;
@@ -59,9 +59,7 @@ impl<'a> Bench<'a> {
     pub fn new(job: &'a Job, parent: &Model, quantization: &Quantization) -> Result<Self> {
         let graph = &parent.graph;
         let plan = quantization.plan(graph, ANY_BITS);
-        let values: Result<BTreeMap<_, _>> =
-            parent.tensors.keys().map(|name| Ok((name.clone(), parent.values(name)?))).collect();
-        let values = values?;
+        let values = parent.all_values()?;
         let mut network = Network::new(graph, &plan, &values, Weights::FullPrecision)?;
         calibrate(&network, job, CALIBRATION_IMAGES)?;
         let layers = layers(graph, quantization)?;
@@ -137,9 +135,9 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// libtorch's; the host's wish to stop.
-    pub fn reestimate(&mut self) -> Result<f64> {
+    pub fn reestimate(&mut self, statistics: Statistics) -> Result<f64> {
         let (pool, mut sum) = (&self.pool, 0.0);
-        self.network.reestimate(pool.tensors(), |batch, logits| {
+        self.network.reestimate(statistics, pool.tensors(), |batch, logits| {
             let labels = pool.labels(batch)?;
             sum += loss::cross_entropy(logits, &labels)?.double_value(&[]) * labels.numel() as f64;
             Ok(())
@@ -200,7 +198,7 @@ pub fn layers(graph: &Graph, quantization: &Quantization) -> Result<Vec<Layer>> 
                 Buckets::Layer => 0,
                 buckets => buckets.count(&param.shape) as u64,
             };
-            Layer { name: name(&param), shape, overhead_bits: RANGE_BITS * buckets }
+            Layer { name: name(&param), shape, overhead_bits: 8 * RANGE_BYTES * buckets }
         })
         .collect())
 }

@@ -11,7 +11,7 @@ use crate::bench::{Accuracy, Bench};
 use crate::rollout::Evaluate;
 use crate::tune::{Tuning, tune};
 use pocketflow::Result;
-use pocketflow_torch::network::Network;
+use pocketflow_torch::network::{Network, Statistics};
 
 /// Judges allocations on a bench.
 pub struct Judge<'a, 'b> {
@@ -33,7 +33,9 @@ impl Judge<'_, '_> {
     pub fn judge(&mut self, bits: &[u32], tuning: &Tuning, beat: Option<f64>) -> Result<Accuracy> {
         self.bench.allocate(bits)?;
         tune(self.bench, self.teacher, tuning)?;
-        self.bench.reestimate()?;
+        // Tuning of all layers normalises by batches: the parent's running statistics mean nothing to what comes out of it.
+        let statistics = if tuning.global > 0 { Statistics::OfImages } else { Statistics::Moved };
+        self.bench.reestimate(statistics)?;
         self.bench.accuracy(beat)
     }
 }

@@ -1,6 +1,6 @@
 //! The whole search: uniform bits, the exact solver, the agent, each at the same budget; judged alike, resumed exactly.
 
-use crate::bench::{self, Bench};
+use crate::bench::{self, Bench, RANGE_BYTES};
 use crate::budget::BitBudget;
 use crate::knapsack::minimise;
 use crate::options::{Method, Options};
@@ -17,7 +17,7 @@ use pocketflow::model::Model;
 use pocketflow::packing::packed_len;
 use pocketflow::report::search::{Candidate, FrontPoint, RolloutReport, SearchReport, Sensitivity};
 use pocketflow::{Error, Result};
-use pocketflow_torch::network::Network;
+use pocketflow_torch::network::{Network, Statistics};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -25,8 +25,6 @@ use std::time::Instant;
 pub const PHASE: &str = "search";
 /// Of the agent's allocations, those that get the whole tuning at the end.
 const FINALISTS: usize = 5;
-/// What the range of a bucket takes in a file, in bytes.
-const RANGE_BYTES: u64 = 8;
 
 /// The budget of a search, and those of the front.
 pub struct Budgets {
@@ -177,7 +175,7 @@ impl Run<'_, '_, '_> {
     /// Accuracy without tuning, on all validation images.
     fn plain(&mut self, bits: &[u32]) -> Result<f64> {
         self.judge.bench.allocate(bits)?;
-        self.judge.bench.reestimate()?;
+        self.judge.bench.reestimate(Statistics::Moved)?;
         self.judge.bench.top1()
     }
 

@@ -6,6 +6,7 @@ use pocketflow::Result;
 use pocketflow::job::Event;
 use pocketflow::quant::FULL_PRECISION_BITS;
 use pocketflow::report::search::Sensitivity;
+use pocketflow_torch::network::Statistics;
 
 /// The phase's name.
 pub const PHASE: &str = "sensitivity";
@@ -34,14 +35,14 @@ pub fn measure(
     let mut done = steps(table.loss.len());
     host.event(Event::Phase { name: PHASE.into(), steps: steps(layers), done });
     bench.full_precision()?;
-    let base = bench.reestimate()?;
+    let base = bench.reestimate(Statistics::Moved)?;
     for layer in table.loss.len()..layers {
         let mut row = Vec::with_capacity(columns.len());
         for bits in &columns {
             let mut allocation = vec![FULL_PRECISION_BITS; layers];
             allocation[layer] = *bits;
             bench.allocate(&allocation)?;
-            row.push(bench.reestimate()? - base);
+            row.push(bench.reestimate(Statistics::Moved)? - base);
             done += 1;
             let text = format!("`{}` at {bits} bits: loss {:+.4}", bench.layers()[layer].name, row[row.len() - 1]);
             host.event(Event::Progress { phase: PHASE.into(), step: done, text });

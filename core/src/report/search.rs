@@ -33,6 +33,18 @@ pub struct SearchReport {
     pub front: Vec<FrontPoint>,
 }
 
+impl SearchReport {
+    /// The candidate to take: the most accurate, after fine-tuning where it had any; of equals the one of fewer bytes, then the first.
+    pub fn best(&self) -> Option<&Candidate> {
+        let figure = |candidate: &Candidate| candidate.top1_after.unwrap_or(candidate.top1_before);
+        let better = |other: &Candidate, best: &Candidate| {
+            let size = best.bytes.cmp(&other.bytes);
+            figure(other).total_cmp(&figure(best)).then(size).is_gt()
+        };
+        self.candidates.iter().reduce(|best, other| if better(other, best) { other } else { best })
+    }
+}
+
 /// An allocation of bits.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -83,4 +95,28 @@ pub struct FrontPoint {
     pub bytes: u64,
     /// Accuracy without fine-tuning, batch-norm statistics re-estimated.
     pub top1: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accuracy_decides_then_size_then_order() {
+        let candidate = |method: &str, top1_before, top1_after, bytes| Candidate {
+            method: method.into(),
+            bytes,
+            top1_before,
+            top1_after,
+            ..Candidate::default()
+        };
+        let best =
+            |candidates| SearchReport { candidates, ..SearchReport::default() }.best().map(|best| best.method.clone());
+        assert_eq!(best(vec![]), None);
+        assert_eq!(best(vec![candidate("a", 0.8, None, 1), candidate("b", 0.9, None, 2)]).as_deref(), Some("b"));
+        let tuned = vec![candidate("a", 0.9, Some(0.91), 1), candidate("b", 0.5, Some(0.92), 2)];
+        assert_eq!(best(tuned).as_deref(), Some("b"));
+        let equal = vec![candidate("a", 0.9, None, 3), candidate("b", 0.9, None, 2), candidate("c", 0.9, None, 2)];
+        assert_eq!(best(equal).as_deref(), Some("b"));
+    }
 }

@@ -8,7 +8,8 @@
 #include <atomic>
 #include <map>
 #include <mutex>
-#include <new>
+#include <stdexcept>
+#include <string>
 #include <vector>
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -64,6 +65,15 @@ public:
     for (void *old : dropped) std::free(old);
   }
 
+  // Gives back all that waits.
+  void drop() {
+    std::lock_guard<std::mutex> lock(mutex);
+    for (auto &[size, blocks] : waiting)
+      for (void *block : blocks) std::free(block);
+    waiting.clear();
+    held = 0;
+  }
+
 private:
   std::mutex mutex;
   std::map<size_t, std::vector<void *>> waiting;
@@ -106,8 +116,12 @@ private:
   static void *fresh(size_t size) {
     void *block = nullptr;
     const bool huge = size >= HUGE_PAGE;
-    if (posix_memalign(&block, huge ? HUGE_PAGE : c10::gAlignment, size) != 0)
-      throw std::runtime_error("out of memory: a tensor of " + std::to_string(size) + " bytes");
+    const auto allocates = [&] { return posix_memalign(&block, huge ? HUGE_PAGE : c10::gAlignment, size) == 0; };
+    if (!allocates()) {
+      // What waits for requests of other sizes may be what is missing.
+      blocks().drop();
+      if (!allocates()) throw std::runtime_error("out of memory: a tensor of " + std::to_string(size) + " bytes");
+    }
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     // Only a hint: a system without huge pages refuses, and nothing is lost.
     if (huge) madvise(block, size, MADV_HUGEPAGE);

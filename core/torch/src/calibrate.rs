@@ -1,7 +1,7 @@
 //! What can be learnt from images without labels and gradients: activation ranges, batch-norm statistics.
 
 use crate::loader::{Loader, Stream};
-use crate::network::{Mode, Network};
+use crate::network::{Mode, Network, Statistics};
 use pocketflow::Result;
 use pocketflow::dataset::Split;
 use pocketflow::job::Job;
@@ -40,7 +40,7 @@ pub fn observe(network: &mut Network, job: &Job, images: u64) -> Result<()> {
 /// # Errors
 /// The data set's.
 pub fn reestimate(network: &mut Network, job: &Job, images: u64) -> Result<()> {
-    network.reestimate(batches(job, images)?, |_, _| Ok(()))
+    network.reestimate(Statistics::Moved, batches(job, images)?, |_, _| Ok(()))
 }
 
 /// Training images, about so many, not augmented.

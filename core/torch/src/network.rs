@@ -9,6 +9,7 @@ mod weights;
 
 pub use forward::Mode;
 pub use integer::Integers;
+pub use statistics::Statistics;
 pub use weights::LayerWeights;
 
 use crate::steps::{Step, compile, releases};
@@ -131,9 +132,7 @@ impl Network {
     /// # Errors
     /// As [`Network::new`].
     pub fn from_model(model: &Model) -> Result<Self> {
-        let names = model.tensors.keys();
-        let values: Result<BTreeMap<_, _>> = names.map(|name| Ok((name.clone(), model.values(name)?))).collect();
-        let mut network = Self::new(&model.graph, &model.plan, &values?, Weights::Quantized)?;
+        let mut network = Self::new(&model.graph, &model.plan, &model.all_values()?, Weights::Quantized)?;
         network.input = InputRounding::of(&model.meta.mean, &model.meta.std);
         Ok(network)
     }

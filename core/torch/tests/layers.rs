@@ -3,7 +3,7 @@
 use pocketflow::clip::WeightRange;
 use pocketflow::graph::{Graph, GraphBuilder, Op};
 use pocketflow::quant::{Buckets, QuantPlan};
-use pocketflow_torch::network::{Mode, Network, Weights};
+use pocketflow_torch::network::{Mode, Network, Statistics, Weights};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -81,7 +81,7 @@ fn statistics_taken_anew_are_the_mean_of_the_batches_whatever_was_there() {
             seen += 1;
             Ok(())
         };
-        network.reestimate(batches(), count).unwrap();
+        network.reestimate(Statistics::OfImages, batches(), count).unwrap();
         network.values().unwrap()
     };
     let first = anew(network(&graph, 3));

@@ -3,7 +3,7 @@
 use pocketflow::graph::{Graph, Op, Role};
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_mobilenet::{DepthMultiplier, Style, mobilenet_v1};
-use pocketflow_torch::network::{Mode, Network, Weights};
+use pocketflow_torch::network::{Mode, Network, Statistics, Weights};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -65,7 +65,7 @@ fn without_quantization_nothing_moves() {
         let mut network = network(&values(folded), 32);
         let before = logits(&network);
         network.observe(batches().into_iter().map(Ok)).unwrap();
-        network.reestimate(batches().into_iter().map(Ok), |_, _| Ok(())).unwrap();
+        network.reestimate(Statistics::Moved, batches().into_iter().map(Ok), |_, _| Ok(())).unwrap();
         let moved = distance(&before, &logits(&network));
         assert!(moved < 1e-3 * distance(&before, &before.zeros_like()), "folded {folded}: {moved}");
     }
@@ -78,7 +78,7 @@ fn statistics_move_by_what_quantization_did() {
         let images = || std::iter::once(Ok(batches().remove(0)));
         quantized.observe(images()).unwrap();
         let [before, now] = [&exact, &quantized].map(first_moments);
-        quantized.reestimate(images(), |_, _| Ok(())).unwrap();
+        quantized.reestimate(Statistics::Moved, images(), |_, _| Ok(())).unwrap();
         let (start, moved) = (values(folded), quantized.values().unwrap());
         let [mean, variance] = ["running_mean", "running_var"].map(|kind| format!("{}.{kind}", names().1));
         for channel in 0..before[0].len() {
@@ -109,9 +109,12 @@ fn first_moments(network: &Network) -> [Vec<f32>; 2] {
 }
 
 #[test]
-fn a_network_that_observed_nothing_takes_the_statistics_of_the_images() {
+fn the_statistics_of_the_images_need_no_observation_and_moving_them_does() {
     let mut network = network(&values(false), 32);
-    network.reestimate(std::iter::once(Ok(batches().remove(0))), |_, _| Ok(())).unwrap();
+    let images = || std::iter::once(Ok(batches().remove(0)));
+    let error = network.reestimate(Statistics::Moved, images(), |_, _| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("has not observed batch 0"), "{error}");
+    network.reestimate(Statistics::OfImages, images(), |_, _| Ok(())).unwrap();
     let [mean, variance] = first_moments(&network);
     let values = network.values().unwrap();
     for (kind, wanted) in [("running_mean", mean), ("running_var", variance)] {

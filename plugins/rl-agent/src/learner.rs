@@ -16,7 +16,7 @@ use pocketflow_search::quantization::Quantization;
 use pocketflow_search::search::{budgets, search, write_plan};
 use pocketflow_search::{options, quantization};
 use pocketflow_torch::evaluate::evaluate;
-use pocketflow_torch::network::Network;
+use pocketflow_torch::network::{Network, Statistics};
 use pocketflow_torch::train::splits;
 use pocketflow_torch::{device, outcome, parent};
 use std::time::Instant;
@@ -66,9 +66,7 @@ impl Learner for BitSearch {
         let parent = parent::parent(job)?;
         let full_precision = evaluate(&Network::from_model(&parent)?, job, evaluation)?;
         let mut found = search(job, &parent, quantization, options, &budgets)?;
-        let candidates = found.candidates.iter();
-        let best = candidates.reduce(|best, other| if other.top1_before > best.top1_before { other } else { best });
-        let best = best.cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;
+        let best = found.best().cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;
         found.chosen.clone_from(&best.method);
         let path = write_plan(job, options, &found, &best)?;
         job.note(format!("bits per layer by `{}`, written to {}", best.method, path.display()));
@@ -76,7 +74,7 @@ impl Learner for BitSearch {
         let mut bench = Bench::new(job, &parent, quantization)?;
         bench.allocate(&best.bits)?;
         if quantization.reestimate {
-            bench.reestimate()?;
+            bench.reestimate(Statistics::Moved)?;
         }
         let path = &quantization.save_path;
         let network = bench.network();

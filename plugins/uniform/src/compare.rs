@@ -26,8 +26,7 @@ pub struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Fills in how good the candidates are after fine-tuning, and which is taken: the best on the validation images; of equals the one
-    /// of fewer bytes, then the one found first. A single candidate is taken as it is, and without fine-tuning the accuracy before it
+    /// Fills in how good the candidates are after fine-tuning, and which is taken: [`SearchReport::best`]. A single candidate is taken as it is, and without fine-tuning the accuracy before it
     /// decides.
     ///
     /// # Errors
@@ -45,13 +44,7 @@ impl Comparison<'_> {
                 report.candidates[index].top1_after = Some(top1);
             }
         }
-        let figure = |candidate: &Candidate| candidate.top1_after.unwrap_or(candidate.top1_before);
-        let better = |other: &Candidate, best: &Candidate| {
-            let size = best.bytes.cmp(&other.bytes);
-            figure(other).total_cmp(&figure(best)).then(size).is_gt()
-        };
-        let best = report.candidates.iter().reduce(|best, other| if better(other, best) { other } else { best });
-        let best = best.cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;
+        let best = report.best().cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;
         for candidate in &report.candidates {
             let Candidate { method, top1_before, top1_after, bytes, .. } = candidate;
             let after = top1_after.map(|top1| format!(", {:.2} % after", 100.0 * top1)).unwrap_or_default();

@@ -132,8 +132,7 @@ impl Uniform {
 
 /// The parent quantized by a plan, ready to be fine-tuned, or to be used if there is no fine-tuning.
 pub fn child(job: &Job, graph: &Graph, parent: &Model, plan: &QuantPlan, options: &Options) -> Result<Network> {
-    let values: Result<_> = parent.tensors.keys().map(|name| Ok((name.clone(), parent.values(name)?))).collect();
-    let mut network = Network::new(graph, plan, &values?, Weights::FullPrecision)?;
+    let mut network = Network::new(graph, plan, &parent.all_values()?, Weights::FullPrecision)?;
     let clips = options.quantization.range == WeightRange::Mse;
     let reestimates = options.epochs == 0.0 && options.quantization.reestimate;
     if clips || reestimates {

@@ -19,6 +19,15 @@ use pocketflow::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
 
+/// To what batch-norm statistics are re-estimated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statistics {
+    /// Moved from what full precision saw, as [`Network::observe`] has it: for weights that were not trained since.
+    Moved,
+    /// Those of the images: for weights that were trained by batch statistics.
+    OfImages,
+}
+
 /// Mean and variance by channel, each `[c]`.
 type Moments = [Tensor; 2];
 
@@ -93,14 +102,14 @@ impl Network {
         Ok(seen)
     }
 
-    /// Moves batch normalisation's running statistics by what quantization did to their inputs (the formula is at the top of this
-    /// file), on the batches that [`Network::observe`] was given, in their order; a network that has observed nothing takes those of the images. `each`
-    /// is given the logits of every batch, by its own statistics.
+    /// Takes batch normalisation's running statistics anew from batches of images; to move them, these are the batches that
+    /// [`Network::observe`] was given, in their order. `each` is given the logits of every batch, by its own statistics.
     ///
     /// # Errors
-    /// As [`Network::forward`]; those of `batches` and `each`.
+    /// As [`Network::forward`]; those of `batches` and `each`; statistics to be moved of batches that were not observed.
     pub fn reestimate(
         &mut self,
+        statistics: Statistics,
         batches: impl Iterator<Item = Result<Tensor>>,
         mut each: impl FnMut(usize, &Tensor) -> Result<()>,
     ) -> Result<()> {
@@ -109,9 +118,13 @@ impl Network {
             let logits = tch::no_grad(|| {
                 self.run(&images?, Mode::Eval, self.last_step(), |step, input| {
                     if let Step::NormAct { norm: Some(norm), .. } = step {
-                        let moved = self.moved(*norm, index, kernels::moments(input)?);
-                        self.set_running(*norm, &moved)?;
-                        sums.add(*norm, &moved);
+                        let moments = kernels::moments(input)?;
+                        let running = match statistics {
+                            Statistics::Moved => self.moved(*norm, index, moments)?,
+                            Statistics::OfImages => moments,
+                        };
+                        self.set_running(*norm, &running)?;
+                        sums.add(*norm, &running);
                     }
                     Ok(())
                 })
@@ -130,18 +143,20 @@ impl Network {
     }
 
     /// The running statistics of a batch normalisation whose input has these moments now in a batch.
-    fn moved(&self, norm: NodeId, batch: usize, [mean, variance]: Moments) -> Moments {
+    fn moved(&self, norm: NodeId, batch: usize, [mean, variance]: Moments) -> Result<Moments> {
         let seen = self.seen.as_ref().and_then(|seen| seen.norms.get(&norm));
-        let Some((before, running)) = seen.and_then(|(batches, running)| Some((batches.get(batch)?, running))) else {
-            return [mean, variance];
-        };
+        let seen = seen.and_then(|(batches, running)| Some((batches.get(batch)?, running)));
+        let (before, running) = seen.ok_or_else(|| {
+            let name = &self.graph.nodes[norm].name;
+            Error::failed(format!("`{name}` has not observed batch {batch}, so its statistics cannot be moved"))
+        })?;
         let eps = match self.graph.nodes[norm].op {
             Op::BatchNorm { eps } => eps,
             _ => 0.0,
         };
         let ratio = (variance + eps) / (&before[1] + eps);
         let moved_variance: Tensor = (&running[1] + eps) * &ratio - eps;
-        [mean + (&running[0] - &before[0]) * ratio.sqrt(), moved_variance.clamp_min(0.0)]
+        Ok([mean + (&running[0] - &before[0]) * ratio.sqrt(), moved_variance.clamp_min(0.0)])
     }
 
     fn running(&self, norm: NodeId) -> [&Tensor; 2] {
