@@ -7,7 +7,11 @@ use pocketflow_resnet_cifar10::{Shortcut, resnet};
 use pocketflow_torch::loss::cross_entropy;
 use pocketflow_torch::network::{Integers, Mode, Network};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
+use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
+
+/// libtorch has one generator for all tests of the process: whoever draws holds this.
+static GENERATOR: Mutex<()> = Mutex::new(());
 
 const MEAN: [f32; 3] = [125.3, 123.0, 113.9];
 const STD: [f32; 3] = [63.0, 62.1, 66.7];
@@ -36,6 +40,7 @@ fn every_operator() -> Graph {
 }
 
 fn images(graph: &Graph, seed: i64) -> Tensor {
+    let _drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
     let [c, h, w] = graph.input_shape().map(|size| size as i64);
     Tensor::randn([16, c, h, w], (Kind::Float, Device::Cpu)).clamp(-1.9, 2.1)
@@ -44,7 +49,9 @@ fn images(graph: &Graph, seed: i64) -> Tensor {
 fn network(graph: &Graph, target: Target, weight_bits: u32, activation_bits: u32) -> Network {
     // Threads that wait for each other crawl where the tests' processes share few cores.
     tch::set_num_threads(1);
+    let drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let mut values = Network::initialised(graph, 3).unwrap().values().unwrap();
+    drop(drawing);
     // A channel that batch normalisation turns off, and one that it turns around.
     let scale = values.get_mut("bn1.weight").unwrap();
     (scale[0], scale[1]) = (0.0, -0.7);

@@ -5,6 +5,7 @@ use pocketflow::graph::{Graph, GraphBuilder, Op};
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_torch::network::{Mode, Network, Statistics, Weights};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 fn graph() -> Graph {
@@ -21,7 +22,11 @@ fn graph() -> Graph {
     builder.finish().unwrap()
 }
 
+/// libtorch has one generator for all tests of the process: whoever draws holds this.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
 fn values(graph: &Graph) -> BTreeMap<String, Vec<f32>> {
+    let _drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     Network::initialised(graph, 3).unwrap().values().unwrap()
 }
 
@@ -31,6 +36,7 @@ fn network(graph: &Graph, bits: u32) -> Network {
 }
 
 fn images(count: i64, seed: i64) -> Tensor {
+    let _drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
     Tensor::randn([count, 3, 8, 8], (Kind::Float, Device::Cpu))
 }
