@@ -71,6 +71,7 @@ fn job(dir: &Path, run: &str, stop_after: u64, changed: &[(&str, Value)]) -> (Jo
     let path = |name: &str| Value::Text(dir.join(run).join(name).display().to_string());
     for (key, value) in [
         ("device", text("cpu")),
+        ("amp", Value::Bool(false)),
         ("n", Value::Int(1)),
         ("threads", Value::Int(1)),
         ("seed", Value::Int(7)),
