@@ -28,12 +28,14 @@ pub struct AgentSpace {
     /// Actions lie in `0..=action_max`.
     pub action_max: f32,
     pub rollouts: usize,
+    /// Actions in each roll-out.
+    pub steps: usize,
     pub seed: u64,
 }
 
 /// A reinforcement-learning agent for short roll-outs with one reward at the end.
 pub trait Agent: Send {
-    /// Starts a search.
+    /// Starts a search; also called on an agent of its own before anything is measured, to hear of settings that do not go with the search.
     ///
     /// # Errors
     /// A space or settings the agent cannot work with.

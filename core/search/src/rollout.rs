@@ -233,7 +233,8 @@ fn check(budget: &BitBudget, plan: &Plan) -> Result<()> {
     }
 }
 
-fn space(budget: &BitBudget, plan: &Plan) -> AgentSpace {
+/// What an agent must know of such a search.
+pub fn space(budget: &BitBudget, plan: &Plan) -> AgentSpace {
     let (least, most) = budget.range();
     AgentSpace {
         state_dims: state_dims(budget),
@@ -241,6 +242,7 @@ fn space(budget: &BitBudget, plan: &Plan) -> AgentSpace {
         // Where there is no choice the agent still needs a range; what it asks for is cut.
         action_max: (most - least).max(1) as f32,
         rollouts: plan.rollouts,
+        steps: budget.layers().len(),
         seed: plan.seed,
     }
 }

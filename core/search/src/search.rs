@@ -7,7 +7,7 @@ use crate::options::{Method, Options};
 use crate::plan::BitPlan;
 use crate::quantization::Quantization;
 use crate::reward::Judge;
-use crate::rollout::{FILLING_PART, Plan, Rollout, Search, SearchState};
+use crate::rollout::{FILLING_PART, Plan, Rollout, Search, SearchState, space};
 use crate::sensitivity::measure;
 use crate::state::{self, State};
 use crate::tune::Tuning;
@@ -35,7 +35,7 @@ pub struct Budgets {
 /// What can be wrong is found here, before anything is trained.
 ///
 /// # Errors
-/// A budget that the net's layers cannot keep; an agent that there is not.
+/// A budget that the net's layers cannot keep; an agent that there is not, or whose settings do not go with the search.
 pub fn budgets(job: &Job, graph: &Graph, quantization: &Quantization, options: &Options) -> Result<Budgets> {
     let layers = bench::layers(graph, quantization)?;
     let budget = |bits| BitBudget::new(layers.clone(), options.min, options.max, bits);
@@ -45,7 +45,9 @@ pub fn budgets(job: &Job, graph: &Graph, quantization: &Quantization, options: &
     });
     let budgets = Budgets { main: budget(options.equivalent_bits)?, front: front.collect::<Result<_>>()? };
     if options.methods.contains(&Method::Agent) {
-        job.host.agent(&options.agent)?;
+        // This agent is not used: one that does not go with the search says so before anything is measured.
+        let plan = plan(job, options, Vec::new())?;
+        job.host.agent(&options.agent)?.prepare(&space(&budgets.main, &plan))?;
     }
     Ok(budgets)
 }
@@ -115,6 +117,11 @@ pub fn search(
     report.first_learning = options.rollouts / FILLING_PART;
     report.rollouts = rollouts(&search.done, &images);
     Ok(report)
+}
+
+fn plan(job: &Job, options: &Options, starts: Vec<Vec<u32>>) -> Result<Plan> {
+    let Options { rollouts, random_layers, .. } = *options;
+    Ok(Plan { rollouts, random_layers, seed: job.settings.get("seed")?, starts })
 }
 
 /// Writes the bits of a candidate where the options say, as a plan that is complete; returns where.
@@ -194,12 +201,7 @@ impl Run<'_, '_, '_> {
     /// The best allocation of the agent's roll-outs; the first of them follow `starts`.
     fn agent(&mut self, starts: Vec<Vec<u32>>) -> Result<Vec<u32>> {
         let agent = self.job.host.agent(&self.options.agent)?;
-        let plan = Plan {
-            rollouts: self.options.rollouts,
-            random_layers: self.options.random_layers,
-            seed: self.job.settings.get("seed")?,
-            starts,
-        };
+        let plan = plan(self.job, self.options, starts)?;
         let mut search = match self.state.search.take() {
             Some(state) => Search::resume(self.budget, plan, agent, state)?,
             None => Search::new(self.budget, plan, agent)?,

@@ -90,14 +90,40 @@ impl Search {
     }
 }
 
+impl RlAgent {
+    /// What the random roll-outs see must all be there to learn from.
+    fn fits_the_buffer(&self, space: &AgentSpace) -> Result<()> {
+        let random = space.rollouts / RANDOM_PART;
+        let steps = remembered(random, space.steps, self.options.record_step);
+        match steps <= self.options.buffer as u64 {
+            true => Ok(()),
+            false => {
+                let problem = format!(
+                    "the {steps} steps of the first {random} roll-outs (a quarter of {}) do not fit; give at least {steps}",
+                    space.rollouts
+                );
+                Err(self.settings.invalid("ddpg_buffer_size", &problem))
+            }
+        }
+    }
+}
+
+/// Steps of the first so many roll-outs that are remembered, where every `every`th is.
+fn remembered(rollouts: usize, steps: usize, every: u64) -> u64 {
+    let first = (1..=rollouts as u64).map(|begun| (begun..begun.saturating_add(steps as u64), every));
+    first.map(|(numbers, every)| (numbers.end - 1) / every - (numbers.start - 1) / every).sum()
+}
+
 impl Agent for RlAgent {
     fn prepare(&mut self, space: &AgentSpace) -> Result<()> {
         let problem = match space {
             AgentSpace { state_dims: 0, .. } => "states of no values",
             AgentSpace { action_dims: 0, .. } => "actions of no values",
             AgentSpace { rollouts: 0, .. } => "no roll-outs",
+            AgentSpace { steps: 0, .. } => "roll-outs of no steps",
             space if !(space.action_max > 0.0 && space.action_max.is_finite()) => "actions that can only be one",
             _ => {
+                self.fits_the_buffer(space)?;
                 let ddpg = Ddpg::new(space.state_dims, space.action_dims, space.seed, &self.options);
                 self.search = Some(Search { space: space.clone(), ddpg, begun: 0, pending: None });
                 return Ok(());
@@ -161,14 +187,6 @@ impl Agent for RlAgent {
             // Begins one later in each roll-out, or some layers would never be remembered.
             if step % every != 0 {
                 continue;
-            }
-            if search.is_random() && search.ddpg.is_full() {
-                let problem = format!(
-                    "the steps of the first {} roll-outs (a quarter of {}) do not fit",
-                    search.random_rollouts(),
-                    search.space.rollouts
-                );
-                return Err(self.settings.invalid("ddpg_buffer_size", &problem));
             }
             let action = to_policy(&transition.action, search.space.action_max);
             let Transition { state, next_state, terminal, .. } = transition;

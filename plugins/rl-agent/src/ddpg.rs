@@ -93,11 +93,6 @@ impl Ddpg {
         }
     }
 
-    /// The buffer takes no more without losing something.
-    pub fn is_full(&self) -> bool {
-        self.replay.len() == self.replay.capacity()
-    }
-
     /// Draws the noise for a roll-out at `progress` (0 to 1) of those that are not random.
     pub fn explore(&mut self, progress: f64, options: &Options) {
         if let Some(std) = options.exploration.decayed(progress) {

@@ -41,10 +41,6 @@ impl Replay {
         self.rewards.len()
     }
 
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// Remembers a transition, in place of the oldest if there is no room.
     pub fn push(&mut self, memory: Memory<'_>) {
         if self.len() < self.capacity {

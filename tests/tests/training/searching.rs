@@ -209,13 +209,11 @@ fn settings_that_make_no_search() {
         ("--uql_enbl_rl_agent --uql_budgets=3,9", ["uql_budgets", "9 bits"]),
         ("--uql_enbl_rl_agent --uql_agent=nobody", ["no agent `nobody`", "rl-agent"]),
         ("--uql_enbl_rl_agent --uql_bit_plan=plan.toml", ["uql_bit_plan", "no search"]),
-        (
-            "--uql_bit_search=rl --uql_enbl_rl_global_tune=False --ddpg_buffer_size=16 --ddpg_batch_size=8",
-            ["ddpg_buffer_size", "do not fit"],
-        ),
+        ("--uql_enbl_rl_agent --ddpg_buffer_size=16 --ddpg_batch_size=8", ["ddpg_buffer_size", "do not fit"]),
         ("--uql_enbl_rl_agent --uql_equivalent_bits=2 --uql_use_buckets", ["buckets", "raise it"]),
     ] {
-        place.host(&uniform(flags)).expect(2).says(&said);
+        let run = place.host(&uniform(flags)).expect(2).says(&said);
+        assert!(!run.stderr.contains("sensitivity "), "nothing is measured before: {}", run.stderr);
     }
     let few = uniform("--uql_enbl_rl_agent").replace("--nb_smpls_val=100", "--nb_smpls_val=0");
     place.host(&few).expect(2).says(&["nb_smpls_val"]);

@@ -22,7 +22,7 @@ fn agent(changes: &[(&str, Value)]) -> RlAgent {
 }
 
 fn space() -> AgentSpace {
-    AgentSpace { state_dims: 2, action_dims: 1, action_max: 6.0, rollouts: 12, seed: 4 }
+    AgentSpace { state_dims: 2, action_dims: 1, action_max: 6.0, rollouts: 12, steps: STEPS, seed: 4 }
 }
 
 fn prepared(changes: &[(&str, Value)]) -> RlAgent {
@@ -208,6 +208,7 @@ fn spaces_that_are_none() {
         AgentSpace { state_dims: 0, ..space() },
         AgentSpace { action_dims: 0, ..space() },
         AgentSpace { rollouts: 0, ..space() },
+        AgentSpace { steps: 0, ..space() },
         AgentSpace { action_max: 0.0, ..space() },
         AgentSpace { action_max: f32::NAN, ..space() },
     ] {
@@ -234,13 +235,10 @@ fn settings_that_do_not_go_together() {
 #[test]
 fn the_first_quarter_must_fit_into_the_buffer() {
     let small = [("ddpg_batch_size", Value::Int(4)), ("ddpg_buffer_size", Value::Int(8))];
-    let mut agent = prepared(&small);
-    run(&mut agent, 0..2);
-    agent.begin().unwrap();
-    (0..STEPS).for_each(|index| agent.record(step(1.0, 2, index)).unwrap());
-    let error = agent.finish(1.0).unwrap_err();
+    let error = agent(&small).prepare(&space()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("`ddpg_buffer_size` = 8") && error.to_string().contains("first 3"), "{error}");
+    let says = ["`ddpg_buffer_size` = 8", "9 steps", "first 3 roll-outs"];
+    assert!(says.iter().all(|said| error.to_string().contains(said)), "{error}");
     // Later ones overwrite the oldest.
     let fits = [("ddpg_batch_size", Value::Int(4)), ("ddpg_buffer_size", Value::Int(9))];
     run(&mut prepared(&fits), 0..12);
@@ -255,11 +253,7 @@ fn every_so_manieth_step_is_remembered() {
     // One of three steps each: the three random roll-outs fill the buffer.
     run(&mut prepared(&options(3)), 0..12);
     // One or two each are too many.
-    let mut agent = prepared(&options(2));
-    run(&mut agent, 0..2);
-    agent.begin().unwrap();
-    (0..STEPS).for_each(|index| agent.record(step(1.0, 2, index)).unwrap());
-    assert!(agent.finish(1.0).is_err());
+    assert!(agent(&options(2)).prepare(&space()).is_err());
 }
 
 #[test]
