@@ -15,8 +15,9 @@ use pocketflow_torch::calibrate::{CALIBRATION_IMAGES, calibrate};
 use pocketflow_torch::loss;
 use pocketflow_torch::network::{LayerWeights, Mode, Network, Statistics, Weights};
 use std::collections::BTreeMap;
+use tch::Tensor;
 
-/// Training images that batch-norm statistics are re-estimated on, and losses measured.
+/// Training images that batch-norm statistics are re-estimated on, and sensitivities measured.
 pub const POOL: usize = 1000;
 /// Keeps the choice of these images apart from other uses of the seed.
 const POOL_STREAM: u64 = 0x5eed_0f1a_9e57_a7e5;
@@ -47,8 +48,8 @@ pub struct Bench<'a> {
     kept: Vec<BTreeMap<u32, LayerWeights>>,
     pool: Held,
     val: Held,
-    /// How many of a network's answers may hold the right one.
-    answers: i64,
+    /// How many of a network's guesses may hold the right one.
+    guesses: i64,
 }
 
 impl<'a> Bench<'a> {
@@ -77,7 +78,7 @@ impl<'a> Bench<'a> {
             kept,
             pool,
             val: Held::load(&*job.dataset, Split::Val, 0, usize::MAX)?,
-            answers: if job.dataset.info().labels.len() >= MANY_CLASSES { 5 } else { 1 },
+            guesses: if job.dataset.info().labels.len() >= MANY_CLASSES { 5 } else { 1 },
         })
     }
 
@@ -130,16 +131,36 @@ impl<'a> Bench<'a> {
         self.allocate(&vec![FULL_PRECISION_BITS; self.layers.len()])
     }
 
-    /// Re-estimates batch-norm statistics on the training images of the pool ([`Network::reestimate`]), and returns the mean cross-entropy on them, by the
-    /// statistics of each batch.
+    /// Re-estimates batch-norm statistics on the training images of the pool ([`Network::reestimate`]).
     ///
     /// # Errors
     /// libtorch's; the host's wish to stop.
-    pub fn reestimate(&mut self, statistics: Statistics) -> Result<f64> {
-        let (pool, mut sum) = (&self.pool, 0.0);
-        self.network.reestimate(statistics, pool.tensors(), |batch, logits| {
-            let labels = pool.labels(batch)?;
-            sum += loss::cross_entropy(logits, &labels)?.double_value(&[]) * labels.numel() as f64;
+    pub fn reestimate(&mut self, statistics: Statistics) -> Result<()> {
+        self.network.reestimate(statistics, self.pool.tensors(), |_, _| Ok(()))?;
+        stop_if_asked(self.job)
+    }
+
+    /// The network's answers to the images of the pool, batch by batch, as logarithms of probabilities, by the statistics moved in each batch.
+    ///
+    /// # Errors
+    /// As [`Bench::reestimate`].
+    pub fn answers(&mut self) -> Result<Vec<Tensor>> {
+        let mut answers = Vec::new();
+        self.network.reestimate(Statistics::Moved, self.pool.tensors(), |_, logits| {
+            answers.push(loss::log_probabilities(logits));
+            Ok(())
+        })?;
+        Ok(answers)
+    }
+
+    /// How far the network's answers are from those that [`Bench::answers`] gave of another, an image ([`loss::divergence`]).
+    ///
+    /// # Errors
+    /// As [`Bench::reestimate`].
+    pub fn divergence(&mut self, from: &[Tensor]) -> Result<f64> {
+        let mut sum = 0.0;
+        self.network.reestimate(Statistics::Moved, self.pool.tensors(), |batch, logits| {
+            sum += loss::divergence(&from[batch], logits) * logits.size()[0] as f64;
             Ok(())
         })?;
         stop_if_asked(self.job)?;
@@ -160,15 +181,15 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// libtorch's; the host's wish to stop.
     pub fn accuracy(&self, beat: Option<f64>) -> Result<Accuracy> {
-        self.measure(self.answers, beat)
+        self.measure(self.guesses, beat)
     }
 
-    fn measure(&self, answers: i64, beat: Option<f64>) -> Result<Accuracy> {
+    fn measure(&self, guesses: i64, beat: Option<f64>) -> Result<Accuracy> {
         let total = self.val.images();
         let (mut hits, mut seen) = (0.0, 0);
         for ((batch, size), images) in self.val.sizes().enumerate().zip(self.val.tensors()) {
             let logits = tch::no_grad(|| self.network.forward(&images?, Mode::Eval))?;
-            hits += loss::hits(&logits, &self.val.labels(batch)?, answers).1;
+            hits += loss::hits(&logits, &self.val.labels(batch)?, guesses).1;
             seen += size;
             stop_if_asked(self.job)?;
             let reachable = (hits + (total - seen) as f64) / total as f64;

@@ -73,13 +73,14 @@ pub struct RolloutReport {
     pub images: u64,
 }
 
-/// How much the loss grows when one layer alone is quantized.
+/// How much the loss grows when one layer alone is quantized: the loss against the full-precision network's answers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sensitivity {
     /// Bits of the columns.
     pub bits: Vec<u32>,
-    /// `[layer][column]`: mean cross-entropy with that layer at those bits, less that of the full-precision network.
+    /// `[layer][column]`: mean Kullback–Leibler divergence from the full-precision network's answers with that layer at those bits: what the
+    /// cross-entropy against these answers grows by.
     pub loss: Vec<Vec<f64>>,
 }
 

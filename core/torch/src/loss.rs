@@ -37,6 +37,19 @@ pub fn ranked(logits: &Tensor) -> Tensor {
     classes
 }
 
+/// Mean Kullback–Leibler divergence of the answers `softmax(logits)` from others, given as logarithms of their probabilities; both
+/// `[n, classes]`. It is what the cross-entropy against those answers is above their own entropy: 0 for the same answers, and more for all others.
+pub fn divergence(from: &Tensor, logits: &Tensor) -> f64 {
+    let own = log_probabilities(logits);
+    let each = (from.exp() * (from - own)).sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
+    each.mean(Kind::Double).double_value(&[])
+}
+
+/// Of the classes, `[n, classes]`, in double precision: small divergences are differences of nearly equal numbers.
+pub fn log_probabilities(logits: &Tensor) -> Tensor {
+    logits.log_softmax(-1, Kind::Double)
+}
+
 /// How many of `labels` `[n]` are the highest, and among the `k` highest, of `logits` `[n, classes]`.
 pub fn hits(logits: &Tensor, labels: &Tensor, k: i64) -> (f64, f64) {
     let k = k.min(logits.size()[1]);
@@ -64,6 +77,16 @@ mod tests {
         let logits = Tensor::zeros([1, 100], (Kind::Float, tch::Device::Cpu));
         let hits_of = |label: i64| hits(&logits, &Tensor::from_slice(&[label]), 5);
         assert_eq!([hits_of(0), hits_of(4), hits_of(5)], [(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)]);
+    }
+
+    #[test]
+    fn divergence_by_hand() {
+        let logits = |values: [f32; 2]| Tensor::from_slice(&values).view([1, 2]);
+        let even = log_probabilities(&logits([1.0, 1.0]));
+        // ½ ln(½ / ¾) + ½ ln(½ / ¼).
+        let odd = logits([3f32.ln(), 0.0]);
+        assert!((divergence(&even, &odd) - 0.5 * (4.0f64 / 3.0).ln()).abs() < 1e-7);
+        assert_eq!(divergence(&log_probabilities(&odd), &odd), 0.0);
     }
 
     #[test]

@@ -83,7 +83,13 @@ fn three_ways_are_compared_the_best_is_taken_and_its_plan_can_be_read() {
     assert_eq!(candidates[2]["top1_before"].as_f64(), Some(highest), "without tuning the reward is the accuracy");
     let table = &search["sensitivity"];
     assert_eq!(bits(&table["bits"]), [2, 3, 4]);
-    assert_eq!(table["loss"].as_array().unwrap().len(), search["layers"].as_array().unwrap().len());
+    let losses = table["loss"].as_array().unwrap();
+    assert_eq!(losses.len(), search["layers"].as_array().unwrap().len());
+    let loss = |row: &Value, column: usize| row[column].as_f64().unwrap();
+    assert!(
+        losses.iter().all(|row| loss(row, 0) > loss(row, 2) && loss(row, 2) > 0.0),
+        "fewer bits cost more: {table}"
+    );
     // Two of each listed budget, and the agent's at its own.
     assert_eq!(search["front"].as_array().unwrap().len(), 5);
 

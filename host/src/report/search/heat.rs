@@ -1,4 +1,4 @@
-//! Sensitivity as a heat map: how much the loss grows with one layer alone at some number of bits.
+//! Sensitivity as a heat map: how much the loss against the full-precision network's answers grows with one layer alone at some number of bits.
 
 use super::super::charts::{Tick, tenth};
 use super::super::layers::NAMES;
