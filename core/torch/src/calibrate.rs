@@ -43,6 +43,15 @@ pub fn reestimate(network: &mut Network, job: &Job, images: u64) -> Result<()> {
     network.reestimate(Statistics::Moved, batches(job, images)?, |_, _| Ok(()))
 }
 
+/// Gives batch normalisations that were folded into the weights the statistics of about `images` training images; see
+/// [`Network::adopt_statistics`].
+///
+/// # Errors
+/// The data set's.
+pub fn adopt_statistics(network: &mut Network, job: &Job, images: u64) -> Result<usize> {
+    network.adopt_statistics(batches(job, images)?)
+}
+
 /// Training images, about so many, not augmented.
 fn batches(job: &Job, images: u64) -> Result<impl Iterator<Item = Result<Tensor>>> {
     let batch_size: usize = job.settings.get("batch_size")?;

@@ -1,6 +1,7 @@
 //! The full-precision networks that a compressed one comes from: its parent, and the teacher of distillation. Trained first where
 //! there is none.
 
+use crate::calibrate::{CALIBRATION_IMAGES, adopt_statistics};
 use crate::evaluate::{Metrics, evaluate};
 use crate::loss::Distillation;
 use crate::network::Network;
@@ -20,6 +21,33 @@ const LEARNER: &str = "full-prec";
 /// A file there that is no model of this job's net; that training's.
 pub fn parent(job: &Job) -> Result<Model> {
     at(job, "save_path")
+}
+
+/// A parent that training can begin from: batch normalisations that were folded into its weights are given statistics, and it computes what it
+/// did ([`Network::adopt_statistics`]).
+///
+/// # Errors
+/// The data set's.
+pub fn trainable(job: &Job, parent: Model) -> Result<Model> {
+    let mut network = Network::from_model(&parent)?;
+    match adopt(job, &mut network)? {
+        0 => Ok(parent),
+        _ => network.to_model(parent.meta),
+    }
+}
+
+/// As [`trainable`], for a network that goes on from a saved one; how many normalisations it were.
+///
+/// # Errors
+/// The data set's.
+pub fn adopt(job: &Job, network: &mut Network) -> Result<usize> {
+    let adopted = adopt_statistics(network, job, CALIBRATION_IMAGES)?;
+    if adopted > 0 {
+        job.note(format!(
+            "{adopted} batch normalisations of the model were folded into its weights: they are given the statistics of training images, and it computes what it did"
+        ));
+    }
+    Ok(adopted)
 }
 
 /// With `enbl_dst` the network to learn from, at `save_path_dst` (trained first if there is none), and how much it counts.

@@ -93,6 +93,28 @@ fn statistics_move_by_what_quantization_did() {
     }
 }
 
+#[test]
+fn a_folded_network_can_be_trained_from_where_it_is() {
+    let images = || batches().into_iter().map(Ok);
+    for (folded, wanted) in [(true, 27), (false, 0)] {
+        let mut network = network(&values(folded), 8);
+        let before = logits(&network);
+        assert_eq!(network.adopt_statistics(images()).unwrap(), wanted);
+        let size = distance(&before, &before.zeros_like());
+        assert!(distance(&before, &logits(&network)) < 1e-3 * size, "folded {folded}: it computes what it did");
+        let values = network.values().unwrap();
+        assert!(folded || values == self::values(false), "statistics that are some stay");
+        // By the statistics of each batch it would be another network, had it not adopted them.
+        let training = |network: &Network| tch::no_grad(|| network.forward(&batches()[0], Mode::Train)).unwrap();
+        if folded {
+            let trained = distance(&before, &training(&network));
+            let alone = distance(&before, &training(&self::network(&self::values(true), 8)));
+            assert!(trained < 0.2 * alone, "{trained} {alone} of {size}");
+        }
+        assert_eq!(network.adopt_statistics(images()).unwrap(), 0, "once is enough");
+    }
+}
+
 /// The first convolution, and the batch normalisation behind it.
 fn names() -> (String, String) {
     let graph = graph();

@@ -12,7 +12,7 @@ use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::network::Network;
 use pocketflow_torch::optimizer::Rule;
 use pocketflow_torch::train::{Training, splits, train};
-use pocketflow_torch::{device, outcome};
+use pocketflow_torch::{device, outcome, parent};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -53,6 +53,7 @@ impl Learner for FullPrec {
             model.expect_graph(&graph, &path)?;
             network = Network::from_model(&model)?;
             job.note(format!("warm start from {}", path.display()));
+            parent::adopt(job, &mut network)?;
         }
         if job.settings.get("enbl_dst")? {
             job.warn("`enbl_dst` is for learners that compress; full-prec trains without a teacher");

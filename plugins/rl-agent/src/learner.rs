@@ -65,6 +65,7 @@ impl Learner for BitSearch {
         let (_, evaluation) = splits(job)?;
         let parent = parent::parent(job)?;
         let full_precision = evaluate(&Network::from_model(&parent)?, job, evaluation)?;
+        let parent = parent::trainable(job, parent)?;
         let mut found = search(job, &parent, quantization, options, &budgets)?;
         let best = found.best().cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;
         found.chosen.clone_from(&best.method);

@@ -61,6 +61,7 @@ impl Learner for UniformTf {
         let parent = parent::parent(job)?;
         let full_precision = evaluate(&Network::from_model(&parent)?, job, evaluation)?;
         tracing::info!("full precision: top-1 {:.2} %", 100.0 * full_precision.top1);
+        let parent = parent::trainable(job, parent)?;
         let mut network =
             Network::for_integers(&graph, options.integers, [&info.mean, &info.std], &parent.all_values()?)?;
         network.set_range_decay(RANGE_DECAY);

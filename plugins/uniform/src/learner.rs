@@ -66,6 +66,8 @@ impl Learner for Uniform {
         let parent = parent::parent(job)?;
         let full_precision = evaluate(&Network::from_model(&parent)?, job, evaluation)?;
         tracing::info!("full precision: top-1 {:.2} %", 100.0 * full_precision.top1);
+        let trains = options.epochs > 0.0 || budgets.is_some();
+        let parent = if trains { parent::trainable(job, parent)? } else { parent };
         let (plan, searched) = match budgets {
             None => (given, None),
             Some(budgets) => {

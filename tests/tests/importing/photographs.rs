@@ -24,6 +24,20 @@ fn nets_agree_with_the_stand_in_by_themselves() {
 }
 
 #[test]
+fn an_agent_gives_bits_to_depthwise_layers() {
+    let place = Place::new();
+    let mobilenet = format!("--net=mobilenet_at_ilsvrc12 --mobilenet_depth_mult=0.25 --image_size=32 {FEW}");
+    place.host(&format!("--learner=full-prec {mobilenet} --nb_epochs_rat=0.01")).expect(0);
+    let search = "--uql_enbl_rl_agent --uql_equivalent_bits=4 --uql_w_bit_min=3 --uql_w_bit_max=5 --uql_nb_rlouts=8";
+    let tuning = "--uql_tune_short_steps=1 --uql_tune_global_steps=2 --uql_quant_epochs=1";
+    place.host(&format!("--learner=uniform {mobilenet} {search} {tuning} --run_dir=run")).expect(0);
+    let search = &place.json("run/report.json")["search"];
+    let names: Vec<&str> = search["layers"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!((names.len(), names[0]), (26, "blocks.0.depthwise"));
+    assert_eq!(search["rollouts"].as_array().unwrap().len(), 8);
+}
+
+#[test]
 fn a_residual_network_in_eight_bits() {
     let place = Place::new();
     let bits = "--uql_weight_bits=8 --uql_activation_bits=8 --uql_use_buckets --uql_quant_epochs=1";

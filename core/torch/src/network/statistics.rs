@@ -142,6 +142,69 @@ impl Network {
         }
     }
 
+    /// Gives every batch normalisation that knows nothing of images (the same mean and variance for all channels: published networks
+    /// have it folded into the weights) the statistics of these, as [`Statistics::OfImages`], and such scales and shifts that it computes what it did:
+    ///
+    /// ```text
+    /// scale ← scale √((v + eps) / (variance + eps))      shift ← shift + scale (m - mean) / √(variance + eps)
+    /// ```
+    ///
+    /// Training normalises by the statistics of each batch, and would begin from another network otherwise. Returns how many it were.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; those of `batches`.
+    pub fn adopt_statistics(&mut self, batches: impl Iterator<Item = Result<Tensor>>) -> Result<usize> {
+        let norms = self.steps.iter().filter_map(|step| match step {
+            Step::NormAct { norm, .. } => *norm,
+            _ => None,
+        });
+        let folded: Vec<NodeId> = norms.filter(|norm| self.is_folded(*norm)).collect();
+        if folded.is_empty() {
+            return Ok(0);
+        }
+        let mut sums = Sums::default();
+        for images in batches {
+            let each = |step: &Step, input: &Tensor| match step {
+                Step::NormAct { norm: Some(norm), .. } if folded.contains(norm) => {
+                    sums.add(*norm, &kernels::moments(input)?);
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            let _logits = tch::no_grad(|| self.run(&images?, Mode::Eval, self.last_step(), each))?;
+            sums.batches += 1.0;
+        }
+        for (norm, adopted) in sums.means() {
+            let (name, eps) = (&self.graph.nodes[norm].name, self.eps(norm));
+            let [scale, shift] = ["weight", "bias"].map(|suffix| &self.tensors[&format!("{name}.{suffix}")]);
+            let [mean, variance] = self.running(norm);
+            let old = (variance + eps).sqrt();
+            let values = tch::no_grad(|| {
+                let moved = shift + scale * (&adopted[0] - mean) / &old;
+                [scale * (&adopted[1] + eps).sqrt() / old, moved]
+            });
+            let [mut scale, mut shift] = [scale, shift].map(Tensor::shallow_clone);
+            for (tensor, value) in [&mut scale, &mut shift].into_iter().zip(&values) {
+                let copied = tch::no_grad(|| tensor.f_copy_(value));
+                copied.map_err(|error| crate::torch_error("set a batch normalisation", &error))?;
+            }
+            self.set_running(norm, &adopted)?;
+        }
+        self.quantize_weights()?;
+        Ok(folded.len())
+    }
+
+    fn is_folded(&self, norm: NodeId) -> bool {
+        self.running(norm).iter().all(|statistics| statistics.max().equal(&statistics.min()))
+    }
+
+    fn eps(&self, norm: NodeId) -> f64 {
+        match self.graph.nodes[norm].op {
+            Op::BatchNorm { eps } => eps,
+            _ => 0.0,
+        }
+    }
+
     /// The running statistics of a batch normalisation whose input has these moments now in a batch.
     fn moved(&self, norm: NodeId, batch: usize, [mean, variance]: Moments) -> Result<Moments> {
         let seen = self.seen.as_ref().and_then(|seen| seen.norms.get(&norm));
@@ -150,10 +213,7 @@ impl Network {
             let name = &self.graph.nodes[norm].name;
             Error::failed(format!("`{name}` has not observed batch {batch}, so its statistics cannot be moved"))
         })?;
-        let eps = match self.graph.nodes[norm].op {
-            Op::BatchNorm { eps } => eps,
-            _ => 0.0,
-        };
+        let eps = self.eps(norm);
         let ratio = (variance + eps) / (&before[1] + eps);
         let moved_variance: Tensor = (&running[1] + eps) * &ratio - eps;
         Ok([mean + (&running[0] - &before[0]) * ratio.sqrt(), moved_variance.clamp_min(0.0)])
