@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     let values: BTreeMap<String, Vec<f32>> = values.collect();
     let meta = ModelMeta { mean: vec![127.5; 3], std: vec![127.5; 3], ..ModelMeta::default() };
     let model = Model::new(graph, QuantPlan::default(), meta, values)?;
-    for target in ["model", "weights", "exported", "tfrecord"] {
+    for target in ["model", "weights", "exported", "tfrecord", "cifar10"] {
         std::fs::create_dir_all(corpus.join(target))?;
     }
     model.save(&corpus.join("model/small.ckpt"))?;
@@ -40,5 +40,7 @@ fn main() -> Result<()> {
         std::fs::write(corpus.join(target).join("float.tflite"), &float)?;
         std::fs::write(corpus.join(target).join("integer.tflite"), &integer)?;
     }
+    // Two whole records for each of two files.
+    std::fs::write(corpus.join("cifar10/records"), vec![7; 4 * 3073])?;
     Ok(())
 }
