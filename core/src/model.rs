@@ -5,7 +5,9 @@
 use crate::error::{Error, Result};
 use crate::fold::fold_graph;
 use crate::graph::{Graph, Param, Role};
+use crate::option::Value;
 use crate::quant::{FULL_PRECISION_BITS, Grid, QuantPlan, Quantized, quantize};
+use crate::settings::{Origin, Settings};
 use crate::tensors::{Entry, Stored, TensorFile, front, write};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,9 +32,24 @@ pub struct ModelMeta {
     pub std: Vec<f32>,
     /// On the test images when it was saved, 0–1.
     pub top1: Option<f64>,
+    /// What was chosen of the net's options that have words for values (`mobilenet_style`), where it was not the default: an evaluation
+    /// goes by them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub choices: BTreeMap<String, Value>,
 }
 
 impl ModelMeta {
+    /// [`ModelMeta::choices`] of a net's settings.
+    pub fn choices(settings: &Settings, net: &str) -> BTreeMap<String, Value> {
+        let own = settings.iter().filter(|(_, setting)| setting.owner == net);
+        let chosen = own.filter(|(_, setting)| !matches!(setting.origin, Origin::Default { .. }));
+        let words = chosen.filter_map(|(key, setting)| match &setting.value {
+            Some(value @ Value::Text(_)) => Some((key.to_owned(), value.clone())),
+            _ => None,
+        });
+        words.collect()
+    }
+
     /// The flags that make a run normalise its images as this model wants them.
     pub fn input_flags(&self) -> String {
         let list = |numbers: &[f32]| numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(",");

@@ -8,7 +8,7 @@ use crate::registry::Registry;
 use pocketflow::dataset::Dataset;
 use pocketflow::graph::Shape;
 use pocketflow::model::{Model, ModelMeta};
-use pocketflow::option::{OptionSpec, Value};
+use pocketflow::option::{Kind, OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, ErrorKind, Result};
@@ -147,6 +147,12 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
         if let Some(classes) = saved.classes {
             derived.push(Derived::knows("nb_classes", classes, "the model tells so many apart"));
         }
+        let words = net.options.iter().filter(|spec| matches!(spec.kind, Kind::Choice(_)));
+        derived.extend(words.filter_map(|spec| {
+            let (key, value) = saved.meta.choices.get_key_value(&spec.key)?;
+            let (key, value, reason) = (key.clone().into(), value.clone(), "the model was made so".into());
+            Some(Derived { key, value, reason, over: Over::Default })
+        }));
     }
     let selection = Selection { learner, net, dataset, agents, derived };
     let own = selection.clone().with_data_dir();

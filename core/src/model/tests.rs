@@ -73,6 +73,7 @@ fn meta() -> ModelMeta {
         mean: vec![125.3, 123.0, 113.9],
         std: vec![63.0, 62.1, 66.7],
         top1: Some(0.9137),
+        choices: BTreeMap::from([("style".into(), Value::Text("other".into()))]),
     }
 }
 

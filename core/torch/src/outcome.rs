@@ -28,6 +28,7 @@ pub fn meta(job: &Job, learner: &str, top1: Option<f64>) -> ModelMeta {
         mean: info.mean,
         std: info.std,
         top1,
+        choices: ModelMeta::choices(&job.settings, &job.net_id),
     }
 }
 

@@ -122,6 +122,7 @@ fn meta(imported: &Imported, graph: &Graph) -> Result<ModelMeta> {
         mean,
         std,
         top1: None,
+        choices: ModelMeta::choices(settings, &selection.net.name),
     })
 }
 

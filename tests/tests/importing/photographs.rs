@@ -24,6 +24,17 @@ fn nets_agree_with_the_stand_in_by_themselves() {
 }
 
 #[test]
+fn an_evaluation_goes_by_the_conventions_of_the_model() {
+    let place = Place::new();
+    let net = format!("--net=mobilenet_at_ilsvrc12 --mobilenet_depth_mult=0.25 --image_size=32 {FEW}");
+    place.host(&format!("{net} --mobilenet_style=torchvision --nb_epochs_rat=0.01")).expect(0);
+    place.host(&format!("eval models/model.ckpt {FEW} --run_dir=again")).expect(0);
+    // They decide how photographs are cut out, too.
+    let settings = String::from_utf8(place.bytes("again/run.toml")).unwrap();
+    assert!(settings.contains("mobilenet_style = \"torchvision\"  # derived: the model was made so"), "{settings}");
+}
+
+#[test]
 fn an_agent_gives_bits_to_depthwise_layers() {
     let place = Place::new();
     let mobilenet = format!("--net=mobilenet_at_ilsvrc12 --mobilenet_depth_mult=0.25 --image_size=32 {FEW}");
