@@ -38,6 +38,7 @@ pub mod plugin;
 pub mod quant;
 pub mod report;
 pub mod settings;
+pub mod sums;
 pub mod tensors;
 
 pub use error::{Error, ErrorKind, Result};

@@ -128,12 +128,21 @@ pub fn verify(
     Ok(checked)
 }
 
-/// Every run of integers against the reference interpreter's.
+/// Every run of integers against the reference interpreter's, and the runtimes against each other.
 fn comparisons(runs: &[Run]) -> Vec<Comparison> {
     let integers = || runs.iter().filter(|run| run.file.starts_with("model_quantized"));
-    let Some(reference) = integers().find(|run| run.runtime.starts_with("reference")) else { return Vec::new() };
+    let is_reference = |run: &&Run| run.runtime.starts_with("reference");
+    let reference = integers().find(is_reference);
+    let of_file = integers().find(|run| run.step.is_some() && !is_reference(run));
+    let others = |one: &Run| integers().filter(|run| !std::ptr::eq(*run, one) && !is_reference(run)).collect();
+    let pairs = [reference, of_file].into_iter().flatten().map(|one| (one, others(one)));
+    pairs.flat_map(|(one, others): (&Run, Vec<&Run>)| against(one, &others)).collect()
+}
+
+/// Runs of the same integers against one of them that has a grid.
+fn against(reference: &Run, others: &[&Run]) -> Vec<Comparison> {
     let Some(step) = reference.step else { return Vec::new() };
-    let compare = |run: &Run| {
+    let compare = |run: &&Run| {
         let (one, other) = (&run.measured, &reference.measured);
         // uint8 files end in a softmax, .onnx files in logits.
         let same_kind = run.step.is_none_or(|own| own == step) && one.outputs.len() == other.outputs.len();
@@ -147,7 +156,7 @@ fn comparisons(runs: &[Run]) -> Vec<Comparison> {
         })
         .filter(|_| comparable)
     };
-    integers().filter(|run| !std::ptr::eq(*run, reference)).filter_map(compare).collect()
+    others.iter().filter_map(compare).collect()
 }
 
 /// Each file with its size and its runs.

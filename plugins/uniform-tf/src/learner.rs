@@ -14,6 +14,7 @@ use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
+use pocketflow::sums::align_plan;
 use pocketflow_torch::calibrate::calibrate;
 use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::network::Network;
@@ -101,7 +102,9 @@ impl Learner for UniformTf {
         job.note(format!("training model saved to {}", options.save_path.display()));
         let path = &options.save_path_eval;
         let mut model = network.to_folded_model(meta)?;
-        round_biases(&mut model, options.integers.target)?;
+        let (target, folded) = (options.integers.target, model.graph.clone());
+        align_plan(&folded, target, &mut model.plan.activations);
+        round_biases(&mut model, target)?;
         model.save(path)?;
         // What counts is the file: it is read back, and its figures are the report's.
         let model = Model::load(path)?;

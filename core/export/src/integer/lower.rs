@@ -9,6 +9,7 @@ use pocketflow::graph::{Graph, NodeId, Op};
 use pocketflow::integer::{Held, Target, held, input_range};
 use pocketflow::model::Model;
 use pocketflow::quant::{ActivationQuant, FULL_PRECISION_BITS};
+use pocketflow::sums::align_ranges;
 use pocketflow::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,7 +63,8 @@ pub fn without_range(model: &Model, target: Target, post_quant: bool) -> Result<
     Ok(open.map(|(_, node)| node.name.clone()).collect())
 }
 
-/// Turns a model into integers. `ranges`: by node of the folded graph, from calibration, for those of [`without_range`].
+/// Turns a model into integers. `ranges`: by node of the folded graph, from calibration, for those of [`without_range`]; those that meet in
+/// sums are widened to one scale.
 /// `post_quant`: layers that training left in float, or at more than 8 bits, may be quantized now.
 ///
 /// # Errors
@@ -70,13 +72,15 @@ pub fn without_range(model: &Model, target: Target, post_quant: bool) -> Result<
 /// that integer runtimes do not have; weights that are not finite.
 pub fn lower(model: &Model, target: Target, ranges: &BTreeMap<String, [f32; 2]>, post_quant: bool) -> Result<Lowered> {
     let folded = fold_model(model)?;
+    let mut ranges = ranges.clone();
+    align_ranges(&folded.graph, target, BITS, &mut ranges);
     let lowering = Lowering {
         original: model,
         shapes: folded.graph.shapes()?,
         held: held(&folded.graph, target),
         model: &folded,
         target,
-        ranges,
+        ranges: &ranges,
         post_quant,
     };
     lowering.check()?;
