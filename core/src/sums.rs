@@ -92,7 +92,7 @@ mod tests {
         let stem = builder.conv("stem", 0, 4, 3, 1, 1);
         let mut last = builder.relu("stem_relu", stem);
         for block in ["a", "b"] {
-            let conv = builder.conv(&format!("{block}.conv"), last, 4, 3, 1, 1);
+            let conv = builder.conv(format!("{block}.conv"), last, 4, 3, 1, 1);
             let sum = builder.add(format!("{block}.sum"), Op::Add, &[conv, last]);
             last = builder.relu(format!("{block}.relu"), sum);
             if block == "a" {

@@ -79,6 +79,7 @@ fn search() -> SearchReport {
         })
     });
     SearchReport {
+        starts: 2,
         front: front.collect(),
         sensitivity: Some(Sensitivity {
             loss: (0..count).map(|layer| columns.iter().map(|bits| loss(layer, *bits)).collect()).collect(),
@@ -121,7 +122,7 @@ fn a_whole_search() {
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap().search, Some(search));
     for text in [
         "Budget 2.5 bits a weight on average · 2 to 8 bits a layer · accuracy on 1,000 validation images",
-        "200 roll-outs of the agent, the first 50 at random",
+        "200 roll-outs of the agent, the first 2 as the other methods, the next 48 at random",
         "roll-out 50, random\nreward ",
         "roll-out 200\nreward ",
         "of the last quarter.",
@@ -238,7 +239,7 @@ fn the_table_at_the_end() {
     let text = summary(&report);
     let start = text.find("Budget").unwrap();
     insta::assert_snapshot!(&text[start..], @r"
-    Budget 2.5 bits a weight on average · 2 to 8 bits a layer · accuracy on 1,000 validation images · 200 roll-outs of the agent, the first 50 at random
+    Budget 2.5 bits a weight on average · 2 to 8 bits a layer · accuracy on 1,000 validation images · 200 roll-outs of the agent, the first 2 as the other methods, the next 48 at random
 
     allocation              bits    mean bits     bytes    top-1 before tuning    top-1 after tuning
     ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,13 +26,16 @@ pub struct Judge<'a, 'b> {
 }
 
 impl Judge<'_, '_> {
-    /// The accuracy of an allocation after tuning, on all validation images unless it cannot reach `beat`.
+    /// The accuracy of an allocation after tuning, on all validation images unless it cannot reach `beat`; 0 if the tuning diverges.
     ///
     /// # Errors
     /// Those of the tuning and the evaluation; the host's wish to stop.
     pub fn judge(&mut self, bits: &[u32], tuning: &Tuning, beat: Option<f64>) -> Result<Accuracy> {
         self.bench.allocate(bits)?;
-        tune(self.bench, self.teacher, tuning)?;
+        if !tune(self.bench, self.teacher, tuning)? {
+            // No use to anybody, and no reason to give up the search.
+            return Ok(Accuracy { value: 0.0, images: self.bench.images() });
+        }
         // Tuning of all layers normalises by batches: the parent's running statistics mean nothing to what comes out of it.
         let statistics = if tuning.global > 0 { Statistics::OfImages } else { Statistics::Moved };
         self.bench.reestimate(statistics)?;

@@ -4,7 +4,7 @@
 use crate::budget::BitBudget;
 use crate::walk::{Walk, state_dims};
 use pocketflow::agent::{Agent, AgentLoss, AgentSpace, Transition};
-use pocketflow::{Error, ErrorKind, Result};
+use pocketflow::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -122,8 +122,8 @@ impl<'a> Search<'a> {
     /// One roll-out; `None` when the search is over, also if it is because the agent failed just now.
     ///
     /// # Errors
-    /// An evaluation that failed, or gave a reward that is no number; an agent that failed before there was any reward,
-    /// or by its settings. After an error the search is not to be gone on with, but its state can be resumed.
+    /// An evaluation that failed, or gave a reward that is no number; an agent that failed before there was any reward
+    /// or start. After an error the search is not to be gone on with, but its state can be resumed.
     pub fn roll_out(&mut self, evaluate: &mut dyn Evaluate) -> Result<Option<&Rollout>> {
         if self.is_over() {
             return Ok(None);
@@ -133,9 +133,9 @@ impl<'a> Search<'a> {
             Ok(rollout) => self.state.done.push(rollout),
             Err(Trouble::Evaluation(error)) => return Err(error),
             Err(Trouble::Agent(error)) => {
-                // A mistake in the settings must be heard of; another agent's trouble costs no more than the rest of
-                // the search.
-                if self.state.done.is_empty() || error.kind() == ErrorKind::Config {
+                // Settings were looked at when the agent was prepared: its trouble now costs no more than the rest of
+                // the search, if there is anything to go on with.
+                if self.state.done.is_empty() && self.plan.starts.is_empty() {
                     return Err(error.context(format!("the agent failed in roll-out {number}")));
                 }
                 self.state.failure = Some(format!("the agent failed in roll-out {number}: {error}"));
@@ -212,6 +212,9 @@ impl<'a> Search<'a> {
         let mut sum = AgentLoss::default();
         for _ in 0..updates {
             let loss = self.agent.learn()?;
+            if !(loss.actor.is_finite() && loss.critic.is_finite()) {
+                return Err(Error::failed(format!("its losses are {} and {}", loss.actor, loss.critic)));
+            }
             sum = AgentLoss { actor: sum.actor + loss.actor, critic: sum.critic + loss.critic };
         }
         Ok(Some(AgentLoss { actor: sum.actor / updates as f32, critic: sum.critic / updates as f32 }))

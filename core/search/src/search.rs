@@ -11,6 +11,7 @@ use crate::rollout::{FILLING_PART, Plan, Rollout, Search, SearchState, space};
 use crate::sensitivity::measure;
 use crate::state::{self, State};
 use crate::tune::Tuning;
+use pocketflow::dataset::Split;
 use pocketflow::graph::Graph;
 use pocketflow::job::{Event, Job};
 use pocketflow::model::Model;
@@ -32,11 +33,31 @@ pub struct Budgets {
     pub front: Vec<(f64, BitBudget)>,
 }
 
-/// What can be wrong is found here, before anything is trained.
+/// What can be wrong is found here, before anything is trained. `trains`: what is found is fine-tuned without the validation images.
 ///
 /// # Errors
-/// A budget that the net's layers cannot keep; an agent that there is not, or whose settings do not go with the search.
-pub fn budgets(job: &Job, graph: &Graph, quantization: &Quantization, options: &Options) -> Result<Budgets> {
+/// No validation images, or too few others to train on; a budget that the net's layers cannot keep; an agent that there is not, or whose settings do not go with the search.
+pub fn budgets(
+    job: &Job,
+    graph: &Graph,
+    quantization: &Quantization,
+    options: &Options,
+    trains: bool,
+) -> Result<Budgets> {
+    let info = job.dataset.info();
+    let (judged, fitted) = (info.samples(Split::Val), info.samples(Split::Fit));
+    if judged == 0 {
+        return Err(job
+            .settings
+            .invalid("nb_smpls_val", "a search judges by training images that are held out: it needs some"));
+    }
+    let batch: u64 = job.settings.get("batch_size")?;
+    let searches = options.methods.contains(&Method::Agent);
+    if (trains || searches && options.global > 0) && fitted < batch {
+        let problem =
+            format!("without the {judged} validation images there are {fitted} training images, less than a batch");
+        return Err(job.settings.invalid("batch_size", &problem));
+    }
     let layers = bench::layers(graph, quantization)?;
     let budget = |bits| BitBudget::new(layers.clone(), options.min, options.max, bits);
     let front = options.budgets.iter().map(|bits| {
@@ -44,7 +65,7 @@ pub fn budgets(job: &Job, graph: &Graph, quantization: &Quantization, options: &
         made.map(|made| (*bits, made))
     });
     let budgets = Budgets { main: budget(options.equivalent_bits)?, front: front.collect::<Result<_>>()? };
-    if options.methods.contains(&Method::Agent) {
+    if searches {
         // This agent is not used: one that does not go with the search says so before anything is measured.
         let plan = plan(job, options, Vec::new())?;
         job.host.agent(&options.agent)?.prepare(&space(&budgets.main, &plan))?;
@@ -53,6 +74,7 @@ pub fn budgets(job: &Job, graph: &Graph, quantization: &Quantization, options: &
 }
 
 /// Finds an allocation by each of the options' methods. The report holds them as candidates, in the order of the methods, none chosen.
+/// `tuned`: where roll-outs are tuned, all candidates are judged after the whole tuning, too; for who does not fine-tune them himself.
 ///
 /// # Errors
 /// [`pocketflow::ErrorKind::Interrupted`] when the host asked to stop: the search is saved and goes on with `resume`. What the data set,
@@ -63,6 +85,7 @@ pub fn search(
     quantization: &Quantization,
     options: &Options,
     budgets: &Budgets,
+    tuned: bool,
 ) -> Result<SearchReport> {
     let mut bench = Bench::new(job, parent, quantization)?;
     let budget = &budgets.main;
@@ -72,7 +95,7 @@ pub fn search(
         false => State::new(budget),
     };
     let teacher = Network::from_model(parent)?;
-    let recipe = job.net.recipe(job.dataset.info().samples(pocketflow::dataset::Split::Fit));
+    let recipe = job.net.recipe(job.dataset.info().samples(Split::Fit));
     let tuning = Tuning {
         layerwise: options.layerwise,
         global: options.global,
@@ -84,15 +107,6 @@ pub fn search(
     let judge =
         Judge { bench: &mut bench, teacher: &teacher, tuning: tuning.at_most(options.short), best: None, images };
     let mut run = Run { job, options, budget, tuning, judge, state, path };
-    let mut found: Vec<(Method, Vec<u32>)> = Vec::new();
-    for method in &options.methods {
-        let bits = match method {
-            Method::Uniform => budget.uniform(),
-            Method::Sensitivity => minimise(&run.sensitivity()?.loss, budget)?,
-            Method::Agent => run.agent(found.iter().map(|(_, bits)| bits.clone()).collect())?,
-        };
-        found.push((*method, bits));
-    }
     let mut report = SearchReport {
         layers: layers.iter().map(|layer| layer.name.clone()).collect(),
         params: layers.iter().map(|layer| layer.params()).collect(),
@@ -103,12 +117,29 @@ pub fn search(
         bits_max: options.max,
         ..SearchReport::default()
     };
+    let mut found: Vec<(Method, Vec<u32>)> = Vec::new();
+    for method in &options.methods {
+        let bits = match method {
+            Method::Uniform => budget.uniform(),
+            Method::Sensitivity => minimise(&run.sensitivity()?.loss, budget)?,
+            Method::Agent => {
+                let starts: Vec<Vec<u32>> = found.iter().map(|(_, bits)| bits.clone()).collect();
+                report.starts = starts.len().min(options.rollouts);
+                match run.agent(starts)? {
+                    Some(bits) => bits,
+                    None => continue,
+                }
+            }
+        };
+        found.push((*method, bits));
+    }
     for (method, bits) in found {
         let top1_before = run.plain(&bits)?;
         let (name, mean) = (method.name(), mean_bits(budget, &bits));
         tracing::info!("{name}: {mean:.2} bits a weight, {:.2} % before fine-tuning: {bits:?}", 100.0 * top1_before);
+        let top1_after = if tuned && !run.tuning.is_none() { Some(run.tuned(&bits)?) } else { None };
         let bytes = bytes(budget, &bits);
-        report.candidates.push(Candidate { method: name.into(), bits, bytes, top1_before, top1_after: None });
+        report.candidates.push(Candidate { method: name.into(), bits, bytes, top1_before, top1_after });
     }
     report.front = run.front(&budgets.front, &report.candidates)?;
     let State { sensitivity, search, images, .. } = run.state;
@@ -198,8 +229,21 @@ impl Run<'_, '_, '_> {
         Ok(&self.state.sensitivity)
     }
 
-    /// The best allocation of the agent's roll-outs; the first of them follow `starts`.
-    fn agent(&mut self, starts: Vec<Vec<u32>>) -> Result<Vec<u32>> {
+    /// Accuracy after the whole tuning, on all validation images.
+    fn tuned(&mut self, bits: &[u32]) -> Result<f64> {
+        let known = self.state.finals.iter().chain(&self.state.tuned).find(|(known, _)| known == bits);
+        if let Some((_, top1)) = known {
+            return Ok(*top1);
+        }
+        let tuning = self.tuning;
+        let top1 = self.judge.judge(bits, &tuning, None)?.value;
+        self.state.tuned.push((bits.to_vec(), top1));
+        self.state.save(&self.path)?;
+        Ok(top1)
+    }
+
+    /// The best allocation of the agent's roll-outs; the first of them follow `starts`. `None`: the agent failed in the first.
+    fn agent(&mut self, starts: Vec<Vec<u32>>) -> Result<Option<Vec<u32>>> {
         let agent = self.job.host.agent(&self.options.agent)?;
         let plan = plan(self.job, self.options, starts)?;
         let mut search = match self.state.search.take() {
@@ -225,11 +269,14 @@ impl Run<'_, '_, '_> {
         self.state.search = Some(found.clone());
         if let Some(failure) = &found.failure {
             let done = found.done.len();
-            self.job
-                .warn(format!("{failure}; the best of its {done} roll-outs is kept, and the run goes on with that"));
+            let kept = match done {
+                0 => "it gives no allocation, and the run goes on with the others".to_owned(),
+                _ => format!("the best of its {done} roll-outs is kept, and the run goes on with that"),
+            };
+            self.job.warn(format!("{failure}; {kept}"));
         }
         self.job.host.event(Event::PhaseEnd { name: PHASE.into(), seconds: start.elapsed().as_secs_f64() });
-        self.finals(&found)
+        if found.done.is_empty() { Ok(None) } else { self.finals(&found).map(Some) }
     }
 
     fn tell(&self, found: &SearchState) {

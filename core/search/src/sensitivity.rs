@@ -6,10 +6,10 @@
 //! takes every piece of luck it is offered: its allocations were worse than uniform bits.
 
 use crate::bench::Bench;
-use pocketflow::Result;
 use pocketflow::job::Event;
 use pocketflow::quant::FULL_PRECISION_BITS;
 use pocketflow::report::search::Sensitivity;
+use pocketflow::{Error, Result};
 
 /// The phase's name.
 pub const PHASE: &str = "sensitivity";
@@ -18,7 +18,7 @@ pub const PHASE: &str = "sensitivity";
 /// layer.
 ///
 /// # Errors
-/// libtorch's; the host's wish to stop; what `save` reports.
+/// A loss that is no number; libtorch's; the host's wish to stop; what `save` reports.
 pub fn measure(
     bench: &mut Bench,
     [least, most]: [u32; 2],
@@ -45,7 +45,14 @@ pub fn measure(
             let mut allocation = vec![FULL_PRECISION_BITS; layers];
             allocation[layer] = *bits;
             bench.allocate(&allocation)?;
-            row.push(bench.divergence(&answers)?);
+            let loss = bench.divergence(&answers)?;
+            if !loss.is_finite() {
+                let name = &bench.layers()[layer].name;
+                return Err(Error::failed(format!(
+                    "the loss of `{name}` alone at {bits} bits is {loss}: are the parent's answers numbers?"
+                )));
+            }
+            row.push(loss);
             done += 1;
             let text = format!("`{}` at {bits} bits: loss {:+.4}", bench.layers()[layer].name, row[row.len() - 1]);
             host.event(Event::Progress { phase: PHASE.into(), step: done, text });

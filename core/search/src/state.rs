@@ -29,6 +29,9 @@ pub struct State {
     pub images: Vec<u64>,
     /// Accuracies of the best few after the whole tuning.
     pub finals: Vec<(Vec<u32>, f64)>,
+    /// Those of the other methods' allocations.
+    #[serde(default)]
+    pub tuned: Vec<(Vec<u32>, f64)>,
 }
 
 /// The file in a run's folder.

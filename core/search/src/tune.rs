@@ -47,21 +47,16 @@ impl Tuning {
     }
 }
 
-/// Tunes the bench's network, at the bits that it was given. `teacher` is the full-precision network.
+/// Tunes the bench's network, at the bits that it was given. `teacher` is the full-precision network. `false`: it diverged.
 ///
 /// # Errors
-/// A loss that is no number; the data set's and libtorch's; the host's wish to stop.
-pub fn tune(bench: &mut Bench, teacher: &Network, tuning: &Tuning) -> Result<()> {
-    if tuning.layerwise > 0 {
-        layerwise(bench, teacher, tuning)?;
-    }
-    if tuning.global > 0 {
-        globally(bench, tuning)?;
-    }
-    Ok(())
+/// The data set's and libtorch's; the host's wish to stop.
+pub fn tune(bench: &mut Bench, teacher: &Network, tuning: &Tuning) -> Result<bool> {
+    Ok((tuning.layerwise == 0 || layerwise(bench, teacher, tuning)?)
+        && (tuning.global == 0 || globally(bench, tuning)?))
 }
 
-fn globally(bench: &mut Bench, tuning: &Tuning) -> Result<()> {
+fn globally(bench: &mut Bench, tuning: &Tuning) -> Result<bool> {
     let job = bench.job();
     let batch_size: usize = job.settings.get("batch_size")?;
     let mut loader = Loader::start(Stream {
@@ -79,18 +74,18 @@ fn globally(bench: &mut Bench, tuning: &Tuning) -> Result<()> {
         let batch = loader.next_batch()?.ok_or_else(|| Error::failed("the data loader ended before the tuning"))?;
         let logits = network.forward(&batch.images, Mode::Train)?;
         let loss = loss::cross_entropy(&logits, &batch.labels)?;
-        let value = descend(&loss, "tuning of all layers", step)?;
+        let Some(value) = descend(&loss, "tuning of all layers", step)? else { return Ok(false) };
         optimizer.step(network, tuning.rate_at(step, tuning.global))?;
         if (step + 1).is_multiple_of(tuning.display) {
             tracing::info!("tuning of all layers: step {} of {}, loss {value:.4}", step + 1, tuning.global);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// One layer after the other: its input comes from the quantized network up to it, tuned so far; its output is to be the full-precision
 /// network's.
-fn layerwise(bench: &mut Bench, teacher: &Network, tuning: &Tuning) -> Result<()> {
+fn layerwise(bench: &mut Bench, teacher: &Network, tuning: &Tuning) -> Result<bool> {
     let names: Vec<String> = bench.layers().iter().map(|layer| layer.name.clone()).collect();
     for name in names {
         let (inputs, outputs) = examples(bench, teacher, &name)?;
@@ -104,14 +99,17 @@ fn layerwise(bench: &mut Bench, teacher: &Network, tuning: &Tuning) -> Result<()
             let from = (step as i64 % batches) * LAYER_BATCH;
             let part = |all: &Tensor| all.narrow(0, from, LAYER_BATCH.min(count));
             let loss = network.apply(&name, &part(&inputs))?.mse_loss(&part(&outputs), Reduction::Mean);
-            let value = descend(&loss, &format!("tuning of layer `{name}`"), step)?;
+            let Some(value) = descend(&loss, &format!("tuning of layer `{name}`"), step)? else { return Ok(false) };
             optimizer.step(network, tuning.rate_at(step, tuning.layerwise))?;
             if (step + 1).is_multiple_of(tuning.display) {
                 tracing::info!("tuning of layer `{name}`: step {} of {}, l2 {value:.3e}", step + 1, tuning.layerwise);
             }
         }
+        // Its bias has gradients too, that no step took: they are no part of what comes next.
+        let network = bench.network();
+        network.trained().for_each(|(param, _)| network.leaf(&param.name).shallow_clone().zero_grad());
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Inputs of a layer in the quantized network and its outputs in the full-precision one, for images of the pool.
@@ -134,15 +132,13 @@ fn examples(bench: &mut Bench, teacher: &Network, layer: &str) -> Result<(Tensor
     Ok((Tensor::cat(&inputs, 0), Tensor::cat(&outputs, 0)))
 }
 
-/// The backward pass; returns the loss.
-fn descend(loss: &Tensor, what: &str, step: u64) -> Result<f64> {
+/// The backward pass; returns the loss, if it is a number.
+fn descend(loss: &Tensor, what: &str, step: u64) -> Result<Option<f64>> {
     let value = loss.to_kind(Kind::Double).double_value(&[]);
     if !value.is_finite() {
-        return Err(Error::failed(format!(
-            "{what} diverged: the loss is {value} at step {}; lower `uql_lrn_rate`",
-            step + 1
-        )));
+        tracing::warn!("{what} diverged: the loss is {value} at step {}; a lower `uql_lrn_rate` may help", step + 1);
+        return Ok(None);
     }
     loss.f_backward().map_err(|error| Error::failed(format!("{what}: libtorch: {error}")))?;
-    Ok(value)
+    Ok(Some(value))
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A search for the bits of each layer under a budget. Accuracies are fractions 0–1 on images of the training set that
-/// were kept apart; no test image takes part in a search.
+/// are held out of all fine-tuning of what is compared, not of the parent's training; no test image takes part in a search.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SearchReport {
@@ -28,6 +28,8 @@ pub struct SearchReport {
     pub rollouts: Vec<RolloutReport>,
     /// The first of the roll-outs that the agent did not choose at random; they filled its buffer before.
     pub first_learning: usize,
+    /// The first so many of the roll-outs followed the other methods' allocations.
+    pub starts: usize,
     pub sensitivity: Option<Sensitivity>,
     /// Accuracy against size for the budgets that the user listed.
     pub front: Vec<FrontPoint>,

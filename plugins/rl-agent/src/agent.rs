@@ -91,20 +91,25 @@ impl Search {
 }
 
 impl RlAgent {
-    /// What the random roll-outs see must all be there to learn from.
-    fn fits_the_buffer(&self, space: &AgentSpace) -> Result<()> {
+    /// What the random roll-outs see must be there to learn from, all that is remembered of it.
+    fn can_learn(&self, space: &AgentSpace) -> Result<()> {
         let random = space.rollouts / RANDOM_PART;
         let steps = remembered(random, space.steps, self.options.record_step);
-        match steps <= self.options.buffer as u64 {
-            true => Ok(()),
-            false => {
-                let problem = format!(
-                    "the {steps} steps of the first {random} roll-outs (a quarter of {}) do not fit; give at least {steps}",
-                    space.rollouts
-                );
-                Err(self.settings.invalid("ddpg_buffer_size", &problem))
-            }
+        if steps > self.options.buffer as u64 {
+            let problem = format!(
+                "the {steps} steps of the first {random} roll-outs (a quarter of {}) do not fit; give at least {steps}",
+                space.rollouts
+            );
+            return Err(self.settings.invalid("ddpg_buffer_size", &problem));
         }
+        if remembered(random.max(1), space.steps, self.options.record_step) == 0 {
+            let problem = format!(
+                "no step of the first {random} roll-outs, of {} steps each, would be remembered to learn from",
+                space.steps
+            );
+            return Err(self.settings.invalid("ddpg_record_step", &problem));
+        }
+        Ok(())
     }
 }
 
@@ -123,7 +128,7 @@ impl Agent for RlAgent {
             AgentSpace { steps: 0, .. } => "roll-outs of no steps",
             space if !(space.action_max > 0.0 && space.action_max.is_finite()) => "actions that can only be one",
             _ => {
-                self.fits_the_buffer(space)?;
+                self.can_learn(space)?;
                 let ddpg = Ddpg::new(space.state_dims, space.action_dims, space.seed, &self.options);
                 self.search = Some(Search { space: space.clone(), ddpg, begun: 0, pending: None });
                 return Ok(());

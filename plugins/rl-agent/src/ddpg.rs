@@ -209,18 +209,20 @@ impl Ddpg {
         if options.exploration.protocol == noise::Protocol::TimeDecay {
             return;
         }
+        // As they are carried out: what noise does beyond the bounds moves nothing.
+        let actions: Vec<f32> = actions.iter().map(|action| action.clamp(-1.0, 1.0)).collect();
         let moved = match options.exploration.on {
             Where::Parameters => {
                 let explorer = noise::perturbed(&self.actor.net, self.noise_std, &mut self.random);
                 policy(&explorer, states.to_vec(), samples)
             }
             Where::Actions => {
-                let mut moved = actions.to_vec();
+                let mut moved = actions.clone();
                 noise::disturb(&mut moved, self.noise_std, &mut self.random);
                 moved
             }
         };
-        self.noise_std = options.exploration.adapted(self.noise_std, noise::distance(&moved, actions));
+        self.noise_std = options.exploration.adapted(self.noise_std, noise::distance(&moved, &actions));
     }
 
     /// What was read from saved bytes is whole, and of these dimensions and options.

@@ -61,12 +61,12 @@ impl Learner for BitSearch {
         let start = Instant::now();
         let (quantization, options) = (&self.quantization, &self.options);
         device::prepare(&job.settings)?;
-        let budgets = budgets(job, &job.net.graph()?, quantization, options)?;
+        let budgets = budgets(job, &job.net.graph()?, quantization, options, options.global > 0)?;
         let (_, evaluation) = splits(job)?;
         let parent = parent::parent(job)?;
         let full_precision = evaluate(&Network::from_model(&parent)?, job, evaluation)?;
         let parent = parent::trainable(job, parent)?;
-        let mut found = search(job, &parent, quantization, options, &budgets)?;
+        let mut found = search(job, &parent, quantization, options, &budgets, true)?;
         let best = found.best().cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;
         found.chosen.clone_from(&best.method);
         let path = write_plan(job, options, &found, &best)?;

@@ -5,6 +5,9 @@
 use crate::mlp::{Mlp, Role};
 use crate::random::Random;
 
+/// Noise that adapts does not fall below, or it could never grow again.
+const SMALLEST_STD: f64 = 1e-9;
+
 /// What the noise is added to (`ddpg_noise_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Where {
@@ -46,7 +49,7 @@ impl Exploration {
     pub fn adapted(&self, std: f64, distance: f64) -> f64 {
         match self.protocol {
             Protocol::TimeDecay => std,
-            Protocol::Adapt if distance > self.distance => std / self.ratio,
+            Protocol::Adapt if distance > self.distance => (std / self.ratio).max(SMALLEST_STD),
             // A policy that cannot be moved (saturated) must not let the noise grow without bound.
             Protocol::Adapt => (std * self.ratio).min(self.first),
         }

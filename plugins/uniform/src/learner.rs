@@ -58,7 +58,10 @@ impl Learner for Uniform {
         let given = plan(&graph, &options.quantization, options.weight_bits, options.bit_plan.as_deref())?;
         let budgets = match options.search.methods.is_empty() {
             true => None,
-            false => Some(budgets(job, &graph, &options.quantization, &options.search)?),
+            false => {
+                let compares = options.epochs > 0.0 && options.search.methods.len() > 1;
+                Some(budgets(job, &graph, &options.quantization, &options.search, compares)?)
+            }
         };
         let (split, evaluation) = splits(job)?;
         let recipe = job.net.recipe(job.dataset.info().samples(split));
@@ -123,7 +126,7 @@ impl Uniform {
         recipe: &Recipe,
     ) -> Result<(QuantPlan, SearchReport)> {
         let options = &self.options;
-        let mut report = search(job, parent, &options.quantization, &options.search, budgets)?;
+        let mut report = search(job, parent, &options.quantization, &options.search, budgets, false)?;
         let comparison = Comparison { job, graph, parent, options, recipe };
         let chosen = comparison.choose(&mut report)?;
         let path = write_plan(job, &options.search, &report, &chosen)?;

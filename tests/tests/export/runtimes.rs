@@ -43,11 +43,12 @@ fn litert_and_onnx_runtime_decide_as_the_reference() {
         assert!(number(&named(file, runtime)["agreement"]) >= least, "{file} in {runtime}: {outcome:#}");
     }
     let comparisons = outcome["comparisons"].as_array().unwrap();
-    assert_eq!(comparisons.len(), 2, "LiteRT and ONNX Runtime, each with the reference: {outcome:#}");
+    assert_eq!(comparisons.len(), 3, "LiteRT and ONNX Runtime, each with the reference, and together: {outcome:#}");
     for comparison in comparisons {
         assert!(number(&comparison["agreement"]) >= 0.985, "{comparison:#}");
-        // Rounding errors of one operator move on through the next ones.
-        assert!(number(&comparison["largest_step"]) <= 3.0, "{comparison:#}");
+        // Rounding errors of one operator move on through the next ones, from the specification's way to round; the runtimes share one.
+        let most = if comparison["other"].as_str().unwrap().contains("reference") { 3.0 } else { 1.0 };
+        assert!(number(&comparison["largest_step"]) <= most, "{comparison:#}");
     }
 }
 

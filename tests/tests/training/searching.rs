@@ -158,6 +158,15 @@ fn the_search_alone_writes_the_plan_and_a_model() {
     let candidates = search["candidates"].as_array().unwrap();
     let chosen = candidates.iter().find(|candidate| candidate["method"] == search["chosen"]).unwrap();
     assert!(candidates.iter().all(|other| other["top1_before"].as_f64() <= chosen["top1_before"].as_f64()));
+    // Where roll-outs are tuned, that decides: the plan is for who trains by it.
+    let tuning = "--uql_nb_rlouts=4 --uql_tune_global_steps=3 --uql_tune_short_steps=1 --uql_save_bit_plan=tuned.toml";
+    place.host(&format!("--learner=rl-agent {small} --uql_w_bit_max=4 {BUDGET} {tuning} --run_dir=tuned")).expect(0);
+    let tuned = &place.json("tuned/report.json")["search"];
+    let after: Vec<f64> =
+        tuned["candidates"].as_array().unwrap().iter().map(|made| made["top1_after"].as_f64().unwrap()).collect();
+    let best = after.iter().copied().fold(0.0, f64::max);
+    let chosen = tuned["candidates"].as_array().unwrap().iter().position(|made| made["method"] == tuned["chosen"]);
+    assert_eq!((after.len(), after[chosen.unwrap()]), (3, best));
     let again = place.host("eval uql_quant_models/model.ckpt --nb_smpls_eval=200 --format=json").expect(0);
     let again: Value = serde_json::from_str(&again.stdout).unwrap();
     assert_eq!(again["top1"], report["top1"]);
@@ -203,6 +212,11 @@ fn an_agent_that_fails_in_the_middle_costs_the_rest_of_the_search_only() {
     assert_eq!(candidates[2]["method"], "rl");
     let before = |index: usize| candidates[index]["top1_before"].as_f64().unwrap();
     assert_eq!(before(2), before(0).max(before(1)));
+    // In the first there is nothing of its own to keep.
+    let failure = ["the agent failed in roll-out 1", "goes on with the others"];
+    let flags = flags.replace("--run_dir=run", "--run_dir=first");
+    place.host(&format!("{dirs} {} --panic_in_agent=begin", uniform(&flags))).expect(0).says(&failure);
+    assert_eq!(place.json("first/report.json")["search"]["candidates"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -222,7 +236,9 @@ fn settings_that_make_no_search() {
         assert!(!run.stderr.contains("sensitivity "), "nothing is measured before: {}", run.stderr);
     }
     let few = uniform("--uql_enbl_rl_agent").replace("--nb_smpls_val=100", "--nb_smpls_val=0");
-    place.host(&few).expect(2).says(&["nb_smpls_val"]);
+    place.host(&few).expect(2).says(&["nb_smpls_val", "held out"]);
+    let many = uniform("--uql_enbl_rl_agent").replace("--nb_smpls_train=320", "--nb_smpls_train=100");
+    place.host(&many).expect(2).says(&["batch_size", "training images, less than a batch"]);
 }
 
 #[test]

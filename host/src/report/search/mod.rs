@@ -57,7 +57,14 @@ fn facts(search: &SearchReport) -> Vec<String> {
     if !search.rollouts.is_empty() {
         let random = match search.first_learning.min(search.rollouts.len()) {
             0 => String::new(),
-            random => format!(", the first {} at random", grouped(random as u64)),
+            first => {
+                let starts = search.starts.min(first);
+                let random = grouped((first - starts) as u64);
+                match starts {
+                    0 => format!(", the first {random} at random"),
+                    _ => format!(", the first {starts} as the other methods, the next {random} at random"),
+                }
+            }
         };
         facts.push(format!("{} roll-outs of the agent{random}", grouped(search.rollouts.len() as u64)));
     }

@@ -87,7 +87,11 @@ fn best_line<'a>(rollouts: impl Iterator<Item = (f64, &'a RolloutReport)>, x: &S
 }
 
 fn describe(index: usize, rollout: &RolloutReport, search: &SearchReport) -> String {
-    let random = if index < search.first_learning { ", random" } else { "" };
+    let random = match index {
+        _ if index < search.starts => ", another method's",
+        _ if index < search.first_learning => ", random",
+        _ => "",
+    };
     let mut text = format!("roll-out {}{random}\nreward {}", index + 1, percent(rollout.reward));
     let _ = write!(text, "\nbest so far {}", percent(rollout.best));
     if let Some(mean) = mean_bits(&rollout.bits, &search.params) {
@@ -103,7 +107,7 @@ pub fn note(search: &SearchReport) -> Option<String> {
     if search.first_learning == 0 || search.first_learning > last {
         return None;
     }
-    let random = mean_reward(search.rollouts.get(..search.first_learning)?)?;
+    let random = mean_reward(search.rollouts.get(search.starts..search.first_learning)?)?;
     let late = mean_reward(search.rollouts.get(last..)?)?;
     Some(format!("Mean reward: {} of the random roll-outs, {} of the last quarter.", percent(random), percent(late)))
 }

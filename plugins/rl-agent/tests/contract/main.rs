@@ -252,6 +252,8 @@ fn every_so_manieth_step_is_remembered() {
     };
     // One of three steps each: the three random roll-outs fill the buffer.
     run(&mut prepared(&options(3)), 0..12);
+    let error = agent(&[("ddpg_record_step", Value::Int(200))]).prepare(&space()).unwrap_err();
+    assert!(error.to_string().contains("`ddpg_record_step` = 200"), "{error}");
     // One or two each are too many.
     assert!(agent(&options(2)).prepare(&space()).is_err());
 }
