@@ -140,7 +140,8 @@ impl<'a> Bench<'a> {
         stop_if_asked(self.job)
     }
 
-    /// The network's answers to the images of the pool, batch by batch, as logarithms of probabilities, by the statistics moved in each batch.
+    /// The network's answers to the images of the pool, batch by batch, as logarithms of probabilities, by the statistics moved in
+    /// each batch.
     ///
     /// # Errors
     /// As [`Bench::reestimate`].
@@ -175,8 +176,9 @@ impl<'a> Bench<'a> {
         self.measure(1, None).map(|accuracy| accuracy.value)
     }
 
-    /// Accuracy on the validation images: top-1, or top-5 of a thousand classes. Where `beat` is given, it ends as soon as all images left, were they right, could not
-    /// bring it there: what it returns then is the accuracy on those seen, an estimate that is below `beat` for certain.
+    /// Accuracy on the validation images: top-1, or top-5 of a thousand classes. Where `beat` is given, it ends as soon as all images
+    /// left, were they right, could not bring it there: what it returns then is the accuracy on those seen, an estimate that is below
+    /// `beat` for certain.
     ///
     /// # Errors
     /// libtorch's; the host's wish to stop.

@@ -36,7 +36,8 @@ pub struct Budgets {
 /// What can be wrong is found here, before anything is trained. `trains`: what is found is fine-tuned without the validation images.
 ///
 /// # Errors
-/// No validation images, or too few others to train on; a budget that the net's layers cannot keep; an agent that there is not, or whose settings do not go with the search.
+/// No validation images, or too few others to train on; a budget that the net's layers cannot keep; an agent that there is not, or
+/// whose settings do not go with the search.
 pub fn budgets(
     job: &Job,
     graph: &Graph,

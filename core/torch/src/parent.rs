@@ -44,7 +44,8 @@ pub fn adopt(job: &Job, network: &mut Network) -> Result<usize> {
     let adopted = adopt_statistics(network, job, CALIBRATION_IMAGES)?;
     if adopted > 0 {
         job.note(format!(
-            "{adopted} batch normalisations of the model were folded into its weights: they are given the statistics of training images, and it computes what it did"
+            "{adopted} batch normalisations of the model were folded into its weights: they are given the statistics of training \
+             images, and it computes what it did"
         ));
     }
     Ok(adopted)

@@ -143,7 +143,8 @@ impl Network {
     }
 
     /// Gives every batch normalisation that knows nothing of images (the same mean and variance for all channels: published networks
-    /// have it folded into the weights) the statistics of these, as [`Statistics::OfImages`], and such scales and shifts that it computes what it did:
+    /// have it folded into the weights) the statistics of these, as [`Statistics::OfImages`], and such scales and shifts that it computes
+    /// what it did:
     ///
     /// ```text
     /// scale ← scale √((v + eps) / (variance + eps))      shift ← shift + scale (m - mean) / √(variance + eps)
