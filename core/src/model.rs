@@ -41,9 +41,11 @@ pub struct ModelMeta {
 impl ModelMeta {
     /// [`ModelMeta::choices`] of a net's settings.
     pub fn choices(settings: &Settings, net: &str) -> BTreeMap<String, Value> {
-        let own = settings.iter().filter(|(_, setting)| setting.owner == net);
-        let chosen = own.filter(|(_, setting)| !matches!(setting.origin, Origin::Default { .. }));
-        let words = chosen.filter_map(|(key, setting)| match &setting.value {
+        let is_default = |origin: &Origin| matches!(origin, Origin::Default { .. });
+        let own = settings.iter().filter(|(_, setting)| setting.owner == net && !is_default(&setting.origin));
+        let words = own.filter_map(|(key, setting)| match &setting.value {
+            // A run that is repeated has every value written down, also those that are the default.
+            same if setting.overrode.iter().any(|(value, origin)| is_default(origin) && value == same) => None,
             Some(value @ Value::Text(_)) => Some((key.to_owned(), value.clone())),
             _ => None,
         });
