@@ -1,13 +1,19 @@
-//! The network as integers: what .tflite and .onnx files hold, before either's format.
+//! The network as integers, and as floats where training left it so: what quantized .tflite and .onnx files hold, before either's format.
 
 mod layer;
 mod lower;
+mod note;
 
-pub use lower::{Fate, LayerNote, Lowered, lower, without_range};
+pub use lower::{Lowered, lower, without_range};
+pub use note::{Fate, LayerNote};
 
 use pocketflow::integer::Target;
+use pocketflow::{Error, Result};
 
-/// A network of integer operators in execution order. Codes are those of the target: int8 −128…127, uint8 0…255.
+/// A network of operators in execution order. Codes are those of the target: int8 −128…127, uint8 0…255.
+///
+/// An operator computes with integers where everything that it reads and writes lies on grids; else with floats, and what lies on a
+/// grid is decoded before and encoded after it ([`IntegerNet::in_float`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct IntegerNet {
     /// The graph's name: `resnet20_at_cifar10`.
@@ -30,6 +36,13 @@ pub struct Value {
     pub name: String,
     /// `[height, width, channels]`; features are `[1, 1, n]`.
     pub shape: [usize; 3],
+    /// `None`: float.
+    pub grid: Option<Grid>,
+}
+
+/// value = scale · (code − zero point).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grid {
     pub scale: f32,
     /// In the target's codes: −128…127 or 0…255.
     pub zero_point: i32,
@@ -57,18 +70,16 @@ pub struct Operator {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// `padding` is top, left, bottom, right. `depthwise`: one filter for each input channel, `weights.shape[1]` is 1.
+    /// `padding` is top, left, bottom, right. `depthwise`: one filter for each input channel, the weights' `shape[1]` is 1.
     Conv {
-        weights: Weights,
-        bias: Vec<i32>,
+        layer: Layer,
         stride: [usize; 2],
         padding: [usize; 4],
         depthwise: bool,
     },
-    /// Of the flattened input (height, width, channels all 1 but the last): `weights.shape` is `[out, in, 1, 1]`.
+    /// Of the flattened input (height, width, channels all 1 but the last): the weights' shape is `[out, in, 1, 1]`.
     Linear {
-        weights: Weights,
-        bias: Vec<i32>,
+        layer: Layer,
     },
     Add,
     /// Symmetric padding.
@@ -89,7 +100,25 @@ pub enum Kind {
     Activation,
 }
 
-/// The weights of a layer.
+/// Weights and biases, one bias for each output.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Layer {
+    /// To compute with integers: biases on the grid of the products, whose scale is the input's times the weights'.
+    Integer { weights: Weights, bias: Vec<i32> },
+    /// To compute with floats.
+    Float { weights: FloatWeights, bias: Vec<f32> },
+}
+
+/// Weights that are multiplied as floats.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FloatWeights {
+    /// Stored as codes, decoded when the file is loaded.
+    Codes(Weights),
+    /// `[out, in / groups, kh, kw]`.
+    Values { shape: [usize; 4], values: Vec<f32> },
+}
+
+/// The weights of a layer as codes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// `[out, in / groups, kh, kw]`.
@@ -100,4 +129,49 @@ pub struct Weights {
     pub scales: Vec<f32>,
     /// As many as scales. int8: all zero.
     pub zero_points: Vec<i32>,
+}
+
+impl Layer {
+    /// `[out, in / groups, kh, kw]` of the weights.
+    pub fn shape(&self) -> [usize; 4] {
+        match self {
+            Self::Integer { weights, .. } | Self::Float { weights: FloatWeights::Codes(weights), .. } => weights.shape,
+            Self::Float { weights: FloatWeights::Values { shape, .. }, .. } => *shape,
+        }
+    }
+}
+
+impl Kind {
+    /// The weights, where it has some.
+    pub fn layer(&self) -> Option<&Layer> {
+        match self {
+            Self::Conv { layer, .. } | Self::Linear { layer } => Some(layer),
+            _ => None,
+        }
+    }
+}
+
+impl IntegerNet {
+    /// Whether an operator computes with floats.
+    ///
+    /// # Errors
+    /// Values that do not exist; weights for integers between values that are not.
+    pub fn in_float(&self, operator: &Operator) -> Result<bool> {
+        let count = self.values.len();
+        let float = |index: &usize| {
+            let value = self.values.get(*index);
+            value
+                .map(|value| value.grid.is_none())
+                .ok_or_else(|| Error::failed(format!("there is no value {index} of {count}")))
+        };
+        let values = operator.inputs.iter().chain([&operator.output]).map(float).collect::<Result<Vec<bool>>>()?;
+        let values = values.contains(&true);
+        match operator.kind.layer() {
+            Some(Layer::Integer { .. }) if values => {
+                Err(Error::failed("it has weights for integers and reads or writes floats"))
+            }
+            Some(Layer::Float { .. }) => Ok(true),
+            _ => Ok(values),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use pocketflow::graph::{Graph, GraphBuilder, Op, Role};
 use pocketflow::integer::{Target, plan};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
-use pocketflow_export::integer::{Activation, IntegerNet, Kind, Operator, Value, Weights, lower};
+use pocketflow_export::integer::{Activation, Grid, IntegerNet, Kind, Layer, Operator, Value, Weights, lower};
 use pocketflow_export::onnx::{OnnxInfo, from_integer, from_model, proto};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
 use prost::Message;
@@ -28,8 +28,7 @@ fn every(target: Target, lift: i32) -> IntegerNet {
     let value = |name: &str, [height, width, channels]: [usize; 3], scale: f32, zero: i32| Value {
         name: name.into(),
         shape: [height, width, channels],
-        scale,
-        zero_point: low + zero,
+        grid: Some(Grid { scale, zero_point: low + zero }),
     };
     let values = vec![
         value("input", [8, 8, 3], 0.02, 100),
@@ -50,13 +49,12 @@ fn every(target: Target, lift: i32) -> IntegerNet {
         activation,
     };
     let conv = |shape: [usize; 4], stride: usize, padding, depthwise| Kind::Conv {
-        weights: weights(shape, target),
-        bias: (0..shape[0] as i32).collect(),
+        layer: Layer::Integer { weights: weights(shape, target), bias: (0..shape[0] as i32).collect() },
         stride: [stride; 2],
         padding,
         depthwise,
     };
-    let fc = Kind::Linear { weights: weights([2, 7, 1, 1], target), bias: vec![-5, 6] };
+    let fc = Kind::Linear { layer: Layer::Integer { weights: weights([2, 7, 1, 1], target), bias: vec![-5, 6] } };
     let shortcut = Kind::PadShortcut { before: 1, after: 2, stride: 2 };
     let operators = vec![
         operator("conv", conv([4, 3, 3, 3], 2, [0, 1, 1, 0], false), &[0], 1, Activation::Relu),
@@ -201,7 +199,7 @@ fn activation_functions_that_saturation_does_not_do() {
     assert_eq!(node(&lifted, "relu/clipped").input, ["relu/codes", "relu/clipped.low", "relu/clipped.high"]);
     assert_eq!((bytes(&lifted, "relu/clipped.low"), bytes(&lifted, "relu/clipped.high")), (&[10u8][..], &[255u8][..]));
     let mut narrow = every(Target::Uint8, 0);
-    narrow.values[2].scale = 0.1;
+    narrow.values[2].grid = Some(Grid { scale: 0.1, zero_point: 0 });
     let narrow = decode(&from_integer(&narrow, &info()).unwrap());
     assert_eq!(
         (bytes(&narrow, "depthwise/clipped.low"), bytes(&narrow, "depthwise/clipped.high")),
@@ -217,7 +215,7 @@ fn what_does_not_fit_is_refused() {
         from_integer(&net, &info()).unwrap_err().to_string()
     };
     let weights = |net: &mut IntegerNet, spoil: &dyn Fn(&mut Weights)| match &mut net.operators[0].kind {
-        Kind::Conv { weights, .. } => spoil(weights),
+        Kind::Conv { layer: Layer::Integer { weights, .. }, .. } => spoil(weights),
         _ => unreachable!("it is a convolution"),
     };
     let message = refuse(&|net| weights(net, &|weights| weights.codes[0] = 128));
@@ -226,8 +224,10 @@ fn what_does_not_fit_is_refused() {
     assert!(message.contains("5 values do not make the shape"), "{message}");
     let message = refuse(&|net| weights(net, &|weights| weights.scales.truncate(3)));
     assert!(message.contains("3 scales"), "{message}");
-    assert!(refuse(&|net| net.values[1].zero_point = 128).contains("`relu`"));
-    assert!(refuse(&|net| net.values[1].scale = f32::NAN).contains("scale of value `relu`"));
+    let grid = |scale, zero_point| Some(Grid { scale, zero_point });
+    assert!(refuse(&|net| net.values[1].grid = grid(0.25, 128)).contains("`relu`"));
+    assert!(refuse(&|net| net.values[1].grid = grid(f32::NAN, -128)).contains("scale of value `relu`"));
+    assert!(refuse(&|net| net.values[1].grid = None).contains("weights for integers"));
     assert!(refuse(&|net| net.output = 99).contains("99"));
     assert!(refuse(&|net| net.operators[0].output = 99).contains("99"));
     assert!(refuse(&|net| net.operators[2].inputs = vec![1]).contains("2 inputs"));

@@ -1,7 +1,7 @@
 //! The uint8 file of a MobileNet-v1 is built like TensorFlow's own, where that is at hand.
 
 use pocketflow::integer::Target;
-use pocketflow_export::integer::{Activation, IntegerNet, Kind, Operator, Value, Weights};
+use pocketflow_export::integer::{Activation, Grid, IntegerNet, Kind, Layer, Operator, Value, Weights};
 use pocketflow_export::tflite::build::{finish, from_integer};
 use pocketflow_export::tflite::metadata::ImageMetadata;
 use pocketflow_export::tflite::model::{DType, Tensor, TfliteModel};
@@ -31,7 +31,7 @@ struct Net(IntegerNet);
 impl Net {
     /// The value's index.
     fn value(&mut self, name: &str, shape: [usize; 3], scale: f32, zero_point: i32) -> usize {
-        self.0.values.push(Value { name: name.into(), shape, scale, zero_point });
+        self.0.values.push(Value { name: name.into(), shape, grid: Some(Grid { scale, zero_point }) });
         self.0.values.len() - 1
     }
 
@@ -44,7 +44,8 @@ impl Net {
         let before = stride % 2;
         let padding = if kernel == 1 { [0; 4] } else { [before, before, 1, 1] };
         let weights = Weights { shape, codes, scales: vec![0.01], zero_points: vec![120] };
-        let kind = Kind::Conv { weights, bias: vec![0; out], stride: [stride; 2], padding, depthwise };
+        let layer = Layer::Integer { weights, bias: vec![0; out] };
+        let kind = Kind::Conv { layer, stride: [stride; 2], padding, depthwise };
         let output = self.value(name, [height.div_ceil(stride), width.div_ceil(stride), out], 6.0 / 255.0, 0);
         self.push(name, kind, from, output, Activation::Relu6)
     }
@@ -78,7 +79,8 @@ fn mobilenet() -> IntegerNet {
     let shape = [1001, 256, 1, 1];
     let weights = Weights { shape, codes: vec![100; 1001 * 256], scales: vec![0.01], zero_points: vec![94] };
     let logits = net.value("fc", [1, 1, 1001], 0.13, 96);
-    net.push("fc", Kind::Linear { weights, bias: vec![0; 1001] }, pool, logits, Activation::None);
+    let layer = Layer::Integer { weights, bias: vec![0; 1001] };
+    net.push("fc", Kind::Linear { layer }, pool, logits, Activation::None);
     net.0.output = logits;
     net.0
 }

@@ -117,7 +117,9 @@ fn export_args() -> Vec<Arg> {
             .default_missing_value("true")
             .value_parser(BoolishValueParser::new())
             .hide_possible_values(true)
-            .help("Quantize what training left in float, with ranges from training images"),
+            .help(
+                "Quantize what training left in float, with ranges from training images; without it, that stays float",
+            ),
         Arg::new("@formats")
             .long("format")
             .value_name("FORMAT,...")

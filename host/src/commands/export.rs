@@ -14,7 +14,7 @@ use pocketflow::integer::Target;
 use pocketflow::model::Model;
 use pocketflow::{Error, ErrorKind, Result};
 use pocketflow_export::calibrate::Method;
-use pocketflow_export::integer::{Lowered, lower, without_range};
+use pocketflow_export::integer::{LayerNote, Lowered, lower, without_range};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,9 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
         }
         None => verify::Checked::default(),
     };
+    let layers = lowered.map(|lowered| lowered.layers).unwrap_or_default();
+    let mut notes = checked.notes.clone();
+    notes.extend(in_float(&layers));
     let outcome = verify::Outcome {
         model: path.display().to_string(),
         target: flags.target.clone(),
@@ -69,12 +72,24 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
         top1: verdict.as_ref().map(|(_, verdict)| verdict.report.top1),
         files: verify::rows(&made, &checked),
         comparisons: checked.comparisons,
-        notes: checked.notes,
-        layers: lowered.map(|lowered| lowered.layers).unwrap_or_default(),
+        notes,
+        layers,
     };
     let json = outcome.to_json()?;
     write_atomically(&folder.join(REPORT), json.as_bytes())?;
     errors::print_result(&if program.json { json } else { outcome.text() })
+}
+
+/// What to know where layers compute with floats.
+fn in_float(layers: &[LayerNote]) -> Option<String> {
+    let float = layers.iter().filter(|note| !note.integer).count();
+    (float > 0).then(|| {
+        format!(
+            "{float} of {} layers compute in float: training left their weights, or a value that they read or write, so; \
+             --enbl_post_quant makes integers of all",
+            layers.len()
+        )
+    })
 }
 
 /// The images of the model's own data set, or why there are none.

@@ -54,9 +54,11 @@ pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin
             made.push(Made::model("model_quantized.tflite", tflite::write(&integer)?));
         }
         if wants("onnx") {
-            // The image is normalised outside of this file, and must be as integers would.
+            // The image is normalised outside of this file, and must be as integers would, where they do.
             let mut normalised = net.clone();
-            normalised.mean = deployed_mean(&net.mean, &net.std);
+            if net.values.get(net.input).is_some_and(|input| input.grid.is_some()) {
+                normalised.mean = deployed_mean(&net.mean, &net.std);
+            }
             let info = OnnxInfo { labels: model.meta.labels.clone(), source: origin.to_json() };
             made.push(Made::model("model_original.onnx", onnx::from_model(model, &info)?));
             made.push(Made::model("model_quantized.onnx", onnx::from_integer(&normalised, &info)?));
@@ -95,13 +97,16 @@ fn input(model: &Model, lowered: Option<&Lowered>) -> Result<String> {
         "float": { "input": "(pixel - mean) / std by channel", "mean": meta.mean, "std": meta.std },
     });
     if let Some(Lowered { net, .. }) = lowered {
-        let logits = &net.values[net.output];
-        let codes = match net.target {
-            Target::Int8 => "pixel - 128",
-            Target::Uint8 => "pixel",
+        let [images, logits] = [net.input, net.output].map(|index| net.values[index].grid);
+        let (kind, codes) = match (images, net.target) {
+            (None, _) => ("float32", "(pixel - mean) / std by channel"),
+            (_, Target::Int8) => ("int8", "pixel - 128"),
+            (_, Target::Uint8) => ("uint8", "pixel"),
         };
-        facts["quantized_tflite"] = json!({ "type": net.target.name(), "input": codes });
-        facts["logits"] = json!({ "scale": logits.scale, "zero_point": logits.zero_point });
+        facts["quantized_tflite"] = json!({ "type": kind, "input": codes });
+        if let Some(logits) = logits {
+            facts["logits"] = json!({ "scale": logits.scale, "zero_point": logits.zero_point });
+        }
     }
     let text = serde_json::to_string_pretty(&facts);
     text.map(|text| text + "\n").map_err(|error| Error::failed(format!("input.json: {error}")))

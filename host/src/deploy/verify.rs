@@ -36,8 +36,10 @@ pub struct Comparison {
     pub other: String,
     /// The share of images on which they decide alike.
     pub agreement: f64,
-    /// The largest difference of two outputs, in steps of their grid.
-    pub largest_step: f64,
+    /// The largest difference of two outputs.
+    pub largest: f64,
+    /// The same in steps of their grid, where they are on one.
+    pub largest_step: Option<f64>,
 }
 
 /// What the check found.
@@ -133,28 +135,29 @@ fn comparisons(runs: &[Run]) -> Vec<Comparison> {
     let integers = || runs.iter().filter(|run| run.file.starts_with("model_quantized"));
     let is_reference = |run: &&Run| run.runtime.starts_with("reference");
     let reference = integers().find(is_reference);
-    let of_file = integers().find(|run| run.step.is_some() && !is_reference(run));
+    let of_file = integers().find(|run| run.file.ends_with(".tflite") && !is_reference(run));
     let others = |one: &Run| integers().filter(|run| !std::ptr::eq(*run, one) && !is_reference(run)).collect();
     let pairs = [reference, of_file].into_iter().flatten().map(|one| (one, others(one)));
     pairs.flat_map(|(one, others): (&Run, Vec<&Run>)| against(one, &others)).collect()
 }
 
-/// Runs of the same integers against one of them that has a grid.
+/// Runs of the same network against one of them.
 fn against(reference: &Run, others: &[&Run]) -> Vec<Comparison> {
-    let Some(step) = reference.step else { return Vec::new() };
     let compare = |run: &&Run| {
         let (one, other) = (&run.measured, &reference.measured);
         // uint8 files end in a softmax, .onnx files in logits.
-        let same_kind = run.step.is_none_or(|own| own == step) && one.outputs.len() == other.outputs.len();
-        let comparable = same_kind && !(run.step.is_none() && step == 1.0 / 256.0);
-        let gaps = one.outputs.iter().zip(&other.outputs).map(|(one, other)| (one - other).abs() / step);
+        let of_softmax = reference.step == Some(1.0 / 256.0);
+        let alike = run.step == reference.step || run.step.is_none() && !of_softmax;
+        let gaps = one.outputs.iter().zip(&other.outputs).map(|(one, other)| (one - other).abs());
+        let largest = f64::from(gaps.fold(0.0, f32::max));
         Some(Comparison {
             one: format!("{} in {}", run.file, run.runtime),
             other: format!("{} in {}", reference.file, reference.runtime),
             agreement: agreement(&one.classes, &other.classes)?,
-            largest_step: f64::from(gaps.fold(0.0, f32::max)),
+            largest,
+            largest_step: reference.step.map(|step| largest / f64::from(step)),
         })
-        .filter(|_| comparable)
+        .filter(|_| alike && one.outputs.len() == other.outputs.len())
     };
     others.iter().filter_map(compare).collect()
 }
@@ -189,12 +192,13 @@ impl Outcome {
         }
         text += "\n";
         text += &self.files();
-        for Comparison { one, other, agreement, largest_step } in &self.comparisons {
-            text += &format!(
-                "{one}\n  decides as {other} on {}; outputs differ by at most {} steps\n",
-                percent(*agreement),
-                trimmed(*largest_step, 2)
-            );
+        for Comparison { one, other, agreement, largest, largest_step } in &self.comparisons {
+            let gap = match largest_step {
+                Some(steps) => format!("{} steps", trimmed(*steps, 2)),
+                None => format!("{largest:.1e}"),
+            };
+            text +=
+                &format!("{one}\n  decides as {other} on {}; outputs differ by at most {gap}\n", percent(*agreement));
         }
         if !self.layers.is_empty() {
             text += "\n";
@@ -229,13 +233,16 @@ impl Outcome {
             Fate::Exact => "exact",
             Fate::Requantized => "re-quantized",
             Fate::PostQuantized => "quantized now",
+            Fate::Float => "stays float",
         };
-        let header = ["layer", "kind", "bits in training", "weights", "error", "output"];
+        let header = ["layer", "kind", "bits in training", "weights", "error", "output", "computes in"];
         let mut table = table(&header, right_aligned(&[2, 4]));
         for note in &self.layers {
             let bits = if note.bits == 32 { "float".into() } else { note.bits.to_string() };
             let error = format!("{:.2} %", 100.0 * note.weight_error);
-            table.add_row([note.name.as_str(), &note.kind, &bits, fate(note.weights), &error, fate(note.output)]);
+            let arithmetic = if note.integer { &self.target } else { "float" };
+            let fates = [note.weights, note.output].map(fate);
+            table.add_row([note.name.as_str(), &note.kind, &bits, fates[0], &error, fates[1], arithmetic]);
         }
         table.trim_fmt() + "\n"
     }

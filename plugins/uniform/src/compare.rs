@@ -10,7 +10,7 @@ use pocketflow::model::Model;
 use pocketflow::net::Recipe;
 use pocketflow::quant::QuantPlan;
 use pocketflow::report::search::{Candidate, SearchReport};
-use pocketflow::{Error, Result};
+use pocketflow::{Error, ErrorKind, Result};
 use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::parent;
 use pocketflow_torch::train::{Training, train_on};
@@ -26,22 +26,34 @@ pub struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Fills in how good the candidates are after fine-tuning, and which is taken: [`SearchReport::best`]. A single candidate is taken as it is, and without fine-tuning the accuracy before it
-    /// decides.
+    /// Fills in how good the candidates are after fine-tuning, and which is taken: [`SearchReport::best`]. A single candidate is taken as
+    /// it is, and without fine-tuning the accuracy before it decides. A candidate whose fine-tuning fails (it diverges) counts as nothing
+    /// right.
     ///
     /// # Errors
-    /// No candidates; the training's.
+    /// No candidates; the training's, if it fails for all.
     pub fn choose(&self, report: &mut SearchReport) -> Result<Candidate> {
         if report.candidates.len() > 1 && self.options.epochs > 0.0 {
             let mut known: BTreeMap<Vec<u32>, f64> = BTreeMap::new();
+            let mut failure = None;
             for index in 0..report.candidates.len() {
                 let candidate = &report.candidates[index];
                 let top1 = match known.get(&candidate.bits) {
                     Some(top1) => *top1,
-                    None => self.tuned(report, candidate)?,
+                    None => match self.tuned(report, candidate) {
+                        Err(error) if error.kind() == ErrorKind::Failed => {
+                            self.job.warn(format!("`{}` is out of the comparison: {error}", candidate.method));
+                            failure = Some(error);
+                            0.0
+                        }
+                        other => other?,
+                    },
                 };
                 known.insert(candidate.bits.clone(), top1);
                 report.candidates[index].top1_after = Some(top1);
+            }
+            if let Some(failure) = failure.filter(|_| known.values().all(|top1| *top1 == 0.0)) {
+                return Err(failure);
             }
         }
         let best = report.best().cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;

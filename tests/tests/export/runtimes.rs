@@ -5,6 +5,7 @@ use pocketflow_export::interpret::{Data, Interpreter};
 use pocketflow_export::tflite::model::DType;
 use pocketflow_export::tflite::{self, part::single_operator};
 use pocketflow_runtime::{Choice, LibraryPaths, Normalisation, open};
+use pocketflow_tests::place::SMALL;
 use pocketflow_tests::wheels::{LITERT, ONNXRUNTIME, TENSORFLOW, python, wheels};
 use std::path::Path;
 
@@ -49,6 +50,38 @@ fn litert_and_onnx_runtime_decide_as_the_reference() {
         // Rounding errors of one operator move on through the next ones, from the specification's way to round; the runtimes share one.
         let most = if comparison["other"].as_str().unwrap().contains("reference") { 3.0 } else { 1.0 };
         assert!(number(&comparison["largest_step"]) <= most, "{comparison:#}");
+    }
+}
+
+/// Weights alone, and weights and activations: `uniform` leaves the first and the last layer and all sums in float.
+#[test]
+fn the_runtimes_run_what_is_float_in_part() {
+    let place = trained();
+    let libraries = format!("--litert={} --onnxruntime={}", wheels(LITERT).display(), wheels(ONNXRUNTIME).display());
+    for bits in [32, 8] {
+        let run = format!("--run_dir=run{bits} --uql_save_quant_model_path=bits{bits}/model.ckpt");
+        let flags = format!("--uql_weight_bits=8 --uql_activation_bits={bits} --uql_quant_epoch=1");
+        place.host(&format!("--learner=uniform {SMALL} {flags} {run}")).expect(0);
+        let flags = format!("--format=tflite,onnx --verify_images=200 {libraries}");
+        let outcome = exported(&place, &format!("bits{bits}"), &flags);
+        for (file, runtime) in [
+            ("model_quantized.tflite", "LiteRT"),
+            ("model_quantized.tflite", "reference"),
+            ("model_quantized.onnx", "ONNX"),
+        ] {
+            let mut of_file = runs(&outcome, file).iter();
+            let run = of_file.find(|run| run["runtime"].as_str().unwrap().contains(runtime));
+            let run = run.unwrap_or_else(|| panic!("{file} in {runtime}: {outcome:#}"));
+            // The weights' grids are others than in training.
+            assert!(number(&run["agreement"]) >= 0.95, "{bits} bits, {file} in {runtime}: {outcome:#}");
+        }
+        let comparisons = outcome["comparisons"].as_array().unwrap();
+        assert_eq!(comparisons.len(), 3, "{outcome:#}");
+        for comparison in comparisons {
+            assert!(number(&comparison["agreement"]) >= 0.99, "{bits} bits: {comparison:#}");
+            let summed_in_another_order = number(&comparison["largest"]) < 1e-4;
+            assert!(summed_in_another_order || bits == 8, "{comparison:#}");
+        }
     }
 }
 

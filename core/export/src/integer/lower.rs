@@ -2,7 +2,8 @@
 //! model's plan (or calibration) gives it.
 
 use super::layer::{self, BITS};
-use super::{Activation, IntegerNet, Kind, Operator, Value};
+use super::note::{Fate, LayerNote};
+use super::{Activation, FloatWeights, Grid, IntegerNet, Kind, Layer, Operator, Value};
 use pocketflow::affine::Affine;
 use pocketflow::fold::fold_model;
 use pocketflow::graph::{Graph, NodeId, Op};
@@ -11,35 +12,7 @@ use pocketflow::model::Model;
 use pocketflow::quant::{ActivationQuant, FULL_PRECISION_BITS};
 use pocketflow::sums::align_ranges;
 use pocketflow::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// What became of something that the model had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// The same values, to the last code.
-    Exact,
-    /// On another grid of 8 bits than in training.
-    Requantized,
-    /// Training left it in float; quantized after training.
-    PostQuantized,
-}
-
-/// What became of a layer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LayerNote {
-    pub name: String,
-    /// The word of [`Op::kind`].
-    pub kind: String,
-    /// Of the model's weights; 32: not quantized.
-    pub bits: u32,
-    pub weights: Fate,
-    /// Root mean square of what the weights changed by, relative to their own.
-    pub weight_error: f64,
-    /// Of the value that the layer (with what is fused to it) writes.
-    pub output: Fate,
-}
 
 /// An integer network and how it was made.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,11 +38,11 @@ pub fn without_range(model: &Model, target: Target, post_quant: bool) -> Result<
 
 /// Turns a model into integers. `ranges`: by node of the folded graph, from calibration, for those of [`without_range`]; those that meet in
 /// sums are widened to one scale.
-/// `post_quant`: layers that training left in float, or at more than 8 bits, may be quantized now.
+/// `post_quant`: layers and values that training left in float, or at more than 8 bits, are quantized now; without it they stay float.
 ///
 /// # Errors
-/// Layers or values in float without `post_quant` or a range (all of them, by name); more bits than the target holds; an operator
-/// that integer runtimes do not have; weights that are not finite.
+/// No quantized weights, without `post_quant`; values that lack a range (all of them, by name); more bits than the target holds; an
+/// operator that integer runtimes do not have; weights that are not finite.
 pub fn lower(model: &Model, target: Target, ranges: &BTreeMap<String, [f32; 2]>, post_quant: bool) -> Result<Lowered> {
     let folded = fold_model(model)?;
     let mut ranges = ranges.clone();
@@ -105,32 +78,43 @@ impl Lowering<'_> {
     /// Everything that is missing, said at once.
     fn check(&self) -> Result<()> {
         let graph = self.graph();
-        let bits = |name: &str| self.original.plan.weights.get(name).map_or(FULL_PRECISION_BITS, |quant| quant.bits);
-        let layers = graph.nodes.iter().filter(|node| node.op.is_layer() && bits(&node.name) == FULL_PRECISION_BITS);
-        let layers: Vec<&str> = layers.map(|node| node.name.as_str()).collect();
         let advice = "give --enbl_post_quant to quantize them now, from training images";
-        if !layers.is_empty() && !self.post_quant {
-            let names = layers.join(", ");
-            return Err(Error::config(format!("training left these layers in float: {names}; {advice}")));
+        if !self.post_quant && self.original.plan.weights.is_empty() {
+            let layers = graph.nodes.iter().filter(|node| node.op.is_layer()).map(|node| node.name.as_str());
+            let names = layers.collect::<Vec<_>>().join(", ");
+            return Err(Error::config(format!("training left all layers in float: {names}; {advice}")));
         }
-        let open = graph.nodes.iter().enumerate().filter(|(id, _)| self.held[*id] == Held::Own);
-        let open = open.filter(|(id, _)| self.grid(*id).is_none()).map(|(_, node)| node.name.as_str());
-        let open: Vec<&str> = open.collect();
+        let own = || graph.nodes.iter().enumerate().filter(|(id, _)| self.held[*id] == Held::Own);
+        let planned = |name: &str| self.model.plan.activations.get(name);
+        let wide = own().filter_map(|(_, node)| Some((planned(&node.name)?.bits, node)));
+        let wide = wide.filter(|(bits, _)| (BITS + 1..FULL_PRECISION_BITS).contains(bits) && !self.post_quant);
+        let wide: Vec<String> = wide.map(|(bits, node)| format!("{} ({bits})", node.name)).collect();
+        if !wide.is_empty() {
+            let (names, target) = (wide.join(", "), self.target.name());
+            return Err(Error::config(format!(
+                "these values have more bits than the 8 of {target}: {names}; {advice}"
+            )));
+        }
+        // What is not in the plan may stay float; what is must have a range.
+        let open = own().filter(|(id, node)| {
+            self.grid(*id).is_none() && (self.post_quant || planned(&node.name).is_some_and(|quant| quant.bits <= BITS))
+        });
+        let open: Vec<&str> = open.map(|(_, node)| node.name.as_str()).collect();
         match open.is_empty() {
             true => Ok(()),
             false => Err(Error::config(format!("these values have no range: {}; {advice}", open.join(", ")))),
         }
     }
 
-    /// The grid of a value that has its own, in codes of the target, and whether it is that of training.
-    fn grid(&self, id: NodeId) -> Option<(f32, i32, Fate)> {
+    /// The grid of a value that has its own, in codes of the target, and whether it is that of training. `None`: it has none.
+    fn grid(&self, id: NodeId) -> Option<(Grid, Fate)> {
         let name = &self.graph().nodes[id].name;
-        let (quant, fate) = match self.model.plan.activations.get(name) {
-            Some(ActivationQuant { bits, range: Some(range) }) if *bits <= BITS => ((*range, *bits), Fate::Exact),
-            _ if id == 0 => ((input_range(&self.model.meta.mean, &self.model.meta.std), BITS), Fate::PostQuantized),
-            _ => ((*self.ranges.get(name)?, BITS), Fate::PostQuantized),
+        let (range, bits, fate) = match self.model.plan.activations.get(name) {
+            Some(ActivationQuant { bits, range: Some(range) }) if *bits <= BITS => (*range, *bits, Fate::Exact),
+            _ if !self.post_quant => return None,
+            _ if id == 0 => (input_range(&self.model.meta.mean, &self.model.meta.std), BITS, Fate::PostQuantized),
+            _ => (*self.ranges.get(name)?, BITS, Fate::PostQuantized),
         };
-        let (range, bits) = quant;
         let grid = Affine::of_range(range, bits);
         // Fewer than 8 bits use the target's topmost codes, so that saturation cuts where training did.
         let shift = match self.target {
@@ -141,7 +125,7 @@ impl Lowering<'_> {
             Fate::Exact if bits < BITS && grid.zero_point > 0 => Fate::Requantized,
             other => other,
         };
-        Some((grid.scale, grid.zero_point + shift, fate))
+        Some((Grid { scale: grid.scale, zero_point: grid.zero_point + shift }, fate))
     }
 
     fn run(&self) -> Result<Lowered> {
@@ -156,15 +140,17 @@ impl Lowering<'_> {
             if self.held[id] == Held::Fused {
                 continue;
             }
-            let (scale, zero_point, fate) = match self.held[id] {
+            let grid = match self.held[id] {
                 Held::On(earlier) => {
                     let value = value_of[earlier].ok_or_else(|| self.fail(id, "its input is not held"))?;
-                    (values[value].scale, values[value].zero_point, Fate::Exact)
+                    values[value].grid.map(|grid| (grid, Fate::Exact))
                 }
-                _ => self.grid(id).ok_or_else(|| self.fail(id, "it has no range"))?,
+                _ => self.grid(id),
             };
+            let fate = grid.map_or(Fate::Float, |(_, fate)| fate);
+            let grid = grid.map(|(grid, _)| grid);
             let [channels, height, width] = self.shapes[id];
-            values.push(Value { name: node.name.clone(), shape: [height, width, channels], scale, zero_point });
+            values.push(Value { name: node.name.clone(), shape: [height, width, channels], grid });
             let output = values.len() - 1;
             value_of[id] = Some(output);
             if id == 0 {
@@ -173,23 +159,22 @@ impl Lowering<'_> {
             let (from, activation) = self.source(id);
             let inputs: Option<Vec<usize>> = graph.nodes[from].inputs.iter().map(|input| value_of[*input]).collect();
             let inputs = inputs.ok_or_else(|| self.fail(id, "it reads a value that is not held"))?;
-            let kind = self.kind(from, &values[inputs[0]])?;
-            let kind = match kind {
-                (kind, Some((weights, weight_error))) => {
-                    let source = &graph.nodes[from];
-                    let quant = self.original.plan.weights.get(&source.name);
-                    layers.push(LayerNote {
-                        name: source.name.clone(),
-                        kind: source.op.kind().into(),
-                        bits: quant.map_or(FULL_PRECISION_BITS, |quant| quant.bits),
-                        weights: if quant.is_none() { Fate::PostQuantized } else { weights },
-                        weight_error,
-                        output: fate,
-                    });
-                    kind
-                }
-                (kind, None) => kind,
-            };
+            // Where the input's grid is, if integers go in and come out.
+            let input = values[inputs[0]].grid.filter(|_| grid.is_some());
+            let (kind, weights) = self.kind(from, input)?;
+            if let Some((weights, weight_error)) = weights {
+                let source = &graph.nodes[from];
+                let quant = self.original.plan.weights.get(&source.name);
+                layers.push(LayerNote {
+                    name: source.name.clone(),
+                    kind: source.op.kind().into(),
+                    bits: quant.map_or(FULL_PRECISION_BITS, |quant| quant.bits),
+                    weights,
+                    weight_error,
+                    output: fate,
+                    integer: matches!(kind.layer(), Some(Layer::Integer { .. })),
+                });
+            }
             operators.push(Operator { name: graph.nodes[from].name.clone(), kind, inputs, output, activation });
         }
         let output = value_of.last().copied().flatten().ok_or_else(|| Error::failed("the network has no output"))?;
@@ -220,8 +205,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The operator of a node, and for a layer what became of its weights.
-    fn kind(&self, id: NodeId, input: &Value) -> Result<(Kind, Option<(Fate, f64)>)> {
+    /// The operator of a node, and for a layer what became of its weights. `input`: where it is to compute with integers.
+    fn kind(&self, id: NodeId, input: Option<Grid>) -> Result<(Kind, Option<(Fate, f64)>)> {
         let graph = self.graph();
         let node = &graph.nodes[id];
         let plain = |kind| Ok((kind, None));
@@ -234,16 +219,16 @@ impl Lowering<'_> {
                     return Err(self.fail(id, &format!("{problem}: use 1 group, or one for each channel")));
                 }
                 let shape = [out, channels / groups, kernel[0], kernel[1]];
-                let (weights, bias, note) = self.layer(id, shape, input)?;
-                Ok((Kind::Conv { weights, bias, stride, padding, depthwise }, Some(note)))
+                let (layer, note) = self.layer(id, shape, input)?;
+                Ok((Kind::Conv { layer, stride, padding, depthwise }, Some(note)))
             }
             Op::Linear { out, .. } => {
                 let [channels, height, width] = self.shapes[node.inputs[0]];
-                let (weights, bias, note) = self.layer(id, [out, channels, height, width], input)?;
+                let (layer, note) = self.layer(id, [out, channels, height, width], input)?;
                 let kind = match [height, width] {
-                    [1, 1] => Kind::Linear { weights, bias },
+                    [1, 1] => Kind::Linear { layer },
                     // On an image it is a convolution with a kernel of the image's size: the weights lie in its order.
-                    _ => Kind::Conv { weights, bias, stride: [1; 2], padding: [0; 4], depthwise: false },
+                    _ => Kind::Conv { layer, stride: [1; 2], padding: [0; 4], depthwise: false },
                 };
                 Ok((kind, Some(note)))
             }
@@ -259,23 +244,45 @@ impl Lowering<'_> {
         }
     }
 
-    fn layer(&self, id: NodeId, shape: [usize; 4], input: &Value) -> Result<(super::Weights, Vec<i32>, (Fate, f64))> {
+    /// Weights and biases, and what became of the weights.
+    fn layer(&self, id: NodeId, shape: [usize; 4], input: Option<Grid>) -> Result<(Layer, (Fate, f64))> {
         let name = &self.graph().nodes[id].name;
         let tensor = |suffix: &str| self.model.tensors.get(&format!("{name}.{suffix}"));
         let stored = tensor("weight").ok_or_else(|| self.fail(id, "it has no weights"))?;
-        let within = |error: Error| error.context(format!("cannot export layer `{name}`"));
-        let mut made = layer::quantize(stored, shape, self.target, self.post_quant).map_err(within)?;
         let bias = tensor("bias").map(|bias| bias.values()).transpose()?.unwrap_or_else(|| vec![0.0; shape[0]]);
-        if !bias.iter().chain(&made.weights.scales).all(|value| value.is_finite()) {
-            return Err(self.fail(id, "its weights or biases are not finite"));
+        let finite = |values: &[f32]| match values.iter().all(|value| value.is_finite()) {
+            true => Ok(()),
+            false => Err(self.fail(id, "its weights or biases are not finite")),
+        };
+        finite(&bias)?;
+        let quantized = self.original.plan.weights.contains_key(name);
+        if !quantized && !self.post_quant {
+            let values = stored.values()?;
+            finite(&values)?;
+            return Ok((Layer::Float { weights: FloatWeights::Values { shape, values }, bias }, (Fate::Float, 0.0)));
         }
-        let exact = made.exact & layer::make_room(&mut made.weights, &bias, input.scale);
-        let bias = bias.iter().enumerate().map(|(channel, bias)| {
-            let step = f64::from(input.scale) * f64::from(made.weights.scale(channel));
-            (f64::from(*bias) / step).round_ties_even() as i32
-        });
-        let fate = if exact { Fate::Exact } else { Fate::Requantized };
-        Ok((made.weights.clone(), bias.collect(), (fate, made.error)))
+        let within = |error: Error| error.context(format!("cannot export layer `{name}`"));
+        let layer::Quantization { mut weights, mut exact, error } =
+            layer::quantize(stored, shape, self.target, self.post_quant).map_err(within)?;
+        finite(&weights.scales)?;
+        let layer = match input {
+            None => Layer::Float { weights: FloatWeights::Codes(weights), bias },
+            Some(Grid { scale, .. }) => {
+                exact &= layer::make_room(&mut weights, &bias, scale);
+                let bias = bias.iter().enumerate().map(|(channel, bias)| {
+                    let step = f64::from(scale) * f64::from(weights.scale(channel));
+                    (f64::from(*bias) / step).round_ties_even() as i32
+                });
+                let bias = bias.collect();
+                Layer::Integer { weights, bias }
+            }
+        };
+        let fate = match (quantized, exact) {
+            (false, _) => Fate::PostQuantized,
+            (true, true) => Fate::Exact,
+            (true, false) => Fate::Requantized,
+        };
+        Ok((layer, (fate, error)))
     }
 
     fn fail(&self, id: NodeId, problem: &str) -> Error {

@@ -56,10 +56,11 @@ fn a_float_model_becomes_integers_with_ranges_and_leave() {
     assert_eq!(values, ["input", "relu1", "conv2", "relu2", "pool", "fc"]);
     assert_eq!(net.operators[2].inputs, [2, 1]);
     assert_eq!(net.operators[2].activation, Activation::Relu);
-    assert_eq!((net.values[0].zero_point, net.values[0].shape), (0, [8, 8, 3]), "a pixel is a code");
+    let zero_point = |value: usize| net.values[value].grid.unwrap().zero_point;
+    assert_eq!((zero_point(0), net.values[0].shape), (0, [8, 8, 3]), "a pixel is a code");
     assert!(layers.iter().all(|note| note.weights == Fate::PostQuantized && note.weight_error < 0.01));
     // 0 … 2 and −1 … 2 as int8.
-    assert_eq!(net.values[1].zero_point, -128 + 85);
+    assert_eq!(zero_point(1), -128 + 85);
 }
 
 #[test]
@@ -73,12 +74,14 @@ fn a_model_trained_on_the_targets_grids_stays_exact() {
         let model = Model::new(float.graph.clone(), plan, float.meta.clone(), values).unwrap();
         let Lowered { net, layers } = lower(&model, target, &BTreeMap::new(), false).unwrap();
         assert!(layers.iter().all(|note| (note.weights, note.output) == (Fate::Exact, Fate::Exact)), "{layers:?}");
-        let Kind::Conv { weights, bias, .. } = &net.operators[0].kind else { panic!("a convolution comes first") };
+        let Kind::Conv { layer: Layer::Integer { weights, bias }, .. } = &net.operators[0].kind else {
+            panic!("a convolution comes first")
+        };
         assert_eq!(weights.values(), model.values("conv1.weight").unwrap());
-        let step = net.values[0].scale * weights.scale(0);
+        let step = net.values[0].grid.unwrap().scale * weights.scale(0);
         assert!((bias[0] as f32 * step - model.values("conv1.bias").unwrap()[0]).abs() <= step);
         let pool = net.operators.iter().find(|operator| operator.name == "pool").unwrap();
-        let same = net.values[pool.inputs[0]].scale == net.values[pool.output].scale;
+        let same = net.values[pool.inputs[0]].grid == net.values[pool.output].grid;
         assert!(same || target == Target::Int8, "uint8 pools on its input's grid");
     }
 }
@@ -90,7 +93,7 @@ fn few_bits_after_a_relu_saturate_where_training_cut() {
     let model = model(graph(), plan);
     let lowered = lower(&model, Target::Int8, &all_ranges(&model, Target::Int8), true).unwrap();
     let relu = lowered.net.values.iter().find(|value| value.name == "relu1").unwrap();
-    assert_eq!((relu.scale, relu.zero_point), (0.2, 127 - 15));
+    assert_eq!(relu.grid, Some(Grid { scale: 0.2, zero_point: 127 - 15 }));
     assert_eq!(lowered.layers[0].output, Fate::Exact);
     assert_eq!(lowered.layers[0].bits, 4);
 }
@@ -112,8 +115,65 @@ fn a_bias_too_large_for_its_grid_gets_room() {
     made.tensors.insert("fc.weight".into(), weight);
     let lowered = lower(&made, Target::Int8, &all_ranges(&made, Target::Int8), true).unwrap();
     let last = lowered.net.operators.last().unwrap();
-    let Kind::Linear { weights, bias } = &last.kind else { panic!("the last is fully connected") };
-    let step = lowered.net.values[last.inputs[0]].scale * weights.scale(0);
+    let Kind::Linear { layer: Layer::Integer { weights, bias } } = &last.kind else {
+        panic!("the last is fully connected")
+    };
+    let step = lowered.net.values[last.inputs[0]].grid.unwrap().scale * weights.scale(0);
     let wanted = made.values("fc.bias").unwrap()[0];
     assert!((bias[0] as f32 * step - wanted).abs() < 1e-3 * wanted.abs(), "{} {wanted}", bias[0] as f32 * step);
+}
+
+/// conv1 - relu1 - conv2 - relu2, [conv3] + relu2, relu3, pool, fc
+fn chain() -> Graph {
+    let mut builder = GraphBuilder::new("chain", [3, 8, 8]);
+    let mut last = 0;
+    for index in 1..=2 {
+        let conv = builder.conv(format!("conv{index}"), last, 4, 3, 1, 1);
+        last = builder.relu(format!("relu{index}"), conv);
+    }
+    let conv = builder.conv("conv3", last, 4, 3, 1, 1);
+    let add = builder.add("add", Op::Add, &[conv, last]);
+    let relu = builder.relu("relu3", add);
+    let pool = builder.add("pool", Op::GlobalAvgPool, &[relu]);
+    builder.add("fc", Op::Linear { out: 10, bias: true }, &[pool]);
+    builder.finish().unwrap()
+}
+
+#[test]
+fn what_training_left_in_float_stays_so() {
+    let mut plan = QuantPlan::uniform(&chain(), 4, 8, Buckets::Channel, false);
+    plan.activations.values_mut().for_each(|quant| quant.range = Some([0.0, 3.0]));
+    let model = model(chain(), plan);
+    let Lowered { net, layers } = lower(&model, Target::Int8, &BTreeMap::new(), false).unwrap();
+    let on_grids: Vec<&str> =
+        net.values.iter().filter(|value| value.grid.is_some()).map(|value| value.name.as_str()).collect();
+    assert_eq!(on_grids, ["relu1", "relu2", "relu3"]);
+    let notes: Vec<_> =
+        layers.iter().map(|note| (note.name.as_str(), note.weights, note.output, note.integer)).collect();
+    let expected = [
+        ("conv1", Fate::Float, Fate::Exact, false),
+        ("conv2", Fate::Requantized, Fate::Exact, true),
+        ("conv3", Fate::Requantized, Fate::Float, false),
+        ("fc", Fate::Float, Fate::Float, false),
+    ];
+    assert_eq!(notes, expected);
+    let in_float: Vec<bool> = net.operators.iter().map(|operator| net.in_float(operator).unwrap()).collect();
+    assert_eq!(in_float, [true, false, true, true, true, true]);
+    let layer = |index: usize| net.operators[index].kind.layer().unwrap();
+    assert!(matches!(layer(0), Layer::Float { weights: FloatWeights::Values { .. }, .. }));
+    assert!(matches!(layer(2), Layer::Float { weights: FloatWeights::Codes(_), .. }), "small in the file all the same");
+    // With leave to, all of it becomes integers.
+    let Lowered { net, .. } = lower(&model, Target::Int8, &all_ranges(&model, Target::Int8), true).unwrap();
+    assert!(net.operators.iter().all(|operator| !net.in_float(operator).unwrap()));
+}
+
+#[test]
+fn values_of_more_bits_than_a_byte_are_named() {
+    let mut plan = QuantPlan::uniform(&chain(), 4, 10, Buckets::Channel, false);
+    plan.activations.values_mut().for_each(|quant| quant.range = Some([0.0, 3.0]));
+    let error = lower(&model(chain(), plan), Target::Int8, &BTreeMap::new(), false).unwrap_err().to_string();
+    assert!(error.contains("relu1 (10)") && error.contains("--enbl_post_quant"), "{error}");
+    let plan = QuantPlan::uniform(&chain(), 4, 8, Buckets::Channel, false);
+    let error = lower(&model(chain(), plan), Target::Int8, &BTreeMap::new(), false).unwrap_err().to_string();
+    assert!(error.contains("no range: relu1, relu2, relu3"), "{error}");
 }

@@ -4,7 +4,7 @@ use super::arithmetic::{clamp, code_range, float_range, multiplier};
 use super::data::{Code, Data};
 use super::kernel::{Kernel, Scratch, read, write};
 use super::site::{Grid, Site};
-use crate::tflite::model::{Activation, DType};
+use crate::tflite::model::{Activation, DType, Quantization, Tensor};
 use pocketflow::Result;
 use std::marker::PhantomData;
 
@@ -36,15 +36,31 @@ pub(super) fn quantize(site: &Site) -> Result<Box<dyn Kernel>> {
     }
 }
 
-/// Compiles DEQUANTIZE.
+/// Compiles DEQUANTIZE: of codes on one grid, or on one for each slice of a dimension.
 pub(super) fn dequantize(site: &Site) -> Result<Box<dyn Kernel>> {
     let (input, output) = (site.input(0)?, site.output()?);
     site.expect_output(&input.shape)?;
     match (input.dtype, output.dtype) {
-        (DType::Int8, DType::Float32) => Ok(Box::new(Decode::<i8>(site.grid(input)?, PhantomData))),
-        (DType::Uint8, DType::Float32) => Ok(Box::new(Decode::<u8>(site.grid(input)?, PhantomData))),
+        (DType::Int8, DType::Float32) => Ok(Box::new(decode::<i8>(site, input)?)),
+        (DType::Uint8, DType::Float32) => Ok(Box::new(decode::<u8>(site, input)?)),
         (from, to) => Err(site.error(format!("it does not dequantize {from:?} to {to:?}"))),
     }
+}
+
+fn decode<T>(site: &Site, input: &Tensor) -> Result<Decode<T>> {
+    let (grids, run) = match &input.quantization {
+        Some(Quantization { scales, zero_points, axis, .. }) if scales.len() > 1 => {
+            if input.shape.get(*axis) != Some(&scales.len()) {
+                let count = scales.len();
+                return Err(site.error(format!("{count} scales along dimension {axis} of {:?}", input.shape)));
+            }
+            let grids = scales.iter().zip(zero_points);
+            let grids = grids.map(|(scale, zero_point)| Grid { scale: *scale, zero_point: *zero_point as i32 });
+            (grids.collect(), input.shape[axis + 1..].iter().product())
+        }
+        _ => (vec![site.grid(input)?], input.shape.iter().product()),
+    };
+    Ok(Decode { grids, run, from: PhantomData })
 }
 
 /// `single`: the quotient of the scales is rounded to float32 first, as TensorFlow Lite's RELU does and its QUANTIZE
@@ -103,13 +119,22 @@ impl<T: Code> Kernel for Encode<T> {
     }
 }
 
-struct Decode<T>(Grid, PhantomData<T>);
+/// Runs of values share a grid; after the last grid the first follows again.
+struct Decode<T> {
+    grids: Vec<Grid>,
+    run: usize,
+    from: PhantomData<T>,
+}
 
 impl<T: Code> Kernel for Decode<T> {
     fn run(&self, inputs: &[&Data], output: &mut Data, _: &mut Scratch) -> Result<()> {
         let source = read::<T>(inputs, 0)?;
-        for (target, code) in write::<f32>(output, source.len()).iter_mut().zip(source) {
-            *target = self.0.scale * (code.widen() - self.0.zero_point) as f32;
+        let target = write::<f32>(output, source.len());
+        let runs = target.chunks_mut(self.run).zip(source.chunks(self.run));
+        for ((target, source), grid) in runs.zip(self.grids.iter().cycle()) {
+            for (target, code) in target.iter_mut().zip(source) {
+                *target = grid.scale * (code.widen() - grid.zero_point) as f32;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A model compiled: kernels in order, and the buffers that they share.
 
 use super::data::Data;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Scratch};
 use super::pool::Reduction;
 use super::site::Site;
 use super::{Rounding, add, check, convolution, depthwise, mean, moving, pointwise, pool, softmax};
@@ -46,6 +46,8 @@ impl Program {
     /// known.
     pub fn new(model: &TfliteModel, rounding: Rounding) -> Result<Self> {
         check::check(model)?;
+        let decoded = decoded_constants(model, rounding)?;
+        let model = decoded.as_ref().unwrap_or(model);
         let mut buffers = Buffers::new(model);
         let input_slots = model.inputs.iter().map(|input| buffers.take(model, *input)).collect();
         let mut steps = Vec::with_capacity(model.operators.len());
@@ -73,6 +75,23 @@ impl Program {
             slots: buffers.types.len(),
         })
     }
+}
+
+/// The model with the results of DEQUANTIZE on constants as constants, for the layers whose weights they are; `None`: there are none.
+fn decoded_constants(model: &TfliteModel, rounding: Rounding) -> Result<Option<TfliteModel>> {
+    let mut decoded: Option<TfliteModel> = None;
+    for (index, operator) in
+        model.operators.iter().enumerate().filter(|(_, operator)| operator.kind == Kind::Dequantize)
+    {
+        let site = Site::new(model, index, operator, rounding);
+        let (input, output) = (site.input(0)?, operator.outputs.first());
+        if let (Some(_), Some(output)) = (&input.data, output) {
+            let mut values = Data::default();
+            pointwise::dequantize(&site)?.run(&[&site.constant(input)?], &mut values, &mut Scratch::default())?;
+            decoded.get_or_insert_with(|| model.clone()).tensors[*output].data = Some(values.to_bytes());
+        }
+    }
+    Ok(decoded)
 }
 
 /// Which tensors hold which buffers while operators are placed one after the other.

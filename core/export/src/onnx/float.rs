@@ -2,7 +2,7 @@
 
 use super::OnnxInfo;
 use super::builder::{Builder, Values, int};
-use super::operators::{Held, convolution, max_pool, pad_shortcut, value_count};
+use super::operators::{Held, convolution, max_pool, pad_shortcut, relu6, value_count};
 use pocketflow::fold::fold_model;
 use pocketflow::graph::{Node, Op, Shape};
 use pocketflow::model::Model;
@@ -65,9 +65,7 @@ impl Writer<'_> {
             }
             Op::Relu => ("Relu", vec![first.tensor.clone()], Vec::new(), first.row),
             Op::Relu6 => {
-                let low = self.builder.constant(format!("{name}/low"), Values::Floats(&[0.0]), &[])?;
-                let high = self.builder.constant(format!("{name}/high"), Values::Floats(&[6.0]), &[])?;
-                ("Clip", vec![first.tensor.clone(), low, high], Vec::new(), first.row)
+                return Ok(Held { tensor: relu6(&mut self.builder, name, &first.tensor)?, row: first.row });
             }
             Op::Add => {
                 let row = inputs.iter().all(|(input, _)| input.row);

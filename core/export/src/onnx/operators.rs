@@ -62,6 +62,16 @@ pub(super) fn max_pool(kernel: usize, stride: usize, padding: usize) -> Vec<Attr
     vec![ints("kernel_shape", &[kernel; 2]), ints("strides", &[stride; 2]), ints("pads", &[padding; 4])]
 }
 
+/// Floats cut at 0 and 6.
+///
+/// # Errors
+/// None but those of constants.
+pub(super) fn relu6(builder: &mut Builder, name: &str, input: &str) -> Result<String> {
+    let low = builder.constant(format!("{name}/low"), Values::Floats(&[0.0]), &[])?;
+    let high = builder.constant(format!("{name}/high"), Values::Floats(&[6.0]), &[])?;
+    Ok(builder.node(name.into(), "Clip", &[input, &low, &high], Vec::new()))
+}
+
 /// Every `stride`-th pixel, then channels of `zero` (a scalar of the input's type) before and after.
 ///
 /// # Errors

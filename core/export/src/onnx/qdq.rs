@@ -7,11 +7,14 @@
 //! - An activation function is never written in float. A grid that starts at zero saturates as ReLU does, and where saturation does
 //!   not do it all, a Clip of the codes does; it leaves QuantizeLinear behind its layer.
 //! - What only moves or selects codes works on codes: MaxPool, Slice, Pad, Flatten.
+//!
+//! What the network leaves in float has no pairs around it, and activation functions of its own.
 
 use super::OnnxInfo;
 use super::builder::{Builder, Values, int};
-use super::operators::{Held, convolution, max_pool, pad_shortcut, value_count};
-use crate::integer::{Activation, IntegerNet, Kind, Operator, Value, Weights};
+use super::operators::{Held, convolution, max_pool, pad_shortcut, relu6, value_count};
+use super::proto::Attribute;
+use crate::integer::{Activation, FloatWeights, Grid, IntegerNet, Kind, Layer, Operator, Value, Weights};
 use pocketflow::integer::Target;
 use pocketflow::{Error, Result};
 
@@ -22,8 +25,8 @@ use pocketflow::{Error, Result};
 /// 2 GiB of the format.
 pub fn from_integer(net: &IntegerNet, info: &OnnxInfo) -> Result<Vec<u8>> {
     let mut writer = Writer { net, builder: Builder::new(&net.name), held: vec![None; net.values.len()] };
-    let codes = writer.quantize(net.input, super::INPUT)?;
-    writer.hold(net.input, codes, false);
+    let input = writer.store(net.input, super::INPUT.into())?;
+    writer.hold(net.input, input, false);
     for operator in &net.operators {
         writer
             .operator(operator)
@@ -35,7 +38,7 @@ pub fn from_integer(net: &IntegerNet, info: &OnnxInfo) -> Result<Vec<u8>> {
 struct Writer<'a> {
     net: &'a IntegerNet,
     builder: Builder,
-    /// By value: its codes, once something has written them.
+    /// By value: its codes (or floats, where it has no grid), once something has written them.
     held: Vec<Option<Held>>,
 }
 
@@ -44,21 +47,25 @@ impl Writer<'_> {
         self.net.values.get(index).ok_or_else(|| Error::failed(format!("there is no value {index}")))
     }
 
-    /// The value's zero point as the file has it.
-    fn zero_point(&self, index: usize) -> Result<u8> {
+    /// The value's grid, with the zero point that the file has. `None`: it is float.
+    fn grid_of(&self, index: usize) -> Result<Option<(f32, u8)>> {
         let value = self.value(index)?;
+        let Some(Grid { scale, zero_point }) = value.grid else { return Ok(None) };
         let shift = match self.net.target {
             Target::Int8 => 128,
             Target::Uint8 => 0,
         };
-        let zero = value.zero_point.checked_add(shift).and_then(|zero| u8::try_from(zero).ok());
-        if !(value.scale > 0.0 && value.scale.is_finite()) {
-            return Err(Error::failed(format!("the scale of value `{}` is {}", value.name, value.scale)));
+        if !(scale > 0.0 && scale.is_finite()) {
+            return Err(Error::failed(format!("the scale of value `{}` is {scale}", value.name)));
         }
-        zero.ok_or_else(|| {
-            let (zero, target) = (value.zero_point, self.net.target.name());
-            Error::failed(format!("the zero point of value `{}` is {zero}, which is no {target}", value.name))
-        })
+        match zero_point.checked_add(shift).and_then(|zero| u8::try_from(zero).ok()) {
+            Some(zero) => Ok(Some((scale, zero))),
+            None => {
+                let target = self.net.target.name();
+                let name = &value.name;
+                Err(Error::failed(format!("the zero point of value `{name}` is {zero_point}, which is no {target}")))
+            }
+        }
     }
 
     fn hold(&mut self, index: usize, tensor: String, row: bool) {
@@ -73,27 +80,27 @@ impl Writer<'_> {
         held.ok_or_else(|| Error::failed(format!("value `{}` is read before it is written", value.name)))
     }
 
-    /// Scale and zero point of a value, for the node of that name.
-    fn grid(&mut self, index: usize, node: &str) -> Result<[String; 2]> {
-        let zero = self.zero_point(index)?;
-        let scale = self.value(index)?.scale;
+    /// Scale and zero point as constants, for the node of that name.
+    fn grid(&mut self, (scale, zero): (f32, u8), node: &str) -> Result<[String; 2]> {
         let scale = self.builder.constant(format!("{node}.scale"), Values::Floats(&[scale]), &[])?;
         let zero = self.builder.constant(format!("{node}.zero_point"), Values::Uint8(vec![zero]), &[])?;
         Ok([scale, zero])
     }
 
-    /// The codes, on a value's grid, of a float tensor.
-    fn quantize(&mut self, index: usize, real: &str) -> Result<String> {
+    /// What holds a value that was computed in float: codes where it has a grid.
+    fn store(&mut self, index: usize, real: String) -> Result<String> {
+        let Some(grid) = self.grid_of(index)? else { return Ok(real) };
         let name = format!("{}/codes", self.value(index)?.name);
-        let [scale, zero] = self.grid(index, &name)?;
-        Ok(self.builder.node(name, "QuantizeLinear", &[real, &scale, &zero], Vec::new()))
+        let [scale, zero] = self.grid(grid, &name)?;
+        Ok(self.builder.node(name, "QuantizeLinear", &[&real, &scale, &zero], Vec::new()))
     }
 
-    /// The float tensor of codes on a value's grid, for the operator that reads them.
-    fn dequantize(&mut self, index: usize, codes: &str, reader: &str) -> Result<String> {
+    /// The float tensor of what holds a value, for the operator that reads it.
+    fn decode(&mut self, index: usize, held: &str, reader: &str) -> Result<String> {
+        let Some(grid) = self.grid_of(index)? else { return Ok(held.into()) };
         let name = format!("{reader}/{}", self.value(index)?.name);
-        let [scale, zero] = self.grid(index, &name)?;
-        Ok(self.builder.node(name, "DequantizeLinear", &[codes, &scale, &zero], Vec::new()))
+        let [scale, zero] = self.grid(grid, &name)?;
+        Ok(self.builder.node(name, "DequantizeLinear", &[held, &scale, &zero], Vec::new()))
     }
 
     fn operator(&mut self, operator: &Operator) -> Result<()> {
@@ -105,45 +112,49 @@ impl Writer<'_> {
         let first = operator.inputs[0];
         let held = self.held(first)?;
         let (codes, row) = match &operator.kind {
-            Kind::Conv { weights, bias, stride, padding, .. } => {
-                let [_, per_group, height, width] = weights.shape;
+            Kind::Conv { layer, stride, padding, .. } => {
+                let shape = layer.shape();
+                let [_, per_group, height, width] = shape;
                 let groups = self.value(first)?.shape[2].checked_div(per_group).unwrap_or_default();
                 let image = held.as_image(&mut self.builder, name)?;
                 let attributes = convolution([height, width], *stride, *padding, groups);
-                (self.layer(operator, "Conv", &image, (weights, &weights.shape, bias), attributes)?, false)
+                (self.layer(operator, "Conv", &image, (layer, &shape), attributes)?, false)
             }
-            Kind::Linear { weights, bias } => {
-                let shape = [weights.shape[0], value_count(&weights.shape[1..])];
+            Kind::Linear { layer } => {
+                let shape = [layer.shape()[0], value_count(&layer.shape()[1..])];
                 let row = held.as_row(&mut self.builder, name);
-                (self.layer(operator, "Gemm", &row, (weights, &shape, bias), vec![int("transB", 1)])?, true)
+                (self.layer(operator, "Gemm", &row, (layer, &shape), vec![int("transB", 1)])?, true)
             }
             Kind::Add => {
                 let row = held.row && self.held(operator.inputs[1])?.row;
                 let mut operands = Vec::with_capacity(2);
                 for index in &operator.inputs {
-                    let codes = self.held(*index)?.shaped(row, &mut self.builder, name)?;
-                    operands.push(self.dequantize(*index, &codes, name)?);
+                    let held = self.held(*index)?.shaped(row, &mut self.builder, name)?;
+                    operands.push(self.decode(*index, &held, name)?);
                 }
                 let sum = self.builder.node(name.into(), "Add", &[&operands[0], &operands[1]], Vec::new());
-                (self.quantize(operator.output, &sum)?, row)
+                (self.store(operator.output, sum)?, row)
             }
             Kind::GlobalAvgPool => {
                 let image = held.as_image(&mut self.builder, name)?;
-                let real = self.dequantize(first, &image, name)?;
+                let real = self.decode(first, &image, name)?;
                 let mean = self.builder.node(name.into(), "GlobalAveragePool", &[&real], Vec::new());
-                (self.quantize(operator.output, &mean)?, false)
+                (self.store(operator.output, mean)?, false)
             }
             Kind::MaxPool { kernel, stride, padding } => {
                 let image = held.as_image(&mut self.builder, name)?;
                 let attributes = max_pool(*kernel, *stride, *padding);
-                let codes = self.builder.node(name.into(), "MaxPool", &[&image], attributes);
-                (self.moved(operator, codes)?, false)
+                let pooled = self.builder.node(name.into(), "MaxPool", &[&image], attributes);
+                (self.moved(operator, pooled)?, false)
             }
             Kind::PadShortcut { before, after, stride } => {
                 let image = held.as_image(&mut self.builder, name)?;
-                let zero = Values::Uint8(vec![self.zero_point(first)?]);
-                let codes = pad_shortcut(&mut self.builder, name, &image, [*before, *after], *stride, zero)?;
-                (self.moved(operator, codes)?, false)
+                let zero = match self.grid_of(first)? {
+                    Some((_, zero)) => Values::Uint8(vec![zero]),
+                    None => Values::Floats(&[0.0]),
+                };
+                let padded = pad_shortcut(&mut self.builder, name, &image, [*before, *after], *stride, zero)?;
+                (self.moved(operator, padded)?, false)
             }
             Kind::Activation => (self.moved(operator, held.tensor)?, held.row),
         };
@@ -152,26 +163,43 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A convolution or fully connected layer from codes to codes. `parameters`: weights, the shape to write them in, biases.
+    /// A convolution or fully connected layer. `layer`: its parameters, and the shape to write the weights in.
     fn layer(
         &mut self,
         operator: &Operator,
         op: &str,
-        codes: &str,
-        (weights, shape, bias): (&Weights, &[usize], &[i32]),
-        attributes: Vec<super::proto::Attribute>,
+        held: &str,
+        (layer, shape): (&Layer, &[usize]),
+        attributes: Vec<Attribute>,
     ) -> Result<String> {
         let (name, input) = (operator.name.as_str(), operator.inputs[0]);
-        let real = self.dequantize(input, codes, name)?;
-        let weight = self.weights(name, weights, shape)?;
-        let input_scale = self.value(input)?.scale;
-        // Rounded in f32, as runtimes do that multiply the two scales themselves.
-        let scales: Vec<f32> = weights.scales.iter().map(|scale| input_scale * scale).collect();
-        let grid = self.builder.constant(format!("{name}.bias.scale"), Values::Floats(&scales), &dims(&scales))?;
-        let bias = self.builder.constant(format!("{name}.bias"), Values::Int32(bias), &shape[..1])?;
-        let bias = self.dequantize_constant(format!("{name}/bias"), &[&bias, &grid], scales.len());
-        let output = self.builder.node(name.into(), op, &[&real, &weight, &bias], attributes);
-        self.quantize(operator.output, &output)
+        self.net.in_float(operator)?;
+        let real = self.decode(input, held, name)?;
+        let weights_name = format!("{name}.weight");
+        let weights = match layer {
+            Layer::Integer { weights, .. } | Layer::Float { weights: FloatWeights::Codes(weights), .. } => {
+                self.weights(name, weights, shape)?
+            }
+            Layer::Float { weights: FloatWeights::Values { values, .. }, .. } => {
+                self.builder.constant(weights_name, Values::Floats(values), shape)?
+            }
+        };
+        let bias = match (layer, self.grid_of(input)?) {
+            (Layer::Integer { weights, bias }, Some((input_scale, _))) => {
+                // Rounded in f32, as runtimes do that multiply the two scales themselves.
+                let scales: Vec<f32> = weights.scales.iter().map(|scale| input_scale * scale).collect();
+                let grid =
+                    self.builder.constant(format!("{name}.bias.scale"), Values::Floats(&scales), &dims(&scales))?;
+                let bias = self.builder.constant(format!("{name}.bias"), Values::Int32(bias), &shape[..1])?;
+                self.dequantize_constant(format!("{name}/bias"), &[&bias, &grid], scales.len())
+            }
+            (Layer::Integer { .. }, None) => return Err(Error::failed("its input has no grid")),
+            (Layer::Float { bias, .. }, _) => {
+                self.builder.constant(format!("{name}.bias"), Values::Floats(bias), &shape[..1])?
+            }
+        };
+        let output = self.builder.node(name.into(), op, &[&real, &weights, &bias], attributes);
+        self.store(operator.output, output)
     }
 
     fn weights(&mut self, name: &str, weights: &Weights, shape: &[usize]) -> Result<String> {
@@ -204,20 +232,27 @@ impl Writer<'_> {
         self.builder.node(name, "DequantizeLinear", inputs, attributes)
     }
 
-    /// Codes on the input's grid, brought to the output's where that is another.
-    fn moved(&mut self, operator: &Operator, codes: String) -> Result<String> {
-        let [from, to] = [self.value(operator.inputs[0])?, self.value(operator.output)?];
-        if (from.scale, from.zero_point) == (to.scale, to.zero_point) {
-            return Ok(codes);
+    /// What holds the input's values, brought to the output's grid where that is another.
+    fn moved(&mut self, operator: &Operator, held: String) -> Result<String> {
+        let [from, to] = [self.value(operator.inputs[0])?.grid, self.value(operator.output)?.grid];
+        if from == to {
+            return Ok(held);
         }
-        let real = self.dequantize(operator.inputs[0], &codes, &operator.name)?;
-        self.quantize(operator.output, &real)
+        let real = self.decode(operator.inputs[0], &held, &operator.name)?;
+        self.store(operator.output, real)
     }
 
-    /// Cuts codes as the activation function does, where saturation has not.
-    fn activate(&mut self, operator: &Operator, codes: String) -> Result<String> {
-        let zero = self.zero_point(operator.output)?;
-        let Value { scale, name, .. } = self.value(operator.output)?;
+    /// Cuts values as the activation function does; codes where saturation has not.
+    fn activate(&mut self, operator: &Operator, held: String) -> Result<String> {
+        let name = self.value(operator.output)?.name.clone();
+        let Some((scale, zero)) = self.grid_of(operator.output)? else {
+            let name = format!("{name}/activation");
+            return match operator.activation {
+                Activation::None => Ok(held),
+                Activation::Relu => Ok(self.builder.node(name, "Relu", &[&held], Vec::new())),
+                Activation::Relu6 => relu6(&mut self.builder, &name, &held),
+            };
+        };
         let six = f32::from(zero) + (6.0 / scale).round_ties_even();
         let (low, high) = match operator.activation {
             Activation::None => (0, u8::MAX),
@@ -226,12 +261,12 @@ impl Writer<'_> {
             Activation::Relu6 => (zero, six as u8),
         };
         if (low, high) == (0, u8::MAX) {
-            return Ok(codes);
+            return Ok(held);
         }
         let name = format!("{name}/clipped");
         let low = self.builder.constant(format!("{name}.low"), Values::Uint8(vec![low]), &[])?;
         let high = self.builder.constant(format!("{name}.high"), Values::Uint8(vec![high]), &[])?;
-        Ok(self.builder.node(name, "Clip", &[&codes, &low, &high], Vec::new()))
+        Ok(self.builder.node(name, "Clip", &[&held, &low, &high], Vec::new()))
     }
 
     fn finish(mut self, info: &OnnxInfo) -> Result<Vec<u8>> {
@@ -239,8 +274,13 @@ impl Writer<'_> {
         let classes = value_count(&self.value(net.output)?.shape);
         let images = self.value(net.input)?.shape;
         let row = self.held(net.output)?.as_row(&mut self.builder, super::LOGITS);
-        let [scale, zero] = self.grid(net.output, super::LOGITS)?;
-        self.builder.logits("DequantizeLinear", &[&row, &scale, &zero], Vec::new());
+        match self.grid_of(net.output)? {
+            Some(grid) => {
+                let [scale, zero] = self.grid(grid, super::LOGITS)?;
+                self.builder.logits("DequantizeLinear", &[&row, &scale, &zero], Vec::new());
+            }
+            None => self.builder.logits("Identity", &[&row], Vec::new()),
+        }
         let metadata = info.metadata(&net.mean, &net.std, net.target.name());
         self.builder.finish(images, classes, metadata)
     }

@@ -178,8 +178,8 @@ impl<'a> Writer<'a> {
         for (index, operator) in model.operators.iter().enumerate() {
             let options = options::create(&mut self.flat, &operator.kind)
                 .map_err(|error| error.context(format!("operator {index}")))?;
-            let input = operator.inputs.first().copied().flatten().map(|input| model.tensors[input].dtype);
-            let code = (options.code, version::of(&operator.kind, input.unwrap_or(DType::Float32)));
+            let input = operator.inputs.first().copied().flatten().map(|input| &model.tensors[input]);
+            let code = (options.code, version::of(&operator.kind, input));
             let opcode = codes.iter().position(|known| *known == code).unwrap_or_else(|| {
                 codes.push(code);
                 codes.len() - 1

@@ -55,17 +55,21 @@ fn facts(search: &SearchReport) -> Vec<String> {
         facts.push(format!("accuracy on {images}{} images", split_name(&search.split)));
     }
     if !search.rollouts.is_empty() {
-        let random = match search.first_learning.min(search.rollouts.len()) {
-            0 => String::new(),
-            first => {
-                let starts = search.starts.min(first);
-                let random = grouped((first - starts) as u64);
-                match starts {
-                    0 => format!(", the first {random} at random"),
-                    _ => format!(", the first {starts} as the other methods, the next {random} at random"),
-                }
-            }
-        };
+        let first = search.first_learning.min(search.rollouts.len());
+        let starts = search.starts.min(search.rollouts.len());
+        let random = first.saturating_sub(starts);
+        let mut said = Vec::new();
+        if starts > 0 {
+            said.push(format!(", the first {starts} as the other methods"));
+        }
+        if random > 0 {
+            said.push(format!(
+                ", the {} {} at random",
+                if starts > 0 { "next" } else { "first" },
+                grouped(random as u64)
+            ));
+        }
+        let random = said.concat();
         facts.push(format!("{} roll-outs of the agent{random}", grouped(search.rollouts.len() as u64)));
     }
     facts
@@ -134,5 +138,13 @@ mod tests {
             facts(&search)[2..],
             ["accuracy on 1,000 validation images", "20 roll-outs of the agent, the first 20 at random"]
         );
+        let rollouts = |search: &SearchReport| facts(search)[3].clone();
+        (search.starts, search.first_learning) = (2, 5);
+        assert_eq!(
+            rollouts(&search),
+            "20 roll-outs of the agent, the first 2 as the other methods, the next 3 at random"
+        );
+        search.first_learning = 1;
+        assert_eq!(rollouts(&search), "20 roll-outs of the agent, the first 2 as the other methods");
     }
 }

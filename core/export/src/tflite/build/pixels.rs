@@ -2,8 +2,8 @@
 //! the file normalises them.
 
 use super::builder::Builder;
-use super::integer::{dtype, grid, lowest};
-use crate::integer::{IntegerNet, Value};
+use super::integer::{dtype, lowest, quantization};
+use crate::integer::{Grid, IntegerNet, Value};
 use crate::tflite::model::{Activation, DType, Kind, Padding, Quantization};
 use pocketflow::error::{Error, Result};
 use pocketflow::integer::{Target, alike};
@@ -14,7 +14,7 @@ const TOLERANCE: f32 = 1e-4;
 const INT8_CODE: i32 = 127;
 
 /// Whether the codes of the net's input are pixels already.
-fn are_pixels(net: &IntegerNet, input: &Value) -> bool {
+fn are_pixels(net: &IntegerNet, input: Grid) -> bool {
     let ([mean, ..], [std, ..]) = (&net.mean[..], &net.std[..]) else { return false };
     alike(&net.mean, &net.std)
         && (input.scale * std - 1.0).abs() < TOLERANCE
@@ -24,9 +24,11 @@ fn are_pixels(net: &IntegerNet, input: &Value) -> bool {
 /// What the real values of a quantized file's input mean, as [`super::from_integer`] builds it: the mean and the
 /// standard deviation by channel, real = (pixel − mean) / std.
 pub fn normalisation(net: &IntegerNet) -> (Vec<f32>, Vec<f32>) {
-    match net.values.get(net.input) {
-        Some(input) if are_pixels(net, input) => {
-            let zero = (input.zero_point - lowest(net.target)) as f32;
+    match net.values.get(net.input).map(|value| value.grid) {
+        // It takes the image as the network does.
+        Some(None) => (net.mean.clone(), net.std.clone()),
+        Some(Some(grid)) if are_pixels(net, grid) => {
+            let zero = (grid.zero_point - lowest(net.target)) as f32;
             (vec![zero; net.mean.len()], net.std.clone())
         }
         _ => (vec![0.0; net.mean.len()], vec![1.0; net.mean.len()]),
@@ -39,8 +41,12 @@ pub(super) fn input(builder: &mut Builder, net: &IntegerNet, value: &Value) -> R
     let [height, width, channels] = value.shape;
     let shape = vec![1, height, width, channels];
     let (dtype, name) = (dtype(net.target), &value.name);
-    if are_pixels(net, value) {
-        let input = builder.value(name, shape, dtype, Some(grid(value)));
+    let Some(grid) = value.grid else {
+        let input = builder.value(name, shape, DType::Float32, None);
+        return Ok((input, input));
+    };
+    if are_pixels(net, grid) {
+        let input = builder.value(name, shape, dtype, Some(quantization(grid)));
         return Ok((input, input));
     }
     let usable = net.mean.len() == channels
@@ -54,7 +60,7 @@ pub(super) fn input(builder: &mut Builder, net: &IntegerNet, value: &Value) -> R
     let pixels =
         Quantization { scales: vec![1.0], zero_points: vec![i64::from(lowest(net.target))], ..Quantization::default() };
     let input = builder.value(name, shape.clone(), dtype, Some(pixels));
-    let output = builder.value(format!("{name}/normalised"), shape, dtype, Some(grid(value)));
+    let output = builder.value(format!("{name}/normalised"), shape, dtype, Some(quantization(grid)));
     let factors: Vec<f32> = net.std.iter().map(|std| 1.0 / std).collect();
     let (scales, codes) = match net.target {
         Target::Int8 => (factors.iter().map(|factor| factor / INT8_CODE as f32).collect(), vec![INT8_CODE; channels]),

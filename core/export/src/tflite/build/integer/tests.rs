@@ -1,10 +1,10 @@
 use super::*;
-use crate::integer::{IntegerNet, Operator, Value, Weights};
+use crate::integer::{Grid, IntegerNet, Layer, Operator, Value, Weights};
 use crate::tflite::build::normalisation;
 use crate::tflite::{read, write};
 
 fn value(name: &str, shape: [usize; 3], scale: f32, zero_point: i32) -> Value {
-    Value { name: name.into(), shape, scale, zero_point }
+    Value { name: name.into(), shape, grid: Some(Grid { scale, zero_point }) }
 }
 
 fn operator(name: &str, kind: integer::Kind, inputs: &[usize], output: usize) -> Operator {
@@ -27,13 +27,13 @@ fn net(target: Target, mean: [f32; 3], std: [f32; 3]) -> IntegerNet {
     let per_channel = |out: usize| if target == Target::Int8 { out } else { 1 };
     let pool = value("pool", [1, 1, 2], if target == Target::Int8 { 0.5 } else { 0.25 }, zero);
     let conv = integer::Kind::Conv {
-        weights: weights([2, 3, 3, 3], per_channel(2)),
-        bias: vec![1, -2],
+        layer: Layer::Integer { weights: weights([2, 3, 3, 3], per_channel(2)), bias: vec![1, -2] },
         stride: [2; 2],
         padding: [1; 4],
         depthwise: false,
     };
-    let fc = integer::Kind::Linear { weights: weights([5, 2, 1, 1], per_channel(5)), bias: vec![7; 5] };
+    let fc = Layer::Integer { weights: weights([5, 2, 1, 1], per_channel(5)), bias: vec![7; 5] };
+    let fc = integer::Kind::Linear { layer: fc };
     IntegerNet {
         name: "small".into(),
         target,
@@ -128,7 +128,7 @@ fn bytes_at(data: &[u8], index: usize) -> [u8; 4] {
 #[test]
 fn a_grid_that_is_not_the_pixels_gets_the_operator_too() {
     let mut net = net(Target::Uint8, [128.0; 3], [64.0; 3]);
-    net.values[0].zero_point = 100;
+    net.values[0].grid = Some(Grid { scale: 1.0 / 64.0, zero_point: 100 });
     assert!(outline(&from_integer(&net).unwrap()).starts_with("DepthwiseConv2d"));
 }
 
@@ -145,7 +145,9 @@ fn says_what_does_not_fit() {
     assert!(message(|net| net.values[3].shape = [1, 2, 1]).contains("fully connected to an image"));
     let weight = |code: i32| {
         let mut net = net(Target::Int8, [128.0; 3], [64.0; 3]);
-        let integer::Kind::Conv { weights, .. } = &mut net.operators[0].kind else { unreachable!() };
+        let integer::Kind::Conv { layer: Layer::Integer { weights, .. }, .. } = &mut net.operators[0].kind else {
+            unreachable!()
+        };
         weights.codes[0] = code;
         from_integer(&net)
     };
