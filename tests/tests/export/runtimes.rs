@@ -58,9 +58,9 @@ fn litert_and_onnx_runtime_decide_as_the_reference() {
 fn the_runtimes_run_what_is_float_in_part() {
     let place = trained();
     let libraries = format!("--litert={} --onnxruntime={}", wheels(LITERT).display(), wheels(ONNXRUNTIME).display());
-    for bits in [32, 8] {
+    for (weight_bits, bits) in [(4, 32), (8, 8)] {
         let run = format!("--run_dir=run{bits} --uql_save_quant_model_path=bits{bits}/model.ckpt");
-        let flags = format!("--uql_weight_bits=8 --uql_activation_bits={bits} --uql_quant_epoch=1");
+        let flags = format!("--uql_weight_bits={weight_bits} --uql_activation_bits={bits} --uql_quant_epoch=1");
         place.host(&format!("--learner=uniform {SMALL} {flags} {run}")).expect(0);
         let flags = format!("--format=tflite,onnx --verify_images=200 {libraries}");
         let outcome = exported(&place, &format!("bits{bits}"), &flags);

@@ -262,9 +262,12 @@ impl Lowering<'_> {
             return Ok((Layer::Float { weights: FloatWeights::Values { shape, values }, bias }, (Fate::Float, 0.0)));
         }
         let within = |error: Error| error.context(format!("cannot export layer `{name}`"));
-        let layer::Quantization { mut weights, mut exact, error } =
-            layer::quantize(stored, shape, self.target, self.post_quant).map_err(within)?;
-        finite(&weights.scales)?;
+        let mut made = layer::quantize(stored, shape, self.target, self.post_quant).map_err(within)?;
+        finite(&made.weights.scales)?;
+        if input.is_none() && self.target == Target::Int8 {
+            made = layer::refine(&stored.values()?, made);
+        }
+        let layer::Quantization { mut weights, mut exact, error } = made;
         let layer = match input {
             None => Layer::Float { weights: FloatWeights::Codes(weights), bias },
             Some(Grid { scale, .. }) => {
