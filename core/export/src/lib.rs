@@ -3,7 +3,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`integer`] | the network as integers: codes, scales, zero points, int32 biases; what was exact and what was not |
+//! | [`deployed`] | the network as files hold it: integers, floats or both; codes, scales, zero points, biases; what was exact and what was not |
 //! | [`calibrate`] | ranges of values from images, for what training left in float |
 //! | [`tflite`] | the .tflite format: reader, writer, meta data; networks as operators |
 //! | [`interpret`] | the reference interpreter: float and integer, bit by bit as specified |
@@ -11,7 +11,7 @@
 //! | [`pb`] | TensorFlow's frozen GraphDef with fake quantization |
 
 pub mod calibrate;
-pub mod integer;
+pub mod deployed;
 pub mod interpret;
 pub mod onnx;
 pub mod pb;

@@ -5,7 +5,7 @@ use pocketflow::graph::{Graph, GraphBuilder, Op};
 use pocketflow::integer::Target;
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::{Buckets, QuantPlan};
-use pocketflow_export::integer::{FloatWeights, Layer, Lowered, lower};
+use pocketflow_export::deployed::{FloatWeights, Layer, Lowered, lower};
 use pocketflow_export::interpret::{Data, Interpreter};
 use pocketflow_export::onnx::{self, OnnxInfo, proto};
 use pocketflow_export::tflite::model::{DType, Kind, TfliteModel};
@@ -82,7 +82,7 @@ fn weights_alone_are_codes_in_the_file_and_nothing_else_changes() {
     let model = model(32);
     for target in [Target::Int8, Target::Uint8] {
         let lowered = lowered(&model, target);
-        let file = build::from_integer(&lowered.net).unwrap();
+        let file = build::from_net(&lowered.net).unwrap();
         let file = read(&write(&file).unwrap()).unwrap();
         assert_eq!((count(&file, &Kind::Quantize), count(&file, &Kind::Dequantize)), (0, 3), "three inner layers");
         let wanted = build::from_model(&as_exported(&model, &lowered)).unwrap();
@@ -98,7 +98,7 @@ fn weights_alone_are_codes_in_the_file_and_nothing_else_changes() {
 #[test]
 fn integers_where_both_ends_have_grids() {
     let lowered = lowered(&model(8), Target::Int8);
-    let file = build::from_integer(&lowered.net).unwrap();
+    let file = build::from_net(&lowered.net).unwrap();
     let file = read(&write(&file).unwrap()).unwrap();
     let types = |index: usize| {
         let operator = &file.operators[index];
@@ -134,7 +134,7 @@ fn integers_where_both_ends_have_grids() {
 fn onnx_has_pairs_where_there_are_grids() {
     let file = |bits: u32| {
         let lowered = lowered(&model(bits), Target::Int8);
-        let bytes = onnx::from_integer(&lowered.net, &OnnxInfo::default()).unwrap();
+        let bytes = onnx::from_net(&lowered.net, &OnnxInfo::default()).unwrap();
         proto::Model::decode(bytes.as_slice()).unwrap().graph.unwrap()
     };
     let count = |graph: &proto::Graph, op: &str| graph.node.iter().filter(|node| node.op_type() == op).count();

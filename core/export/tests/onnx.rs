@@ -4,8 +4,8 @@ use pocketflow::graph::{Graph, GraphBuilder, Op, Role};
 use pocketflow::integer::{Target, plan};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
-use pocketflow_export::integer::{Activation, Grid, IntegerNet, Kind, Layer, Operator, Value, Weights, lower};
-use pocketflow_export::onnx::{OnnxInfo, from_integer, from_model, proto};
+use pocketflow_export::deployed::{Activation, DeployedNet, Grid, Kind, Layer, Operator, Value, Weights, lower};
+use pocketflow_export::onnx::{OnnxInfo, from_model, from_net, proto};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ fn weights(shape: [usize; 4], target: Target) -> Weights {
 }
 
 /// Every kind of operator; zero points as the target has them, plus `lift` for those of activation functions.
-fn every(target: Target, lift: i32) -> IntegerNet {
+fn every(target: Target, lift: i32) -> DeployedNet {
     let low = if target == Target::Int8 { -128 } else { 0 };
     let value = |name: &str, [height, width, channels]: [usize; 3], scale: f32, zero: i32| Value {
         name: name.into(),
@@ -67,7 +67,7 @@ fn every(target: Target, lift: i32) -> IntegerNet {
         operator("fc", fc, &[7], 8, Activation::None),
     ];
     let [mean, std] = [vec![125.3, 123.0, 113.9], vec![63.0; 3]];
-    IntegerNet { name: "every".into(), target, values, operators, input: 0, output: 8, mean, std }
+    DeployedNet { name: "every".into(), target, values, operators, input: 0, output: 8, mean, std }
 }
 
 /// The graph of a file, checked to be one that a runtime can load.
@@ -129,7 +129,7 @@ fn extents(values: &[proto::ValueInfo]) -> Vec<proto::Extent> {
 
 #[test]
 fn input_output_and_meta_data() {
-    let file = from_integer(&every(Target::Int8, 0), &info()).unwrap();
+    let file = from_net(&every(Target::Int8, 0), &info()).unwrap();
     let graph = decode(&file);
     let batch = proto::Extent::Symbol("N".into());
     let sizes = |sizes: &[i64]| sizes.iter().map(|size| proto::Extent::Size(*size)).collect::<Vec<_>>();
@@ -151,7 +151,7 @@ fn input_output_and_meta_data() {
 #[test]
 fn values_are_uint8_whatever_the_target() {
     for target in [Target::Int8, Target::Uint8] {
-        let graph = decode(&from_integer(&every(target, 0), &info()).unwrap());
+        let graph = decode(&from_net(&every(target, 0), &info()).unwrap());
         assert_eq!(bytes(&graph, "input/codes.zero_point"), [100], "int8's -28 is uint8's 100");
         assert_eq!(tensor(&graph, "relu/codes.zero_point").data_type(), proto::DataType::Uint8);
         let expected = if target == Target::Int8 { proto::DataType::Int8 } else { proto::DataType::Uint8 };
@@ -167,7 +167,7 @@ fn values_are_uint8_whatever_the_target() {
 
 #[test]
 fn the_form_that_becomes_integer_kernels() {
-    let graph = decode(&from_integer(&every(Target::Int8, 0), &info()).unwrap());
+    let graph = decode(&from_net(&every(Target::Int8, 0), &info()).unwrap());
     let conv = node(&graph, "conv");
     assert_eq!(conv.input, ["conv/input", "conv/weight", "conv/bias"]);
     assert_eq!(ints(&graph, "conv", "pads"), [0, 1, 1, 0]);
@@ -190,17 +190,17 @@ fn the_form_that_becomes_integer_kernels() {
 
 #[test]
 fn activation_functions_that_saturation_does_not_do() {
-    let implied = decode(&from_integer(&every(Target::Uint8, 0), &info()).unwrap());
+    let implied = decode(&from_net(&every(Target::Uint8, 0), &info()).unwrap());
     assert_eq!(count(&implied, "Clip"), 1, "only that of its own");
     let six = bytes(&implied, "relu6/clipped.high")[0];
     assert_eq!((bytes(&implied, "relu6/clipped.low"), i32::from(six)), (&[3u8][..], 255), "6 is beyond the codes");
-    let lifted = decode(&from_integer(&every(Target::Int8, 10), &info()).unwrap());
+    let lifted = decode(&from_net(&every(Target::Int8, 10), &info()).unwrap());
     assert_eq!(count(&lifted, "Clip"), 3);
     assert_eq!(node(&lifted, "relu/clipped").input, ["relu/codes", "relu/clipped.low", "relu/clipped.high"]);
     assert_eq!((bytes(&lifted, "relu/clipped.low"), bytes(&lifted, "relu/clipped.high")), (&[10u8][..], &[255u8][..]));
     let mut narrow = every(Target::Uint8, 0);
     narrow.values[2].grid = Some(Grid { scale: 0.1, zero_point: 0 });
-    let narrow = decode(&from_integer(&narrow, &info()).unwrap());
+    let narrow = decode(&from_net(&narrow, &info()).unwrap());
     assert_eq!(
         (bytes(&narrow, "depthwise/clipped.low"), bytes(&narrow, "depthwise/clipped.high")),
         (&[0u8][..], &[60u8][..])
@@ -209,12 +209,12 @@ fn activation_functions_that_saturation_does_not_do() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let refuse = |spoil: &dyn Fn(&mut IntegerNet)| {
+    let refuse = |spoil: &dyn Fn(&mut DeployedNet)| {
         let mut net = every(Target::Int8, 0);
         spoil(&mut net);
-        from_integer(&net, &info()).unwrap_err().to_string()
+        from_net(&net, &info()).unwrap_err().to_string()
     };
-    let weights = |net: &mut IntegerNet, spoil: &dyn Fn(&mut Weights)| match &mut net.operators[0].kind {
+    let weights = |net: &mut DeployedNet, spoil: &dyn Fn(&mut Weights)| match &mut net.operators[0].kind {
         Kind::Conv { layer: Layer::Integer { weights, .. }, .. } => spoil(weights),
         _ => unreachable!("it is a convolution"),
     };
@@ -262,7 +262,7 @@ fn residual_networks() {
             let folded = pocketflow::fold::fold_graph(&graph).unwrap().graph;
             let model = model(folded.clone(), plan(&folded, target, 8, 8));
             let net = lower(&model, target, &BTreeMap::new(), false).unwrap().net;
-            let integer = decode(&from_integer(&net, &OnnxInfo::of(&model)).unwrap());
+            let integer = decode(&from_net(&net, &OnnxInfo::of(&model)).unwrap());
             let counts = ["Conv", "Slice", "Add", "Gemm", "Relu"].map(|op| count(&integer, op));
             assert_eq!(counts, [convolutions, slices, 9, 1, 0]);
         }
@@ -290,7 +290,7 @@ fn a_float_model() {
     let model = model(graph.clone(), plan(&graph, Target::Int8, 4, 8));
     let onnx = decode(&from_model(&model, &OnnxInfo::of(&model)).unwrap());
     assert_eq!(floats(&onnx, "conv.weight"), model.values("conv.weight").unwrap(), "Q(x)");
-    assert_eq!(op(&onnx, "logits_"), "Clip");
+    assert_eq!((op(&onnx, "conv"), op(&onnx, "logits/activation")), ("Conv", "Clip"));
     assert_eq!(op(&onnx, "wide/row"), "Flatten");
     assert_eq!(node(&onnx, "sum").input, ["sum/image", "average"]);
     assert_eq!((op(&onnx, "logits"), node(&onnx, "logits").input[0].as_str()), ("Flatten", "point"));

@@ -1,8 +1,8 @@
 //! The uint8 file of a MobileNet-v1 is built like TensorFlow's own, where that is at hand.
 
 use pocketflow::integer::Target;
-use pocketflow_export::integer::{Activation, Grid, IntegerNet, Kind, Layer, Operator, Value, Weights};
-use pocketflow_export::tflite::build::{finish, from_integer};
+use pocketflow_export::deployed::{Activation, DeployedNet, Grid, Kind, Layer, Operator, Value, Weights};
+use pocketflow_export::tflite::build::{finish, from_net};
 use pocketflow_export::tflite::metadata::ImageMetadata;
 use pocketflow_export::tflite::model::{DType, Tensor, TfliteModel};
 use pocketflow_export::tflite::{read, write};
@@ -26,7 +26,7 @@ const PAIRS: [(usize, usize); 13] = [
     (256, 1),
 ];
 
-struct Net(IntegerNet);
+struct Net(DeployedNet);
 
 impl Net {
     /// The value's index.
@@ -56,8 +56,8 @@ impl Net {
     }
 }
 
-fn mobilenet() -> IntegerNet {
-    let mut net = Net(IntegerNet {
+fn mobilenet() -> DeployedNet {
+    let mut net = Net(DeployedNet {
         name: "mobilenet_v1".into(),
         target: Target::Uint8,
         values: Vec::new(),
@@ -95,7 +95,7 @@ fn structure(tensor: &Tensor) -> (Vec<usize>, DType, Option<[usize; 5]>, bool) {
 }
 
 fn ours() -> TfliteModel {
-    let mut model = from_integer(&mobilenet()).unwrap();
+    let mut model = from_net(&mobilenet()).unwrap();
     let labels = (0..1001).map(|class| format!("class {class}")).collect();
     let image = ImageMetadata {
         name: "MobileNet".into(),

@@ -14,7 +14,7 @@ use pocketflow::integer::Target;
 use pocketflow::model::Model;
 use pocketflow::{Error, ErrorKind, Result};
 use pocketflow_export::calibrate::Method;
-use pocketflow_export::integer::{LayerNote, Lowered, lower, without_range};
+use pocketflow_export::deployed::{LayerNote, Lowered, lower, without_range};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@ use super::origin::{self, Origin};
 use pocketflow::integer::{Target, deployed_mean};
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
-use pocketflow_export::integer::Lowered;
+use pocketflow_export::deployed::Lowered;
 use pocketflow_export::onnx::{self, OnnxInfo};
 use pocketflow_export::pb;
 use pocketflow_export::tflite::metadata::ImageMetadata;
@@ -48,7 +48,7 @@ pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin
     }
     if let Some(Lowered { net, .. }) = lowered {
         if wants("tflite") {
-            let integer = build::from_integer(net)?;
+            let integer = build::from_net(net)?;
             let (mean, std) = build::normalisation(net);
             let integer = dressed(integer, model, &mean, &std, origin)?;
             made.push(Made::model("model_quantized.tflite", tflite::write(&integer)?));
@@ -61,7 +61,7 @@ pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin
             }
             let info = OnnxInfo { labels: model.meta.labels.clone(), source: origin.to_json() };
             made.push(Made::model("model_original.onnx", onnx::from_model(model, &info)?));
-            made.push(Made::model("model_quantized.onnx", onnx::from_integer(&normalised, &info)?));
+            made.push(Made::model("model_quantized.onnx", onnx::from_net(&normalised, &info)?));
         }
     }
     if !model.meta.labels.is_empty() {

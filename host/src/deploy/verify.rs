@@ -10,7 +10,7 @@ use crate::select::Selected;
 use crate::signals::Stop;
 use pocketflow::dataset::{DatasetInfo, Split};
 use pocketflow::{Error, Result};
-use pocketflow_export::integer::{Fate, LayerNote};
+use pocketflow_export::deployed::{Fate, LayerNote};
 use pocketflow_runtime::{Choice, LibraryPaths, Normalisation, Opened, open};
 use serde::Serialize;
 use std::path::Path;

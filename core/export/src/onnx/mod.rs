@@ -5,14 +5,14 @@
 //! float `[N, classes]`. Metadata: `labels` (a JSON array), `mean` and `std` (by channel, comma-separated), `source`, `quantization`.
 
 mod builder;
-mod float;
+mod network;
 mod operators;
 pub mod proto;
-mod qdq;
 
-pub use float::from_model;
-pub use qdq::from_integer;
+pub use network::from_net;
 
+use crate::deployed::in_floats;
+use pocketflow::Result;
 use pocketflow::model::Model;
 
 /// Opset 13 is the first in which DequantizeLinear takes a scale for each channel.
@@ -51,4 +51,13 @@ impl OnnxInfo {
             ("quantization", quantization.into()),
         ]
     }
+}
+
+/// The model in float, its batch normalisations folded. Quantized weights are written as Q(x); values between the layers are not
+/// quantized.
+///
+/// # Errors
+/// A model that cannot be folded or whose parts do not fit each other; one beyond the 2 GiB of the format.
+pub fn from_model(model: &Model, info: &OnnxInfo) -> Result<Vec<u8>> {
+    from_net(&in_floats(model)?, info)
 }

@@ -2,12 +2,30 @@
 
 mod builder;
 mod finish;
-mod float;
-mod integer;
+mod layout;
+mod network;
 mod pixels;
 mod window;
 
 pub use finish::finish;
-pub use float::from_model;
-pub use integer::from_integer;
+pub use network::from_net;
 pub use pixels::normalisation;
+
+use super::model::TfliteModel;
+use crate::deployed::in_floats;
+use pocketflow::error::Result;
+use pocketflow::model::Model;
+
+/// The model with float32 values, its weights as the learner left them. Its input is the normalised image `[1, h, w,
+/// c]`, named after the input node; its output the logits, named after the last. Batch normalisations are folded; an
+/// activation function that alone reads a layer or a sum is fused into it.
+///
+/// # Errors
+/// A node that the format cannot express (which, and what to do); a model whose parts do not fit each other.
+pub fn from_model(model: &Model) -> Result<TfliteModel> {
+    from_net(&in_floats(model)?)
+}
+
+#[cfg(test)]
+#[path = "build/model/tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use pocketflow::graph::{GraphBuilder, Op};
 use pocketflow::integer::Target;
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
-use pocketflow_export::integer::{lower, without_range};
+use pocketflow_export::deployed::{lower, without_range};
 use pocketflow_export::tflite::{build, write};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     let ranges = open.into_iter().map(|name| (name, [-3.0, 3.0])).collect();
     let lowered = lower(&model, Target::Int8, &ranges, true)?;
     let float = write(&build::from_model(&model)?)?;
-    let integer = write(&build::from_integer(&lowered.net)?)?;
+    let integer = write(&build::from_net(&lowered.net)?)?;
     for target in ["weights", "exported"] {
         std::fs::write(corpus.join(target).join("float.tflite"), &float)?;
         std::fs::write(corpus.join(target).join("integer.tflite"), &integer)?;

@@ -2,8 +2,8 @@
 //! the file normalises them.
 
 use super::builder::Builder;
-use super::integer::{dtype, lowest, quantization};
-use crate::integer::{Grid, IntegerNet, Value};
+use super::network::{dtype, lowest, quantization};
+use crate::deployed::{DeployedNet, Grid, Value};
 use crate::tflite::model::{Activation, DType, Kind, Padding, Quantization};
 use pocketflow::error::{Error, Result};
 use pocketflow::integer::{Target, alike};
@@ -14,16 +14,16 @@ const TOLERANCE: f32 = 1e-4;
 const INT8_CODE: i32 = 127;
 
 /// Whether the codes of the net's input are pixels already.
-fn are_pixels(net: &IntegerNet, input: Grid) -> bool {
+fn are_pixels(net: &DeployedNet, input: Grid) -> bool {
     let ([mean, ..], [std, ..]) = (&net.mean[..], &net.std[..]) else { return false };
     alike(&net.mean, &net.std)
         && (input.scale * std - 1.0).abs() < TOLERANCE
         && input.zero_point - lowest(net.target) == (mean + 0.5).floor().clamp(0.0, 255.0) as i32
 }
 
-/// What the real values of a quantized file's input mean, as [`super::from_integer`] builds it: the mean and the
+/// What the real values of a quantized file's input mean, as [`super::from_net`] builds it: the mean and the
 /// standard deviation by channel, real = (pixel − mean) / std.
-pub fn normalisation(net: &IntegerNet) -> (Vec<f32>, Vec<f32>) {
+pub fn normalisation(net: &DeployedNet) -> (Vec<f32>, Vec<f32>) {
     match net.values.get(net.input).map(|value| value.grid) {
         // It takes the image as the network does.
         Some(None) => (net.mean.clone(), net.std.clone()),
@@ -37,7 +37,7 @@ pub fn normalisation(net: &IntegerNet) -> (Vec<f32>, Vec<f32>) {
 
 /// The file's input tensor, and the net's input value if that is another: pixels made real values by a 1 × 1 depth-wise
 /// convolution.
-pub(super) fn input(builder: &mut Builder, net: &IntegerNet, value: &Value) -> Result<(usize, usize)> {
+pub(super) fn input(builder: &mut Builder, net: &DeployedNet, value: &Value) -> Result<(usize, usize)> {
     let [height, width, channels] = value.shape;
     let shape = vec![1, height, width, channels];
     let (dtype, name) = (dtype(net.target), &value.name);

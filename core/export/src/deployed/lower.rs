@@ -1,9 +1,9 @@
-//! From a model to integer operators: batch normalisations folded, activation functions fused, every value on the grid that the
+//! From a model to operators of a deployed network: batch normalisations folded, activation functions fused, every value on the grid that the
 //! model's plan (or calibration) gives it.
 
 use super::layer::{self, BITS};
 use super::note::{Fate, LayerNote};
-use super::{Activation, FloatWeights, Grid, IntegerNet, Kind, Layer, Operator, Value};
+use super::{Activation, DeployedNet, FloatWeights, Grid, Kind, Layer, Operator, Value};
 use pocketflow::affine::Affine;
 use pocketflow::fold::fold_model;
 use pocketflow::graph::{Graph, NodeId, Op};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// An integer network and how it was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lowered {
-    pub net: IntegerNet,
+    pub net: DeployedNet,
     pub layers: Vec<LayerNote>,
 }
 
@@ -47,17 +47,32 @@ pub fn lower(model: &Model, target: Target, ranges: &BTreeMap<String, [f32; 2]>,
     let folded = fold_model(model)?;
     let mut ranges = ranges.clone();
     align_ranges(&folded.graph, target, BITS, &mut ranges);
-    let lowering = Lowering {
-        original: model,
-        shapes: folded.graph.shapes()?,
-        held: held(&folded.graph, target),
-        model: &folded,
-        target,
-        ranges: &ranges,
-        post_quant,
-    };
+    let floats = if post_quant { Floats::Quantized } else { Floats::Kept };
+    let lowering = Lowering::new(model, &folded, target, &ranges, floats)?;
     lowering.check()?;
     lowering.run()
+}
+
+/// The model in float throughout: weights as quantization left them, values not quantized.
+///
+/// # Errors
+/// A model that cannot be folded or whose parts do not fit each other; weights that are not finite.
+pub fn in_floats(model: &Model) -> Result<DeployedNet> {
+    let folded = fold_model(model)?;
+    let none = BTreeMap::new();
+    let lowering = Lowering::new(model, &folded, Target::default(), &none, Floats::Everything)?;
+    Ok(lowering.run()?.net)
+}
+
+/// What becomes of floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Floats {
+    /// What training left in float stays so.
+    Kept,
+    /// They are quantized now.
+    Quantized,
+    /// All becomes float.
+    Everything,
 }
 
 struct Lowering<'a> {
@@ -67,10 +82,21 @@ struct Lowering<'a> {
     held: Vec<Held>,
     target: Target,
     ranges: &'a BTreeMap<String, [f32; 2]>,
-    post_quant: bool,
+    floats: Floats,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
+    fn new(
+        original: &'a Model,
+        model: &'a Model,
+        target: Target,
+        ranges: &'a BTreeMap<String, [f32; 2]>,
+        floats: Floats,
+    ) -> Result<Self> {
+        let (shapes, held) = (model.graph.shapes()?, held(&model.graph, target));
+        Ok(Self { original, model, shapes, held, target, ranges, floats })
+    }
+
     fn graph(&self) -> &Graph {
         &self.model.graph
     }
@@ -79,7 +105,8 @@ impl Lowering<'_> {
     fn check(&self) -> Result<()> {
         let graph = self.graph();
         let advice = "give --enbl_post_quant to quantize them now, from training images";
-        if !self.post_quant && self.original.plan.weights.is_empty() {
+        let kept = self.floats == Floats::Kept;
+        if kept && self.original.plan.weights.is_empty() {
             let layers = graph.nodes.iter().filter(|node| node.op.is_layer()).map(|node| node.name.as_str());
             let names = layers.collect::<Vec<_>>().join(", ");
             return Err(Error::config(format!("training left all layers in float: {names}; {advice}")));
@@ -87,7 +114,7 @@ impl Lowering<'_> {
         let own = || graph.nodes.iter().enumerate().filter(|(id, _)| self.held[*id] == Held::Own);
         let planned = |name: &str| self.model.plan.activations.get(name);
         let wide = own().filter_map(|(_, node)| Some((planned(&node.name)?.bits, node)));
-        let wide = wide.filter(|(bits, _)| (BITS + 1..FULL_PRECISION_BITS).contains(bits) && !self.post_quant);
+        let wide = wide.filter(|(bits, _)| (BITS + 1..FULL_PRECISION_BITS).contains(bits) && kept);
         let wide: Vec<String> = wide.map(|(bits, node)| format!("{} ({bits})", node.name)).collect();
         if !wide.is_empty() {
             let (names, target) = (wide.join(", "), self.target.name());
@@ -97,7 +124,7 @@ impl Lowering<'_> {
         }
         // What is not in the plan may stay float; what is must have a range.
         let open = own().filter(|(id, node)| {
-            self.grid(*id).is_none() && (self.post_quant || planned(&node.name).is_some_and(|quant| quant.bits <= BITS))
+            self.grid(*id).is_none() && (!kept || planned(&node.name).is_some_and(|quant| quant.bits <= BITS))
         });
         let open: Vec<&str> = open.map(|(_, node)| node.name.as_str()).collect();
         match open.is_empty() {
@@ -108,10 +135,13 @@ impl Lowering<'_> {
 
     /// The grid of a value that has its own, in codes of the target, and whether it is that of training. `None`: it has none.
     fn grid(&self, id: NodeId) -> Option<(Grid, Fate)> {
+        if self.floats == Floats::Everything {
+            return None;
+        }
         let name = &self.graph().nodes[id].name;
         let (range, bits, fate) = match self.model.plan.activations.get(name) {
             Some(ActivationQuant { bits, range: Some(range) }) if *bits <= BITS => (*range, *bits, Fate::Exact),
-            _ if !self.post_quant => return None,
+            _ if self.floats == Floats::Kept => return None,
             _ if id == 0 => (input_range(&self.model.meta.mean, &self.model.meta.std), BITS, Fate::PostQuantized),
             _ => (*self.ranges.get(name)?, BITS, Fate::PostQuantized),
         };
@@ -178,7 +208,7 @@ impl Lowering<'_> {
             operators.push(Operator { name: graph.nodes[from].name.clone(), kind, inputs, output, activation });
         }
         let output = value_of.last().copied().flatten().ok_or_else(|| Error::failed("the network has no output"))?;
-        let net = IntegerNet {
+        let net = DeployedNet {
             name: graph.name.clone(),
             target: self.target,
             values,
@@ -213,8 +243,8 @@ impl Lowering<'_> {
         match node.op {
             Op::Conv2d { out, kernel, stride, padding, groups, .. } => {
                 let channels = self.shapes[node.inputs[0]][0];
-                let depthwise = groups > 1;
-                if depthwise && (groups != channels || out != channels) {
+                let depthwise = groups > 1 && groups == channels;
+                if groups > 1 && (!depthwise || out != channels) && self.floats != Floats::Everything {
                     let problem = format!("a convolution of {groups} groups has no integer kernel");
                     return Err(self.fail(id, &format!("{problem}: use 1 group, or one for each channel")));
                 }
@@ -225,8 +255,8 @@ impl Lowering<'_> {
             Op::Linear { out, .. } => {
                 let [channels, height, width] = self.shapes[node.inputs[0]];
                 let (layer, note) = self.layer(id, [out, channels, height, width], input)?;
-                let kind = match [height, width] {
-                    [1, 1] => Kind::Linear { layer },
+                let kind = match (&layer, [height, width]) {
+                    (Layer::Float { .. }, _) | (_, [1, 1]) => Kind::Linear { layer },
                     // On an image it is a convolution with a kernel of the image's size: the weights lie in its order.
                     _ => Kind::Conv { layer, stride: [1; 2], padding: [0; 4], depthwise: false },
                 };
@@ -256,13 +286,13 @@ impl Lowering<'_> {
         };
         finite(&bias)?;
         let quantized = self.original.plan.weights.contains_key(name);
-        if !quantized && !self.post_quant {
+        if self.floats == Floats::Everything || !quantized && self.floats == Floats::Kept {
             let values = stored.values()?;
             finite(&values)?;
             return Ok((Layer::Float { weights: FloatWeights::Values { shape, values }, bias }, (Fate::Float, 0.0)));
         }
         let within = |error: Error| error.context(format!("cannot export layer `{name}`"));
-        let mut made = layer::quantize(stored, shape, self.target, self.post_quant).map_err(within)?;
+        let mut made = layer::quantize(stored, shape, self.target, self.floats == Floats::Quantized).map_err(within)?;
         finite(&made.weights.scales)?;
         if input.is_none() && self.target == Target::Int8 {
             made = layer::refine(&stored.values()?, made);

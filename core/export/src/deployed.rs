@@ -1,10 +1,10 @@
-//! The network as integers, and as floats where training left it so: what quantized .tflite and .onnx files hold, before either's format.
+//! The network as .tflite and .onnx files hold it, before either's format: integers, floats where training left it so, or floats throughout.
 
 mod layer;
 mod lower;
 mod note;
 
-pub use lower::{Lowered, lower, without_range};
+pub use lower::{Lowered, in_floats, lower, without_range};
 pub use note::{Fate, LayerNote};
 
 use pocketflow::integer::Target;
@@ -13,9 +13,9 @@ use pocketflow::{Error, Result};
 /// A network of operators in execution order. Codes are those of the target: int8 −128…127, uint8 0…255.
 ///
 /// An operator computes with integers where everything that it reads and writes lies on grids; else with floats, and what lies on a
-/// grid is decoded before and encoded after it ([`IntegerNet::in_float`]).
+/// grid is decoded before and encoded after it ([`DeployedNet::in_float`]).
 #[derive(Debug, Clone, PartialEq)]
-pub struct IntegerNet {
+pub struct DeployedNet {
     /// The graph's name: `resnet20_at_cifar10`.
     pub name: String,
     pub target: Target,
@@ -70,14 +70,14 @@ pub struct Operator {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// `padding` is top, left, bottom, right. `depthwise`: one filter for each input channel, the weights' `shape[1]` is 1.
+    /// `padding` is top, left, bottom, right. `depthwise`: one filter, or several, for each input channel; the weights' `shape[1]` is 1.
     Conv {
         layer: Layer,
         stride: [usize; 2],
         padding: [usize; 4],
         depthwise: bool,
     },
-    /// Of the flattened input (height, width, channels all 1 but the last): the weights' shape is `[out, in, 1, 1]`.
+    /// Of the flattened input: the weights' shape is `[out, channels, height, width]`. With integers only where height and width are 1.
     Linear {
         layer: Layer,
     },
@@ -127,7 +127,7 @@ pub struct Weights {
     pub codes: Vec<i32>,
     /// One for the tensor or one for each output channel.
     pub scales: Vec<f32>,
-    /// As many as scales. int8: all zero.
+    /// As many as scales. int8: all zero where they are multiplied as integers.
     pub zero_points: Vec<i32>,
 }
 
@@ -151,7 +151,7 @@ impl Kind {
     }
 }
 
-impl IntegerNet {
+impl DeployedNet {
     /// Whether an operator computes with floats.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
-//! An integer network as operators: int8 as today's converters make them, uint8 as TensorFlow's first quantized
-//! MobileNets are built.
+//! A network as operators: int8 as today's converters make them, uint8 as TensorFlow's first quantized MobileNets are
+//! built, float32 where it is float.
 
 use super::builder::{Builder, Sweep};
-use super::float::to_filter;
+use super::layout::{Layout, to_filter};
 use super::pixels;
-use crate::integer::{self, FloatWeights, Grid, IntegerNet, Layer, Value, Weights};
+use crate::deployed::{self, DeployedNet, FloatWeights, Grid, Layer, Value, Weights};
 use crate::tflite::model::{Activation, DType, Kind, Padding, Quantization, TfliteModel};
 use pocketflow::error::{Error, Result};
 use pocketflow::integer::Target;
@@ -12,16 +12,16 @@ use pocketflow::integer::Target;
 /// Of probabilities as uint8: 0 to 255/256.
 const SOFTMAX_SCALE: f32 = 1.0 / 256.0;
 
-/// The network as operators on integers. Its input takes pixels, 0 to 255 (int8: less 128), named after the input
+/// The network as operators. Its input takes pixels, 0 to 255 (int8: less 128), named after the input
 /// value. int8: the output holds the logits. uint8: the output holds probabilities, code / 256.
 ///
-/// What the network leaves in float is so in the file: an input that takes the normalised image, an output of logits, and
+/// What is float in the network is so in the file: an input that takes the normalised image, an output of logits, and
 /// operators on floats with QUANTIZE and DEQUANTIZE around them; their weights, where they are codes, with DEQUANTIZE
 /// behind them, which runtimes do once.
 ///
 /// # Errors
 /// An operator that the format cannot express (which); a network whose parts do not fit each other.
-pub fn from_integer(net: &IntegerNet) -> Result<TfliteModel> {
+pub fn from_net(net: &DeployedNet) -> Result<TfliteModel> {
     let unset = vec![None; net.values.len()];
     let mut network = Network { net, builder: Builder::default(), tensors: unset.clone(), decoded: unset };
     let value = network.value(net.input)?;
@@ -62,7 +62,7 @@ pub(super) fn quantization(grid: Grid) -> Quantization {
 }
 
 struct Network<'a> {
-    net: &'a IntegerNet,
+    net: &'a DeployedNet,
     builder: Builder,
     /// By value.
     tensors: Vec<Option<usize>>,
@@ -71,7 +71,7 @@ struct Network<'a> {
 }
 
 impl<'a> Network<'a> {
-    fn operator(&mut self, operator: &integer::Operator) -> Result<()> {
+    fn operator(&mut self, operator: &deployed::Operator) -> Result<()> {
         let net = self.net;
         let float = net.in_float(operator)?;
         let first = *operator.inputs.first().ok_or_else(|| Error::failed("it has no input"))?;
@@ -79,8 +79,15 @@ impl<'a> Network<'a> {
         let (source, result) = (self.value(first)?, self.value(operator.output)?);
         let activation = activation(operator.activation);
         let output = match &operator.kind {
-            integer::Kind::Conv { layer, stride, padding, depthwise } => {
-                let [out, _, height, width] = layer.shape();
+            deployed::Kind::Conv { layer, stride, padding, depthwise } => {
+                let [out, per_group, height, width] = layer.shape();
+                let groups = source.shape[2] / per_group.max(1);
+                if groups > 1 && !depthwise {
+                    return Err(Error::failed(format!(
+                        "convolution `{}` has {groups} groups; .tflite can express one, or one per input channel",
+                        operator.name
+                    )));
+                }
                 let multiplier = depthwise.then_some(out / source.shape[2].max(1));
                 let constants = self.constants(&operator.name, layer, source, Layout::of(*depthwise))?;
                 let output = self.output(operator.output, 4, float)?;
@@ -88,34 +95,34 @@ impl<'a> Network<'a> {
                 self.builder.conv(from, constants, sweep, multiplier, activation, output)?;
                 output
             }
-            integer::Kind::Linear { .. } if source.shape[..2] != [1, 1] => {
+            deployed::Kind::Linear { .. } if source.shape[..2] != [1, 1] && !float => {
                 return Err(Error::failed(format!(
                     "it is fully connected to an image of the shape {:?}",
                     source.shape
                 )));
             }
             // As TensorFlow's first quantized models have it.
-            integer::Kind::Linear { layer } if net.target == Target::Uint8 && !float => {
+            deployed::Kind::Linear { layer } if net.target == Target::Uint8 && !float => {
                 let constants = self.constants(&operator.name, layer, source, Layout::Conv)?;
                 let output = self.output(operator.output, 4, float)?;
                 let sweep = Sweep { kernel: [1; 2], stride: [1; 2], padding: [0; 4] };
                 self.builder.conv(from, constants, sweep, None, activation, output)?;
                 output
             }
-            integer::Kind::Linear { layer } => {
+            deployed::Kind::Linear { layer } => {
                 let constants = self.constants(&operator.name, layer, source, Layout::Linear)?;
                 let output = self.output(operator.output, 2, float)?;
                 self.builder.linear(from, constants, activation, output)?;
                 output
             }
-            integer::Kind::Add => {
+            deployed::Kind::Add => {
                 let second = *operator.inputs.get(1).ok_or_else(|| Error::failed("it has one input"))?;
                 let inputs = [from, self.read(second, float)?];
                 let output = self.output(operator.output, self.builder.shape(from).len(), float)?;
                 self.builder.add(inputs, activation, output)?;
                 output
             }
-            integer::Kind::MaxPool { kernel, stride, padding } => {
+            deployed::Kind::MaxPool { kernel, stride, padding } => {
                 let output = self.output(operator.output, 4, float)?;
                 let sweep = Sweep { kernel: [*kernel; 2], stride: [*stride; 2], padding: [*padding; 4] };
                 // Every code is at least the zero point, or an activation function made it so.
@@ -123,7 +130,7 @@ impl<'a> Network<'a> {
                 self.builder.max_pool(from, sweep, from_zero || self.activated(first), output)?;
                 output
             }
-            integer::Kind::GlobalAvgPool if source.grid == result.grid && !float => {
+            deployed::Kind::GlobalAvgPool if source.grid == result.grid && !float => {
                 let [height, width, _] = source.shape;
                 let output = self.output(operator.output, 4, float)?;
                 let kind = Kind::AveragePool2d {
@@ -136,20 +143,20 @@ impl<'a> Network<'a> {
                 self.builder.operator(kind, &[from], output);
                 output
             }
-            integer::Kind::GlobalAvgPool => {
+            deployed::Kind::GlobalAvgPool => {
                 let mut readers = net.operators.iter().filter(|reader| reader.inputs.contains(&operator.output));
-                let flat = readers.all(|reader| matches!(reader.kind, integer::Kind::Linear { .. }));
+                let flat = readers.all(|reader| matches!(reader.kind, deployed::Kind::Linear { .. }));
                 let rank = if flat && net.target == Target::Int8 { 2 } else { 4 };
                 let output = self.output(operator.output, rank, float)?;
                 self.builder.mean(from, output)?;
                 output
             }
-            integer::Kind::PadShortcut { before, after, stride } => {
+            deployed::Kind::PadShortcut { before, after, stride } => {
                 let output = self.output(operator.output, 4, float)?;
                 self.builder.shortcut(from, *stride, [*before, *after], output)?;
                 output
             }
-            integer::Kind::Activation => {
+            deployed::Kind::Activation => {
                 let output = self.output(operator.output, self.builder.shape(from).len(), float)?;
                 let kind = match activation {
                     Activation::None => Kind::Quantize,
@@ -220,10 +227,16 @@ impl<'a> Network<'a> {
         Ok(())
     }
 
-    /// Whether an activation function ends the operator that makes the value.
+    /// Whether an activation function, or what only moves and averages its values, ends the operator that makes the value.
     fn activated(&self, value: usize) -> bool {
         let maker = self.net.operators.iter().find(|operator| operator.output == value);
-        maker.is_some_and(|maker| maker.activation != integer::Activation::None)
+        maker.is_some_and(|maker| match maker.kind {
+            _ if maker.activation != deployed::Activation::None => true,
+            deployed::Kind::MaxPool { .. } | deployed::Kind::PadShortcut { .. } | deployed::Kind::GlobalAvgPool => {
+                maker.inputs.first().is_some_and(|input| self.activated(*input))
+            }
+            _ => false,
+        })
     }
 
     /// The weights in the format's order, and the bias: on the grid of the products where they are integers.
@@ -312,34 +325,11 @@ impl<'a> Network<'a> {
     }
 }
 
-/// How a layer's weights lie in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    Conv,
-    Depthwise,
-    Linear,
-}
-
-impl Layout {
-    fn of(depthwise: bool) -> Self {
-        if depthwise { Self::Depthwise } else { Self::Conv }
-    }
-
-    /// The file's shape for weights `[out, in / groups, kh, kw]`.
-    fn shape(self, [out, depth, height, width]: [usize; 4]) -> Vec<usize> {
-        match self {
-            Self::Conv => vec![out, height, width, depth],
-            Self::Depthwise => vec![1, height, width, out],
-            Self::Linear => vec![out, depth.saturating_mul(height).saturating_mul(width)],
-        }
-    }
-}
-
-fn activation(activation: integer::Activation) -> Activation {
+fn activation(activation: deployed::Activation) -> Activation {
     match activation {
-        integer::Activation::None => Activation::None,
-        integer::Activation::Relu => Activation::Relu,
-        integer::Activation::Relu6 => Activation::Relu6,
+        deployed::Activation::None => Activation::None,
+        deployed::Activation::Relu => Activation::Relu,
+        deployed::Activation::Relu6 => Activation::Relu6,
     }
 }
 

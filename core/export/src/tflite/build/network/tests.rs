@@ -1,5 +1,5 @@
 use super::*;
-use crate::integer::{Grid, IntegerNet, Layer, Operator, Value, Weights};
+use crate::deployed::{DeployedNet, Grid, Layer, Operator, Value, Weights};
 use crate::tflite::build::normalisation;
 use crate::tflite::{read, write};
 
@@ -7,8 +7,8 @@ fn value(name: &str, shape: [usize; 3], scale: f32, zero_point: i32) -> Value {
     Value { name: name.into(), shape, grid: Some(Grid { scale, zero_point }) }
 }
 
-fn operator(name: &str, kind: integer::Kind, inputs: &[usize], output: usize) -> Operator {
-    Operator { name: name.into(), kind, inputs: inputs.to_vec(), output, activation: integer::Activation::None }
+fn operator(name: &str, kind: deployed::Kind, inputs: &[usize], output: usize) -> Operator {
+    Operator { name: name.into(), kind, inputs: inputs.to_vec(), output, activation: deployed::Activation::None }
 }
 
 fn weights(shape: [usize; 4], scales: usize) -> Weights {
@@ -22,19 +22,19 @@ fn weights(shape: [usize; 4], scales: usize) -> Weights {
 }
 
 /// Images of 4 × 4 pixels of 3 channels, a convolution, a sum with itself, a pool, a fully connected layer.
-fn net(target: Target, mean: [f32; 3], std: [f32; 3]) -> IntegerNet {
+fn net(target: Target, mean: [f32; 3], std: [f32; 3]) -> DeployedNet {
     let zero = lowest(target);
     let per_channel = |out: usize| if target == Target::Int8 { out } else { 1 };
     let pool = value("pool", [1, 1, 2], if target == Target::Int8 { 0.5 } else { 0.25 }, zero);
-    let conv = integer::Kind::Conv {
+    let conv = deployed::Kind::Conv {
         layer: Layer::Integer { weights: weights([2, 3, 3, 3], per_channel(2)), bias: vec![1, -2] },
         stride: [2; 2],
         padding: [1; 4],
         depthwise: false,
     };
     let fc = Layer::Integer { weights: weights([5, 2, 1, 1], per_channel(5)), bias: vec![7; 5] };
-    let fc = integer::Kind::Linear { layer: fc };
-    IntegerNet {
+    let fc = deployed::Kind::Linear { layer: fc };
+    DeployedNet {
         name: "small".into(),
         target,
         values: vec![
@@ -45,9 +45,9 @@ fn net(target: Target, mean: [f32; 3], std: [f32; 3]) -> IntegerNet {
             value("fc", [1, 1, 5], 0.5, zero + 100),
         ],
         operators: vec![
-            Operator { activation: integer::Activation::Relu, ..operator("conv", conv, &[0], 1) },
-            operator("sum", integer::Kind::Add, &[1, 1], 2),
-            operator("pool", integer::Kind::GlobalAvgPool, &[2], 3),
+            Operator { activation: deployed::Activation::Relu, ..operator("conv", conv, &[0], 1) },
+            operator("sum", deployed::Kind::Add, &[1, 1], 2),
+            operator("pool", deployed::Kind::GlobalAvgPool, &[2], 3),
             operator("fc", fc, &[3], 4),
         ],
         input: 0,
@@ -67,7 +67,7 @@ fn outline(model: &TfliteModel) -> String {
 
 #[test]
 fn int8_is_per_channel_and_ends_in_logits() {
-    let file = from_integer(&net(Target::Int8, [128.0; 3], [64.0; 3])).unwrap();
+    let file = from_net(&net(Target::Int8, [128.0; 3], [64.0; 3])).unwrap();
     assert_eq!(outline(&file), "Pad Conv2d Add Mean FullyConnected");
     let tensor = |name: &str| file.tensors.iter().find(|tensor| tensor.name == name).unwrap();
     let grid = |name: &str| tensor(name).quantization.as_ref().unwrap();
@@ -81,7 +81,7 @@ fn int8_is_per_channel_and_ends_in_logits() {
 
 #[test]
 fn uint8_is_per_tensor_and_ends_in_probabilities() {
-    let file = from_integer(&net(Target::Uint8, [128.0; 3], [64.0; 3])).unwrap();
+    let file = from_net(&net(Target::Uint8, [128.0; 3], [64.0; 3])).unwrap();
     assert_eq!(outline(&file), "Pad Conv2d Add AveragePool2d Conv2d Reshape Softmax");
     let output = &file.tensors[file.outputs[0]];
     assert_eq!((output.dtype, output.shape.as_slice()), (DType::Uint8, &[1, 5][..]));
@@ -97,7 +97,7 @@ fn pixels_go_in_whatever_the_normalisation() {
         assert_eq!(normalisation(&net(target, [128.0; 3], [64.0; 3])), (vec![128.0; 3], vec![64.0; 3]));
         let net = net(target, mean, std);
         assert_eq!(normalisation(&net), (vec![0.0; 3], vec![1.0; 3]));
-        let file = from_integer(&net).unwrap();
+        let file = from_net(&net).unwrap();
         assert!(outline(&file).starts_with("DepthwiseConv2d Pad Conv2d"));
         let tensor = |name: &str| file.tensors.iter().find(|tensor| tensor.name == name).unwrap();
         let grid = |name: &str| tensor(name).quantization.as_ref().unwrap();
@@ -129,15 +129,15 @@ fn bytes_at(data: &[u8], index: usize) -> [u8; 4] {
 fn a_grid_that_is_not_the_pixels_gets_the_operator_too() {
     let mut net = net(Target::Uint8, [128.0; 3], [64.0; 3]);
     net.values[0].grid = Some(Grid { scale: 1.0 / 64.0, zero_point: 100 });
-    assert!(outline(&from_integer(&net).unwrap()).starts_with("DepthwiseConv2d"));
+    assert!(outline(&from_net(&net).unwrap()).starts_with("DepthwiseConv2d"));
 }
 
 #[test]
 fn says_what_does_not_fit() {
-    let message = |change: fn(&mut IntegerNet)| {
+    let message = |change: fn(&mut DeployedNet)| {
         let mut net = net(Target::Int8, [128.0; 3], [64.0; 3]);
         change(&mut net);
-        from_integer(&net).unwrap_err().to_string()
+        from_net(&net).unwrap_err().to_string()
     };
     assert!(message(|net| net.operators[1].inputs[1] = 9).contains("cannot express `sum`: there is no value 9 of 5"));
     assert!(message(|net| net.operators[1].inputs[1] = 3).contains("read before"));
@@ -145,11 +145,11 @@ fn says_what_does_not_fit() {
     assert!(message(|net| net.values[3].shape = [1, 2, 1]).contains("fully connected to an image"));
     let weight = |code: i32| {
         let mut net = net(Target::Int8, [128.0; 3], [64.0; 3]);
-        let integer::Kind::Conv { layer: Layer::Integer { weights, .. }, .. } = &mut net.operators[0].kind else {
+        let deployed::Kind::Conv { layer: Layer::Integer { weights, .. }, .. } = &mut net.operators[0].kind else {
             unreachable!()
         };
         weights.codes[0] = code;
-        from_integer(&net)
+        from_net(&net)
     };
     assert!(weight(-128).unwrap_err().to_string().contains("int8 cannot hold the weight -128"));
     weight(-127).unwrap();

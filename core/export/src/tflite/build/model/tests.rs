@@ -1,5 +1,7 @@
+//! Float models as operators.
+
 use super::*;
-use crate::tflite::model::Padding;
+use crate::tflite::model::{Activation, Kind, Padding};
 use crate::tflite::{read, write};
 use pocketflow::graph::{Graph, GraphBuilder, Op};
 use pocketflow::model::ModelMeta;
@@ -96,12 +98,4 @@ fn says_which_node_cannot_be_expressed() {
     graph.add("pool", Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, &[x]);
     let message = from_model(&model(graph.finish().unwrap())).unwrap_err().to_string();
     assert!(message.contains("max pooling `pool`"), "{message}");
-}
-
-#[test]
-fn filters_are_put_in_the_files_order() {
-    // [out 2, in 2, 1, 2]
-    let weights: Vec<u8> = (0..8).collect();
-    assert_eq!(to_filter(&weights, [2, 2, 1, 2], false), [0, 2, 1, 3, 4, 6, 5, 7]);
-    assert_eq!(to_filter(&weights[..4], [2, 1, 1, 2], true), [0, 2, 1, 3]);
 }

@@ -1,4 +1,4 @@
-//! An integer network as .onnx: quantize–dequantize pairs around float operators, in the one form that ONNX Runtime fuses to integer
+//! A network as .onnx: quantize–dequantize pairs around float operators, in the one form that ONNX Runtime fuses to integer
 //! kernels everywhere.
 //!
 //! Found by reading what ONNX Runtime 1.32 makes of it (its `optimized_model_filepath`) on x86-64:
@@ -14,7 +14,7 @@ use super::OnnxInfo;
 use super::builder::{Builder, Values, int};
 use super::operators::{Held, convolution, max_pool, pad_shortcut, relu6, value_count};
 use super::proto::Attribute;
-use crate::integer::{Activation, FloatWeights, Grid, IntegerNet, Kind, Layer, Operator, Value, Weights};
+use crate::deployed::{Activation, DeployedNet, FloatWeights, Grid, Kind, Layer, Operator, Value, Weights};
 use pocketflow::integer::Target;
 use pocketflow::{Error, Result};
 
@@ -23,7 +23,7 @@ use pocketflow::{Error, Result};
 /// # Errors
 /// A network whose parts do not fit each other: indices, shapes, codes beyond the target's (the operator is named); one beyond the
 /// 2 GiB of the format.
-pub fn from_integer(net: &IntegerNet, info: &OnnxInfo) -> Result<Vec<u8>> {
+pub fn from_net(net: &DeployedNet, info: &OnnxInfo) -> Result<Vec<u8>> {
     let mut writer = Writer { net, builder: Builder::new(&net.name), held: vec![None; net.values.len()] };
     let input = writer.store(net.input, super::INPUT.into())?;
     writer.hold(net.input, input, false);
@@ -36,7 +36,7 @@ pub fn from_integer(net: &IntegerNet, info: &OnnxInfo) -> Result<Vec<u8>> {
 }
 
 struct Writer<'a> {
-    net: &'a IntegerNet,
+    net: &'a DeployedNet,
     builder: Builder,
     /// By value: its codes (or floats, where it has no grid), once something has written them.
     held: Vec<Option<Held>>,
@@ -273,15 +273,21 @@ impl Writer<'_> {
         let net = self.net;
         let classes = value_count(&self.value(net.output)?.shape);
         let images = self.value(net.input)?.shape;
-        let row = self.held(net.output)?.as_row(&mut self.builder, super::LOGITS);
+        let held = self.held(net.output)?;
         match self.grid_of(net.output)? {
             Some(grid) => {
+                let row = held.as_row(&mut self.builder, super::LOGITS);
                 let [scale, zero] = self.grid(grid, super::LOGITS)?;
                 self.builder.logits("DequantizeLinear", &[&row, &scale, &zero], Vec::new());
             }
-            None => self.builder.logits("Identity", &[&row], Vec::new()),
+            None if held.row => self.builder.logits("Identity", &[&held.tensor], Vec::new()),
+            None => self.builder.logits("Flatten", &[&held.tensor], vec![int("axis", 1)]),
         }
-        let metadata = info.metadata(&net.mean, &net.std, net.target.name());
+        let coded = |layer: &Layer| !matches!(layer, Layer::Float { weights: FloatWeights::Values { .. }, .. });
+        let quantized = net.values.iter().any(|value| value.grid.is_some())
+            || net.operators.iter().filter_map(|operator| operator.kind.layer()).any(coded);
+        let quantization = if quantized { net.target.name() } else { "none" };
+        let metadata = info.metadata(&net.mean, &net.std, quantization);
         self.builder.finish(images, classes, metadata)
     }
 }
