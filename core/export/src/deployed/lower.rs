@@ -14,7 +14,7 @@ use pocketflow::sums::align_ranges;
 use pocketflow::{Error, Result};
 use std::collections::BTreeMap;
 
-/// An integer network and how it was made.
+/// A network for files, and how it was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lowered {
     pub net: DeployedNet,

@@ -18,7 +18,7 @@ use crate::deployed::{Activation, DeployedNet, FloatWeights, Grid, Kind, Layer, 
 use pocketflow::integer::Target;
 use pocketflow::{Error, Result};
 
-/// The network as ONNX Runtime runs it in integers. Input and output are float; the first and the last node convert.
+/// The network such that ONNX Runtime runs in integers what lies on grids. Input and output of the file are float, whatever is within.
 ///
 /// # Errors
 /// A network whose parts do not fit each other: indices, shapes, codes beyond the target's (the operator is named); one beyond the

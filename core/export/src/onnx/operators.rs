@@ -1,4 +1,4 @@
-//! Operators that float and integer networks write alike.
+//! Operators that are written alike for codes and for floats.
 
 use super::builder::{Builder, Values, int, ints};
 use super::proto::Attribute;

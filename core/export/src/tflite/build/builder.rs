@@ -1,5 +1,4 @@
-//! What float and integer networks have in common when they become operators: tensors by name, and the operators that a
-//! node takes.
+//! Tensors by name, and the operators that a node takes, whatever its values are held in.
 
 use super::window::{Window, window};
 use crate::tflite::model::{Activation, DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel};
