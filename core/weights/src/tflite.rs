@@ -40,7 +40,7 @@ pub fn read(file: impl Read) -> Result<WeightsFile, WeightsError> {
         let Some(filter) = input(1) else {
             return Err(WeightsError::Malformed("a layer of it has no weights".into()));
         };
-        let weight = keep(&mut found.tensors, filter, in_our_order(filter, kind)?);
+        let weight = keep(&mut found.tensors, filter, in_our_order(constant(&model, filter), kind)?);
         let bias = match input(2) {
             Some(bias) => Some(keep(&mut found.tensors, bias, dequantized(bias)?)),
             None => None,
@@ -49,6 +49,14 @@ pub fn read(file: impl Read) -> Result<WeightsFile, WeightsError> {
     }
     found.layers = Some(layers);
     Ok(found)
+}
+
+/// The constant that a tensor is decoded from, as in files whose weights alone are quantized; else the tensor.
+fn constant<'a>(model: &'a TfliteModel, tensor: &'a Tensor) -> &'a Tensor {
+    let makes = |outputs: &[usize]| outputs.iter().any(|output| std::ptr::eq(&model.tensors[*output], tensor));
+    let decoder = model.operators.iter().find(|operator| operator.kind == Kind::Dequantize && makes(&operator.outputs));
+    let source = decoder.and_then(|decoder| *decoder.inputs.first()?).map(|index| &model.tensors[index]);
+    source.filter(|source| tensor.data.is_none() && source.data.is_some()).unwrap_or(tensor)
 }
 
 /// Of the one input that is an image.

@@ -204,3 +204,48 @@ proptest::proptest! {
         let _ = load(&bytes);
     }
 }
+
+#[test]
+fn weights_that_a_tflite_file_decodes() {
+    use pocketflow_export::tflite::model::{
+        Activation, DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel,
+    };
+    let tensor = |name: &str, shape: &[usize], dtype, quantization, data| Tensor {
+        name: name.into(),
+        shape: shape.to_vec(),
+        dtype,
+        quantization,
+        data,
+    };
+    let grid = Quantization { scales: vec![0.5, 2.0], zero_points: vec![-1, 3], ..Quantization::default() };
+    let tensors = vec![
+        tensor("image", &[1, 2, 2, 2], DType::Float32, None, None),
+        tensor("codes", &[2, 1, 1, 2], DType::Int8, Some(grid), Some(vec![0, 1, 2, 0xff])),
+        tensor("weight", &[2, 1, 1, 2], DType::Float32, None, None),
+        tensor(
+            "bias",
+            &[2],
+            DType::Float32,
+            None,
+            Some([1.0f32, 2.0].iter().flat_map(|bias| bias.to_le_bytes()).collect()),
+        ),
+        tensor("logits", &[1, 2, 2, 2], DType::Float32, None, None),
+    ];
+    let conv = Kind::Conv2d { stride: [1; 2], padding: Padding::Same, activation: Activation::None };
+    let operator = |kind, inputs: &[usize], output| Operator {
+        kind,
+        inputs: inputs.iter().copied().map(Some).collect(),
+        outputs: vec![output],
+    };
+    let operators = vec![operator(Kind::Dequantize, &[1], 2), operator(conv, &[0, 2, 3], 4)];
+    let mut model = TfliteModel { tensors, operators, inputs: vec![0], outputs: vec![4], ..TfliteModel::default() };
+    let bytes = pocketflow_export::tflite::write(&model).unwrap();
+    let tensors = load(&bytes).unwrap();
+    assert_eq!(tensors["weight"].values, [0.5, 1.0, -2.0, -8.0]);
+    assert_eq!(tensors["weight"].shape, [2, 2, 1, 1]);
+    // Decoded from what is computed itself, it is no weight.
+    model.tensors[1] = Tensor { shape: vec![2, 1, 1, 2], data: None, ..model.tensors[1].clone() };
+    model.inputs.push(1);
+    let message = load(&pocketflow_export::tflite::write(&model).unwrap()).unwrap_err().to_string();
+    assert!(message.contains("weight") && message.contains("computed"), "{message}");
+}

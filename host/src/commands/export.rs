@@ -149,7 +149,7 @@ fn model_in(given: &Path) -> Result<PathBuf> {
 /// The network as integers, with ranges from images for what has none.
 fn integers(model: &Model, target: Target, flags: &ExportFlags, data: &Data) -> Result<Lowered> {
     let open = match flags.post_quant {
-        true => without_range(model, target, true)?,
+        true => without_range(model, target)?,
         false => Vec::new(),
     };
     let ranges = match (open.as_slice(), data, flags.default_ranges) {

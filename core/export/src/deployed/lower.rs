@@ -21,17 +21,17 @@ pub struct Lowered {
     pub layers: Vec<LayerNote>,
 }
 
-/// Nodes whose output needs a grid that the model does not give: for calibration. In the folded graph.
+/// Nodes whose output needs a grid that the model does not give, for integers throughout: for calibration. In the folded graph.
 ///
 /// # Errors
 /// A model that cannot be folded.
-pub fn without_range(model: &Model, target: Target, post_quant: bool) -> Result<Vec<String>> {
+pub fn without_range(model: &Model, target: Target) -> Result<Vec<String>> {
     let folded = fold_model(model)?;
     let own = held(&folded.graph, target).into_iter().zip(&folded.graph.nodes).skip(1);
     let own = own.filter(|(held, _)| *held == Held::Own);
     let open = own.filter(|(_, node)| {
         let known = folded.plan.activations.get(&node.name);
-        !known.is_some_and(|quant| quant.range.is_some() && (quant.bits <= BITS || !post_quant))
+        !known.is_some_and(|quant| quant.range.is_some() && quant.bits <= BITS)
     });
     Ok(open.map(|(_, node)| node.name.clone()).collect())
 }

@@ -37,7 +37,7 @@ fn model(graph: Graph, plan: QuantPlan) -> Model {
 }
 
 fn all_ranges(model: &Model, target: Target) -> BTreeMap<String, [f32; 2]> {
-    let open = without_range(model, target, true).unwrap();
+    let open = without_range(model, target).unwrap();
     open.into_iter().map(|name| (name, [-1.0, 2.0])).collect()
 }
 

@@ -4,7 +4,7 @@ use pocketflow::Result;
 use pocketflow::graph::{GraphBuilder, Op};
 use pocketflow::integer::Target;
 use pocketflow::model::{Model, ModelMeta};
-use pocketflow::quant::QuantPlan;
+use pocketflow::quant::{Buckets, FULL_PRECISION_BITS, QuantPlan};
 use pocketflow_export::deployed::{lower, without_range};
 use pocketflow_export::tflite::{build, write};
 use std::collections::BTreeMap;
@@ -31,14 +31,19 @@ fn main() -> Result<()> {
         std::fs::create_dir_all(corpus.join(target))?;
     }
     model.save(&corpus.join("model/small.ckpt"))?;
-    let open = without_range(&model, Target::Int8, true)?;
+    let open = without_range(&model, Target::Int8)?;
     let ranges = open.into_iter().map(|name| (name, [-3.0, 3.0])).collect();
     let lowered = lower(&model, Target::Int8, &ranges, true)?;
     let float = write(&build::from_model(&model)?)?;
     let integer = write(&build::from_net(&lowered.net)?)?;
+    // Weights alone as codes: a file that decodes constants.
+    let plan = QuantPlan::uniform(&model.graph, 6, FULL_PRECISION_BITS, Buckets::Channel, true);
+    let coded = Model::new(model.graph.clone(), plan, model.meta.clone(), model.all_values()?)?;
+    let coded = write(&build::from_net(&lower(&coded, Target::Int8, &BTreeMap::new(), false)?.net)?)?;
     for target in ["weights", "exported"] {
-        std::fs::write(corpus.join(target).join("float.tflite"), &float)?;
-        std::fs::write(corpus.join(target).join("integer.tflite"), &integer)?;
+        for (name, bytes) in [("float.tflite", &float), ("integer.tflite", &integer), ("coded.tflite", &coded)] {
+            std::fs::write(corpus.join(target).join(name), bytes)?;
+        }
     }
     // Two whole records for each of two files.
     std::fs::write(corpus.join("cifar10/records"), vec![7; 4 * 3073])?;
