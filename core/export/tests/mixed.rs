@@ -10,6 +10,7 @@ use pocketflow_export::interpret::{Data, Interpreter};
 use pocketflow_export::onnx::{self, OnnxInfo, proto};
 use pocketflow_export::tflite::model::{DType, Kind, TfliteModel};
 use pocketflow_export::tflite::{build, read, write};
+use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeMap;
 
@@ -146,4 +147,24 @@ fn onnx_has_pairs_where_there_are_grids() {
     assert_eq!(count(&graph, "QuantizeLinear"), 3, "behind three activation functions");
     assert_eq!(count(&graph, "Relu"), 0, "where a grid saturates");
     assert_eq!(graph.node.last().unwrap().op_type(), "Identity", "logits in float");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+
+    /// Constants are decoded before anything runs: a damaged file makes an error at most there too.
+    #[test]
+    fn damaged_files_run_or_are_refused(bits in prop::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..6)) {
+        let mut bytes = write(&build::from_net(&lowered(&model(8), Target::Int8).net).unwrap()).unwrap();
+        for (at, bit) in bits {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+        }
+        let Ok(model) = read(&bytes) else { return Ok(()) };
+        let values: usize = model.tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+        let Ok(mut interpreter) = Interpreter::new(&model) else { return Ok(()) };
+        if values < 1 << 20 {
+            let _ = interpreter.run(&[Data::Float(vec![0.5; 3 * 8 * 8])]);
+        }
+    }
 }
