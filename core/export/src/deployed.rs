@@ -4,7 +4,7 @@ mod layer;
 mod lower;
 mod note;
 
-pub use lower::{Lowered, in_floats, lower, without_range};
+pub use lower::{Lowered, lower, lower_to_floats, without_range};
 pub use note::{Fate, LayerNote};
 
 use pocketflow::integer::Target;
@@ -13,11 +13,12 @@ use pocketflow::{Error, Result};
 /// A network of operators in execution order. Codes are those of the target: int8 −128…127, uint8 0…255.
 ///
 /// An operator computes with integers where everything that it reads and writes lies on grids; else with floats, and what lies on a
-/// grid is decoded before and encoded after it ([`DeployedNet::in_float`]).
+/// grid is decoded before and encoded after it ([`DeployedNet::computes_in_float`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeployedNet {
     /// The graph's name: `resnet20_at_cifar10`.
     pub name: String,
+    /// The type of the codes, where there are some.
     pub target: Target,
     pub values: Vec<Value>,
     pub operators: Vec<Operator>,
@@ -156,7 +157,7 @@ impl DeployedNet {
     ///
     /// # Errors
     /// Values that do not exist; weights for integers between values that are not.
-    pub fn in_float(&self, operator: &Operator) -> Result<bool> {
+    pub fn computes_in_float(&self, operator: &Operator) -> Result<bool> {
         let count = self.values.len();
         let float = |index: &usize| {
             let value = self.values.get(*index);

@@ -5,7 +5,7 @@ use crate::element::{Element, count};
 use crate::error::WeightsError;
 use crate::{FileLayer, LayerKind, LoadedTensor, Tensors, WeightsFile};
 use pocketflow_export::tflite;
-use pocketflow_export::tflite::model::{DType, Kind, Tensor, TfliteModel};
+use pocketflow_export::tflite::model::{DType, Kind, Operator, Tensor, TfliteModel};
 use std::io::Read;
 
 /// More is no image classifier; its weights are held as `f32`, of which there are four times as many bytes.
@@ -36,13 +36,16 @@ pub fn read(file: impl Read) -> Result<WeightsFile, WeightsError> {
             Kind::FullyConnected { .. } => LayerKind::FullyConnected,
             _ => continue,
         };
-        let input = |place: usize| operator.inputs.get(place).copied().flatten().map(|index| &model.tensors[index]);
-        let Some(filter) = input(1) else {
+        let input = |place: usize| {
+            let index = operator.inputs.get(place).copied().flatten()?;
+            Some((&model.tensors[index], &model.tensors[decoded_from(&model, index)]))
+        };
+        let Some((filter, codes)) = input(1) else {
             return Err(WeightsError::Malformed("a layer of it has no weights".into()));
         };
-        let weight = keep(&mut found.tensors, filter, in_our_order(constant(&model, filter), kind)?);
+        let weight = keep(&mut found.tensors, filter, in_our_order(codes, kind)?);
         let bias = match input(2) {
-            Some(bias) => Some(keep(&mut found.tensors, bias, dequantized(bias)?)),
+            Some((bias, codes)) => Some(keep(&mut found.tensors, bias, dequantized(codes)?)),
             None => None,
         };
         layers.push(FileLayer { kind, weight, bias });
@@ -51,12 +54,11 @@ pub fn read(file: impl Read) -> Result<WeightsFile, WeightsError> {
     Ok(found)
 }
 
-/// The constant that a tensor is decoded from, as in files whose weights alone are quantized; else the tensor.
-fn constant<'a>(model: &'a TfliteModel, tensor: &'a Tensor) -> &'a Tensor {
-    let makes = |outputs: &[usize]| outputs.iter().any(|output| std::ptr::eq(&model.tensors[*output], tensor));
-    let decoder = model.operators.iter().find(|operator| operator.kind == Kind::Dequantize && makes(&operator.outputs));
-    let source = decoder.and_then(|decoder| *decoder.inputs.first()?).map(|index| &model.tensors[index]);
-    source.filter(|source| tensor.data.is_none() && source.data.is_some()).unwrap_or(tensor)
+/// The constant that a tensor is decoded from, as in files whose weights alone are quantized; else the tensor itself. Both by index.
+fn decoded_from(model: &TfliteModel, tensor: usize) -> usize {
+    let makes = |operator: &&Operator| operator.kind == Kind::Dequantize && operator.outputs.contains(&tensor);
+    let source = model.operators.iter().find(makes).and_then(|operator| *operator.inputs.first()?);
+    source.filter(|source| model.tensors[*source].data.is_some()).unwrap_or(tensor)
 }
 
 /// Of the one input that is an image.

@@ -56,7 +56,7 @@ pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin
         if wants("onnx") {
             // The image is normalised outside of this file, and must be as integers would, where they do.
             let mut normalised = net.clone();
-            if net.values.get(net.input).is_some_and(|input| input.grid.is_some()) {
+            if net.values[net.input].grid.is_some() {
                 normalised.mean = deployed_mean(&net.mean, &net.std);
             }
             let info = OnnxInfo { labels: model.meta.labels.clone(), source: origin.to_json() };

@@ -38,6 +38,12 @@ fn more_bits_than_a_byte() {
     let flags = "export --model_dir=models_uqtf_eval --format=tflite --verify_images=0";
     place.host(flags).expect(2).says(&["--enbl_post_quant"]);
     place.host(&format!("{flags} --enbl_post_quant --calibration_images=64")).expect(0);
+    // `uniform`'s are no codes any more once batch normalisations are folded.
+    let uniform = format!("--learner=uniform {SMALL} --uql_weight_bits=12 --uql_quant_epoch=0 --run_dir=uniform");
+    place.host(&uniform).expect(0);
+    let flags = "export --model_dir=uql_quant_models --format=tflite --verify_images=0";
+    place.host(flags).expect(2).says(&["weights of layer1.0.conv1 (12)", "--enbl_post_quant"]);
+    assert_eq!(fs::read_dir(place.path("uql_quant_models")).unwrap().count(), 1, "nothing was written");
 }
 
 #[test]

@@ -242,6 +242,17 @@ fn settings_that_make_no_search() {
 }
 
 #[test]
+fn candidates_that_diverge_are_out_of_the_comparison() {
+    let place = with_parent();
+    // A loss that no f32 holds.
+    let beyond = "--enbl_dst --save_path_dst=models/model.ckpt --loss_w_dst=1e39";
+    let flags = uniform(&format!("--uql_enbl_rl_agent {BUDGET} {UNTUNED} --uql_quant_epochs=1 --run_dir=run {beyond}"));
+    let run = place.host(&flags).expect(1).says(&["`uniform` is out of the comparison", "diverged"]);
+    assert!(run.stderr.contains("`sensitivity` is out of the comparison"), "the next was tried: {}", run.stderr);
+    assert!(!place.path("uql_quant_models/model.ckpt").exists());
+}
+
+#[test]
 fn ranges_that_clip_are_kept_and_batch_norm_can_be_left_alone() {
     let (place, small) = (with_parent(), small());
     let top1 = |name: &str, flags: &str| {

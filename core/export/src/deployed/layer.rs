@@ -24,33 +24,25 @@ pub(super) struct Quantization {
     pub error: f64,
 }
 
-/// Quantizes a stored tensor of shape `[out, in / groups, kh, kw]` for the target. `wider`: codes of more than 8 bits may be cut
-/// to 8; otherwise they are refused.
+/// Quantizes a stored tensor of shape `[out, in / groups, kh, kw]`, whose values are `values`, for the target. Codes of more than 8 bits
+/// are cut to 8.
 ///
 /// # Errors
-/// Codes of more than 8 bits, as above; a tensor that has no values.
-pub(super) fn quantize(stored: &Stored, shape: [usize; 4], target: Target, wider: bool) -> Result<Quantization> {
-    let values = stored.values()?;
+/// Values that do not make the shape.
+pub(super) fn quantize(stored: &Stored, values: &[f32], shape: [usize; 4], target: Target) -> Result<Quantization> {
     if values.len() != shape.iter().product::<usize>() {
         return Err(Error::failed(format!("{} weights do not make the shape {shape:?}", values.len())));
     }
-    if let Stored::Packed { quantized, .. } = stored {
-        if quantized.bits > BITS && !wider {
-            let bits = quantized.bits;
-            return Err(Error::config(format!(
-                "its weights have {bits} bits and {} holds 8: give --enbl_post_quant to quantize them to 8, or train with 8",
-                target.name()
-            )));
-        }
-        if let Some(weights) = own_codes(quantized, shape, target) {
-            return Ok(Quantization { weights, exact: true, error: 0.0 });
-        }
+    if let Stored::Packed { quantized, .. } = stored
+        && let Some(weights) = own_codes(quantized, shape, target)
+    {
+        return Ok(Quantization { weights, exact: true, error: 0.0 });
     }
     let weights = match target {
-        Target::Int8 => per_channel(&values, shape),
-        Target::Uint8 => per_tensor(&values, shape),
+        Target::Int8 => per_channel(values, shape),
+        Target::Uint8 => per_tensor(values, shape),
     };
-    let (worst, error) = difference(&values, &weights);
+    let (worst, error) = difference(values, &weights);
     Ok(Quantization { weights, exact: worst <= EXACT, error })
 }
 
@@ -226,15 +218,17 @@ mod tests {
     use pocketflow::quant;
     use proptest::prelude::*;
 
-    fn full(values: &[f32]) -> Stored {
-        Stored::Full { shape: vec![values.len()], values: values.to_vec() }
+    /// Of a tensor in full precision.
+    fn quantized(values: &[f32], shape: [usize; 4], target: Target) -> Quantization {
+        let stored = Stored::Full { shape: shape.to_vec(), values: values.to_vec() };
+        quantize(&stored, values, shape, target).unwrap()
     }
 
     #[test]
     fn a_grid_around_zero_is_kept() {
         // Seven values, three steps on either side of zero: as few bits as that survive.
         let values: Vec<f32> = (-3..=3).map(|code| code as f32 * 0.37).collect();
-        let made = quantize(&full(&values), [1, 7, 1, 1], Target::Int8, false).unwrap();
+        let made = quantized(&values, [1, 7, 1, 1], Target::Int8);
         assert!(made.exact && made.error < 1e-7);
         assert_eq!(made.weights.codes, [-3, -2, -1, 0, 1, 2, 3]);
     }
@@ -247,7 +241,7 @@ mod tests {
                 let quantized = quant::quantize(&values, bits, size, grid).unwrap();
                 let expected = quantized.values();
                 let stored = Stored::Packed { shape: vec![2, 3, 1, 1], quantized };
-                let made = quantize(&stored, [2, 3, 1, 1], target, false).unwrap();
+                let made = quantize(&stored, &expected, [2, 3, 1, 1], target).unwrap();
                 assert!(made.exact);
                 assert_eq!(made.weights.values(), expected);
             }
@@ -255,18 +249,17 @@ mod tests {
     }
 
     #[test]
-    fn more_bits_than_a_target_holds_are_refused_or_cut() {
+    fn more_bits_than_a_target_holds_are_cut() {
         let quantized = quant::quantize(&[0.1, 0.2, -0.3], 12, 3, Grid::Symmetric).unwrap();
+        let values = quantized.values();
         let stored = Stored::Packed { shape: vec![1, 3, 1, 1], quantized };
-        let refused = quantize(&stored, [1, 3, 1, 1], Target::Int8, false).unwrap_err().to_string();
-        assert!(refused.contains("12 bits") && refused.contains("--enbl_post_quant"), "{refused}");
-        let cut = quantize(&stored, [1, 3, 1, 1], Target::Int8, true).unwrap();
+        let cut = quantize(&stored, &values, [1, 3, 1, 1], Target::Int8).unwrap();
         assert!(!cut.exact && cut.error < 0.01);
     }
 
     #[test]
     fn a_channel_of_zeros_has_a_scale() {
-        let made = quantize(&full(&[0.0; 4]), [2, 2, 1, 1], Target::Int8, false).unwrap();
+        let made = quantized(&[0.0; 4], [2, 2, 1, 1], Target::Int8);
         assert!(made.exact && made.weights.scales.iter().all(|scale| *scale == 1.0));
     }
 
@@ -275,12 +268,12 @@ mod tests {
         // 16 values as 4 bits have them, in three channels that start anywhere.
         let channel = |min: f32| (0..48).map(move |index| min + 0.1 * (index * 7 % 16) as f32);
         let values: Vec<f32> = [-0.83, -0.21, -1.4999].into_iter().flat_map(channel).collect();
-        let symmetric = quantize(&full(&values), [3, 48, 1, 1], Target::Int8, false).unwrap();
+        let symmetric = quantized(&values, [3, 48, 1, 1], Target::Int8);
         let refined = refine(&values, symmetric.clone());
         assert!(refined.error < 0.4 * symmetric.error, "{} {}", refined.error, symmetric.error);
         assert!(refined.weights.codes.iter().all(|code| code.abs() <= 127));
         assert!(refined.weights.zero_points.iter().any(|zero| *zero != 0));
-        let exact = quantize(&full(&[0.5, -0.5, 1.0]), [1, 3, 1, 1], Target::Int8, false).unwrap();
+        let exact = quantized(&[0.5, -0.5, 1.0], [1, 3, 1, 1], Target::Int8);
         assert_eq!(refine(&[0.5, -0.5, 1.0], exact.clone()), exact, "nothing to win");
     }
 
@@ -288,7 +281,7 @@ mod tests {
         #[test]
         fn refining_never_costs_more(values in prop::collection::vec(-10f32..10.0, 24), lift in -30f32..30.0) {
             let values: Vec<f32> = values.into_iter().map(|value| value + lift).collect();
-            let symmetric = quantize(&full(&values), [2, 12, 1, 1], Target::Int8, false).unwrap();
+            let symmetric = quantized(&values, [2, 12, 1, 1], Target::Int8);
             let refined = refine(&values, symmetric.clone());
             for channel in 0..2 {
                 let costs = [&symmetric, &refined].map(|made| {
@@ -303,7 +296,7 @@ mod tests {
         #[test]
         fn within_half_a_step(values in prop::collection::vec(-10f32..10.0, 12)) {
             for target in [Target::Int8, Target::Uint8] {
-                let made = quantize(&full(&values), [3, 4, 1, 1], target, false).unwrap();
+                let made = quantized(&values, [3, 4, 1, 1], target);
                 for (index, (value, decoded)) in values.iter().zip(made.weights.values()).enumerate() {
                     // Nudging the zero point moves a uint8 grid by up to half a step more.
                     let steps = if target == Target::Int8 { 0.501 } else { 1.001 };

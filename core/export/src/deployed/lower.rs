@@ -57,7 +57,7 @@ pub fn lower(model: &Model, target: Target, ranges: &BTreeMap<String, [f32; 2]>,
 ///
 /// # Errors
 /// A model that cannot be folded or whose parts do not fit each other; weights that are not finite.
-pub fn in_floats(model: &Model) -> Result<DeployedNet> {
+pub fn lower_to_floats(model: &Model) -> Result<DeployedNet> {
     let folded = fold_model(model)?;
     let none = BTreeMap::new();
     let lowering = Lowering::new(model, &folded, Target::default(), &none, Floats::Everything)?;
@@ -111,16 +111,17 @@ impl<'a> Lowering<'a> {
             let names = layers.collect::<Vec<_>>().join(", ");
             return Err(Error::config(format!("training left all layers in float: {names}; {advice}")));
         }
+        let too_many = |bits: u32| (BITS + 1..FULL_PRECISION_BITS).contains(&bits) && kept;
+        // In the folded model weights may be packed no more: the plan of the original tells.
+        let weights = self.original.plan.weights.iter().map(|(name, quant)| (quant.bits, name.as_str(), "weights of "));
         let own = || graph.nodes.iter().enumerate().filter(|(id, _)| self.held[*id] == Held::Own);
         let planned = |name: &str| self.model.plan.activations.get(name);
-        let wide = own().filter_map(|(_, node)| Some((planned(&node.name)?.bits, node)));
-        let wide = wide.filter(|(bits, _)| (BITS + 1..FULL_PRECISION_BITS).contains(bits) && kept);
-        let wide: Vec<String> = wide.map(|(bits, node)| format!("{} ({bits})", node.name)).collect();
+        let values = own().filter_map(|(_, node)| Some((planned(&node.name)?.bits, node.name.as_str(), "")));
+        let wide = weights.chain(values).filter(|(bits, ..)| too_many(*bits));
+        let wide: Vec<String> = wide.map(|(bits, name, what)| format!("{what}{name} ({bits})")).collect();
         if !wide.is_empty() {
             let (names, target) = (wide.join(", "), self.target.name());
-            return Err(Error::config(format!(
-                "these values have more bits than the 8 of {target}: {names}; {advice}"
-            )));
+            return Err(Error::config(format!("these have more bits than the 8 of {target}: {names}; {advice}")));
         }
         // What is not in the plan may stay float; what is must have a range.
         let open = own().filter(|(id, node)| {
@@ -284,18 +285,17 @@ impl<'a> Lowering<'a> {
             true => Ok(()),
             false => Err(self.fail(id, "its weights or biases are not finite")),
         };
+        let values = stored.values()?;
         finite(&bias)?;
+        finite(&values)?;
         let quantized = self.original.plan.weights.contains_key(name);
         if self.floats == Floats::Everything || !quantized && self.floats == Floats::Kept {
-            let values = stored.values()?;
-            finite(&values)?;
             return Ok((Layer::Float { weights: FloatWeights::Values { shape, values }, bias }, (Fate::Float, 0.0)));
         }
         let within = |error: Error| error.context(format!("cannot export layer `{name}`"));
-        let mut made = layer::quantize(stored, shape, self.target, self.floats == Floats::Quantized).map_err(within)?;
-        finite(&made.weights.scales)?;
+        let mut made = layer::quantize(stored, &values, shape, self.target).map_err(within)?;
         if input.is_none() && self.target == Target::Int8 {
-            made = layer::refine(&stored.values()?, made);
+            made = layer::refine(&values, made);
         }
         let layer::Quantization { mut weights, mut exact, error } = made;
         let layer = match input {

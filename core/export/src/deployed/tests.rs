@@ -157,23 +157,43 @@ fn what_training_left_in_float_stays_so() {
         ("fc", Fate::Float, Fate::Float, false),
     ];
     assert_eq!(notes, expected);
-    let in_float: Vec<bool> = net.operators.iter().map(|operator| net.in_float(operator).unwrap()).collect();
+    let in_float: Vec<bool> = net.operators.iter().map(|operator| net.computes_in_float(operator).unwrap()).collect();
     assert_eq!(in_float, [true, false, true, true, true, true]);
     let layer = |index: usize| net.operators[index].kind.layer().unwrap();
     assert!(matches!(layer(0), Layer::Float { weights: FloatWeights::Values { .. }, .. }));
     assert!(matches!(layer(2), Layer::Float { weights: FloatWeights::Codes(_), .. }), "small in the file all the same");
     // With leave to, all of it becomes integers.
     let Lowered { net, .. } = lower(&model, Target::Int8, &all_ranges(&model, Target::Int8), true).unwrap();
-    assert!(net.operators.iter().all(|operator| !net.in_float(operator).unwrap()));
+    assert!(net.operators.iter().all(|operator| !net.computes_in_float(operator).unwrap()));
 }
 
 #[test]
-fn values_of_more_bits_than_a_byte_are_named() {
+fn more_bits_than_a_byte_are_named() {
     let mut plan = QuantPlan::uniform(&chain(), 4, 10, Buckets::Channel, false);
     plan.activations.values_mut().for_each(|quant| quant.range = Some([0.0, 3.0]));
     let error = lower(&model(chain(), plan), Target::Int8, &BTreeMap::new(), false).unwrap_err().to_string();
     assert!(error.contains("relu1 (10)") && error.contains("--enbl_post_quant"), "{error}");
+    let mut plan = QuantPlan::uniform(&graph(), 12, FULL_PRECISION_BITS, Buckets::Layer, false);
+    let error = lower(&model(graph(), plan.clone()), Target::Int8, &BTreeMap::new(), false).unwrap_err().to_string();
+    assert!(error.contains("weights of conv2 (12)") && error.contains("--enbl_post_quant"), "{error}");
+    plan.weights.values_mut().for_each(|quant| quant.bits = 8);
+    assert!(lower(&model(graph(), plan), Target::Int8, &BTreeMap::new(), false).is_ok(), "weights alone");
     let plan = QuantPlan::uniform(&chain(), 4, 8, Buckets::Channel, false);
     let error = lower(&model(chain(), plan), Target::Int8, &BTreeMap::new(), false).unwrap_err().to_string();
     assert!(error.contains("no range: relu1, relu2, relu3"), "{error}");
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_refused() {
+    let mut plan = QuantPlan::uniform(&chain(), 8, FULL_PRECISION_BITS, Buckets::Layer, false);
+    for quantized in [true, false] {
+        let mut made = model(chain(), plan.clone());
+        let mut values = vec![0.5; 4 * 4 * 9];
+        values[7] = f32::NAN;
+        let weight = pocketflow::tensors::Stored::Full { shape: vec![4, 4, 3, 3], values };
+        made.tensors.insert("conv2.weight".into(), weight);
+        let error = lower(&made, Target::Int8, &BTreeMap::new(), false).unwrap_err().to_string();
+        assert!(error.contains("`conv2`") && error.contains("not finite"), "{quantized}: {error}");
+        plan.weights.remove("conv2");
+    }
 }

@@ -118,7 +118,8 @@ impl Interpreter {
         self.run_watched(inputs, &mut |_, _| {})
     }
 
-    /// [`Interpreter::run`] that shows the inputs and then every tensor as it is computed: index and values.
+    /// [`Interpreter::run`] that shows the inputs and then every tensor as it is computed: index and values. Constants that were decoded
+    /// beforehand are not among them.
     ///
     /// # Errors
     /// As of [`Interpreter::run`].
@@ -136,12 +137,12 @@ impl Interpreter {
             self.slots[*slot].clone_from(input);
             watch(*tensor, input);
         }
-        for step in &program.steps {
-            let mut output = std::mem::take(&mut self.slots[step.slot]);
+        for (step, slot) in program.steps.iter().filter_map(|step| Some((step, step.slot?))) {
+            let mut output = std::mem::take(&mut self.slots[slot]);
             let activations: Vec<&Data> = step.inputs.iter().map(|(_, place)| at(&self.slots, place)).collect();
             step.kernel.run(&activations, &mut output, &mut self.scratch)?;
             watch(step.tensor, &output);
-            self.slots[step.slot] = output;
+            self.slots[slot] = output;
         }
         Ok(program.output_places.iter().map(|place| at(&self.slots, place).clone()).collect())
     }

@@ -20,9 +20,9 @@ pub(super) struct Step {
     pub kernel: Box<dyn Kernel>,
     /// Its activations: tensors and where their values are.
     pub inputs: Vec<(usize, Place)>,
-    /// The tensor it computes, and the buffer for it.
+    /// The tensor it computes, and the buffer for it; none where that is a constant, decoded once for all.
     pub tensor: usize,
-    pub slot: usize,
+    pub slot: Option<usize>,
 }
 
 /// Everything about a model that does not change while it runs.
@@ -60,7 +60,7 @@ impl Program {
             let inputs = operator.inputs.iter().take(activations).flatten();
             let inputs = inputs.map(|input| Ok((*input, buffers.place(model, *input)?))).collect::<Result<_>>()?;
             // The output's buffer is chosen while the inputs hold theirs: they are never the same.
-            let slot = buffers.take(model, tensor);
+            let slot = model.tensors[tensor].data.is_none().then(|| buffers.take(model, tensor));
             steps.push(Step { kernel, inputs, tensor, slot });
             buffers.release(model, index);
         }

@@ -11,7 +11,7 @@ pub mod proto;
 
 pub use network::from_net;
 
-use crate::deployed::in_floats;
+use crate::deployed::lower_to_floats;
 use pocketflow::Result;
 use pocketflow::model::Model;
 
@@ -59,5 +59,5 @@ impl OnnxInfo {
 /// # Errors
 /// A model that cannot be folded or whose parts do not fit each other; one beyond the 2 GiB of the format.
 pub fn from_model(model: &Model, info: &OnnxInfo) -> Result<Vec<u8>> {
-    from_net(&in_floats(model)?, info)
+    from_net(&lower_to_floats(model)?, info)
 }

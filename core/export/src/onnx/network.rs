@@ -109,6 +109,8 @@ impl Writer<'_> {
         if operator.inputs.len() != wanted {
             return Err(Error::failed(format!("it takes {wanted} inputs, got {}", operator.inputs.len())));
         }
+        // Every operator is written in float between its pairs; only what cannot be is of interest.
+        self.net.computes_in_float(operator)?;
         let first = operator.inputs[0];
         let held = self.held(first)?;
         let (codes, row) = match &operator.kind {
@@ -173,7 +175,6 @@ impl Writer<'_> {
         attributes: Vec<Attribute>,
     ) -> Result<String> {
         let (name, input) = (operator.name.as_str(), operator.inputs[0]);
-        self.net.in_float(operator)?;
         let real = self.decode(input, held, name)?;
         let weights_name = format!("{name}.weight");
         let weights = match layer {

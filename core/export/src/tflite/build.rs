@@ -12,7 +12,7 @@ pub use network::from_net;
 pub use pixels::normalisation;
 
 use super::model::TfliteModel;
-use crate::deployed::in_floats;
+use crate::deployed::lower_to_floats;
 use pocketflow::error::Result;
 use pocketflow::model::Model;
 
@@ -23,9 +23,8 @@ use pocketflow::model::Model;
 /// # Errors
 /// A node that the format cannot express (which, and what to do); a model whose parts do not fit each other.
 pub fn from_model(model: &Model) -> Result<TfliteModel> {
-    from_net(&in_floats(model)?)
+    from_net(&lower_to_floats(model)?)
 }
 
 #[cfg(test)]
-#[path = "build/model/tests.rs"]
 mod tests;

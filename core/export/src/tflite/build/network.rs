@@ -73,7 +73,7 @@ struct Network<'a> {
 impl<'a> Network<'a> {
     fn operator(&mut self, operator: &deployed::Operator) -> Result<()> {
         let net = self.net;
-        let float = net.in_float(operator)?;
+        let float = net.computes_in_float(operator)?;
         let first = *operator.inputs.first().ok_or_else(|| Error::failed("it has no input"))?;
         let from = self.read(first, float)?;
         let (source, result) = (self.value(first)?, self.value(operator.output)?);
