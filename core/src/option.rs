@@ -146,6 +146,20 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What a run does with the file or folder that an option of [`Kind::Path`] names. The program checks the files that will be
+/// written before the work begins, so that a training does not end at a path that cannot be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathUse {
+    /// It is read.
+    #[default]
+    Read,
+    /// It is read; where there is none, it is written first and then read.
+    Made,
+    /// It is written. Where the option is unset, a file of the name `in_run_dir` in the run's folder is written instead.
+    Written { in_run_dir: Option<String> },
+}
+
 /// One option: declared once, by the plugin (or the host) that owns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OptionSpec {
@@ -158,11 +172,14 @@ pub struct OptionSpec {
     pub default: Option<Value>,
     /// One or two sentences; units and special values named.
     pub doc: String,
+    /// What becomes of the file that a [`Kind::Path`] names; of no meaning for other kinds.
+    #[serde(default)]
+    pub path_use: PathUse,
 }
 
 impl OptionSpec {
     pub fn new(key: &str, kind: Kind, default: Option<Value>, doc: &str) -> Self {
-        Self { key: key.into(), aliases: Vec::new(), kind, default, doc: doc.into() }
+        Self { key: key.into(), aliases: Vec::new(), kind, default, doc: doc.into(), path_use: PathUse::Read }
     }
 
     pub fn switch(key: &str, default: bool, doc: &str) -> Self {
@@ -203,6 +220,32 @@ impl OptionSpec {
         self
     }
 
+    /// The same option of a path that a run writes.
+    #[must_use]
+    pub fn output(mut self) -> Self {
+        self.path_use = PathUse::Written { in_run_dir: None };
+        self
+    }
+
+    /// The same option of a path that a run writes; where it is unset, the run writes `name` in its folder.
+    #[must_use]
+    pub fn output_or(mut self, name: &str) -> Self {
+        self.path_use = PathUse::Written { in_run_dir: Some(name.into()) };
+        self
+    }
+
+    /// The same option of a path that a run reads, and writes first where nothing is there.
+    #[must_use]
+    pub fn made_if_missing(mut self) -> Self {
+        self.path_use = PathUse::Made;
+        self
+    }
+
+    /// Whether a run writes the file that the option names, if only where nothing is there yet.
+    pub fn is_output(&self) -> bool {
+        self.kind == Kind::Path && self.path_use != PathUse::Read
+    }
+
     /// The flag: `--uql-weight-bits` without the dashes in front.
     pub fn flag(&self) -> String {
         self.key.replace('_', "-")
@@ -237,6 +280,18 @@ mod tests {
             assert_eq!(Kind::Switch.parse(text), Ok(Value::Bool(true)));
         }
         assert!(Kind::Switch.parse("maybe").is_err());
+    }
+
+    /// Plugins that were built before paths had a use declare none.
+    #[test]
+    fn a_path_without_a_use_is_read() {
+        let spec = OptionSpec::path("plan", "", "Bits.").output_or("plan.toml");
+        let mut written = serde_json::to_value(&spec).unwrap();
+        assert_eq!(serde_json::from_value::<OptionSpec>(written.clone()).unwrap(), spec);
+        written.as_object_mut().unwrap().remove("path_use").unwrap();
+        let read: OptionSpec = serde_json::from_value(written).unwrap();
+        assert_eq!(read.path_use, PathUse::Read);
+        assert!(spec.is_output() && !read.is_output());
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub struct Declaration {
     pub options: Vec<OptionSpec>,
     /// A net's data set, a stand-in's originals; see [`About::datasets`].
     pub datasets: Vec<String>,
+    /// Options of the program whose files the plugin writes; see [`Plugin::WRITES`].
+    #[serde(default)]
+    pub writes: Vec<String>,
 }
 
 /// The static facts of a plugin, given by the type that implements its trait.
@@ -61,6 +64,10 @@ pub struct About {
 /// How every plugin is made: described and configured without an instance.
 pub trait Plugin: Sized {
     const ABOUT: About;
+
+    /// Keys of the program's own options, as `save_path`, whose files this plugin writes even where they exist. Of its own
+    /// options it says so with [`OptionSpec::output`].
+    const WRITES: &'static [&'static str] = &[];
 
     /// The options it owns.
     fn options() -> Vec<OptionSpec>;
@@ -120,6 +127,7 @@ pub fn declare<T: Plugin>(kind: PluginKind, name: &str, version: &str) -> Declar
         version: version.into(),
         options: T::options(),
         datasets: owned(T::ABOUT.datasets),
+        writes: owned(T::WRITES),
     }
 }
 

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub const ENABLED: &str = "uql_enbl_rl_agent";
 /// The option that says which searches are made.
 pub const METHODS: &str = "uql_bit_search";
+/// The file in the run's folder with the bits found, where no other is chosen.
+pub const PLAN_FILE: &str = "bit_plan.toml";
 
 pub fn specs() -> Vec<OptionSpec> {
     vec![
@@ -66,7 +68,8 @@ pub fn specs() -> Vec<OptionSpec> {
              bits and of the solver's.",
         ),
         OptionSpec::path("uql_save_bit_plan", "", "Where the bits found are written; unset: bit_plan.toml in the run's folder.")
-            .optional(),
+            .optional()
+            .output_or(PLAN_FILE),
     ]
 }
 

@@ -15,7 +15,8 @@ pub fn specs() -> Vec<OptionSpec> {
             "uql_save_quant_model_path",
             "./uql_quant_models/model.ckpt",
             "Where the quantized model is saved, weights packed.",
-        ),
+        )
+        .output(),
         OptionSpec::switch(
             "uql_use_buckets",
             false,

@@ -3,7 +3,7 @@
 use crate::bench::{self, Bench, RANGE_BYTES};
 use crate::budget::BitBudget;
 use crate::knapsack::minimise;
-use crate::options::{Method, Options};
+use crate::options::{Method, Options, PLAN_FILE};
 use crate::plan::BitPlan;
 use crate::quantization::Quantization;
 use crate::reward::Judge;
@@ -161,7 +161,7 @@ fn plan(job: &Job, options: &Options, starts: Vec<Vec<u32>>) -> Result<Plan> {
 /// # Errors
 /// A folder that cannot be written.
 pub fn write_plan(job: &Job, options: &Options, report: &SearchReport, candidate: &Candidate) -> Result<PathBuf> {
-    let path = options.save_plan.clone().unwrap_or_else(|| job.run_dir.join("bit_plan.toml"));
+    let path = options.save_plan.clone().unwrap_or_else(|| job.run_dir.join(PLAN_FILE));
     let weight_bits = report.layers.iter().cloned().zip(candidate.bits.iter().copied()).collect();
     let comment = format!(
         "Bits per layer of {}, found by the search `{}` under a budget of {} bits a weight.\n\

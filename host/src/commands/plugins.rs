@@ -122,7 +122,7 @@ fn pretty(json: &Json) -> String {
 }
 
 fn show_text(entry: &Entry) -> String {
-    let Declaration { kind, name, aliases, about, version, options, datasets } = &entry.declaration;
+    let Declaration { kind, name, aliases, about, version, options, datasets, .. } = &entry.declaration;
     let mut text = format!("{kind} {name} {version}\n{about}\n\n");
     if !aliases.is_empty() {
         let _ = writeln!(text, "also called  {}", aliases.join(", "));

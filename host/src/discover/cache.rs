@@ -153,6 +153,7 @@ mod tests {
                 OptionSpec::switch("toy_on", true, "On."),
             ],
             datasets: Vec::new(),
+            writes: Vec::new(),
         };
         Content::Plugins { libtorch: Some("2.11.0".into()), declarations: vec![declaration] }
     }

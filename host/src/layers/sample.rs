@@ -24,6 +24,7 @@ fn declaration(
         version: "0.1.0".into(),
         options,
         datasets: owned(datasets),
+        writes: Vec::new(),
     }
 }
 

@@ -118,7 +118,8 @@ mod tests {
 
     fn plugin(kind: PluginKind, name: &str, options: Vec<OptionSpec>) -> Declaration {
         let (about, version) = (String::new(), String::new());
-        Declaration { kind, name: name.into(), aliases: Vec::new(), about, version, options, datasets: Vec::new() }
+        let (aliases, datasets, writes) = (Vec::new(), Vec::new(), Vec::new());
+        Declaration { kind, name: name.into(), aliases, about, version, options, datasets, writes }
     }
 
     fn size(key: &str) -> OptionSpec {

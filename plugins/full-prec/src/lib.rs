@@ -29,6 +29,7 @@ impl Plugin for FullPrec {
         line: "Trains the network at full precision; the parent of every compressed one",
         datasets: &[],
     };
+    const WRITES: &'static [&'static str] = &["save_path"];
 
     fn options() -> Vec<OptionSpec> {
         Vec::new()

@@ -13,13 +13,15 @@ pub fn specs() -> Vec<OptionSpec> {
             "uqtf_save_path",
             "./models_uqtf/model.ckpt",
             "Where the training model is saved: with batch normalisations, weights in full precision.",
-        ),
+        )
+        .output(),
         OptionSpec::path(
             "uqtf_save_path_eval",
             "./models_uqtf_eval/model.ckpt",
             "Where the evaluation model is saved, which is what to export: batch normalisations folded, weights packed, with all \
              ranges.",
-        ),
+        )
+        .output(),
         OptionSpec::choice(
             "uqtf_target",
             Target::default().name(),
