@@ -8,6 +8,7 @@ pub mod map;
 mod pickle;
 mod pth;
 mod safetensors;
+pub mod structure;
 mod tflite;
 
 use pocketflow::graph::Shape;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 pub use element::Element;
 pub use error::WeightsError;
+use structure::{Geometry, Structure};
 
 /// A tensor of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,8 @@ pub struct WeightsFile {
     pub layers: Option<Vec<FileLayer>>,
     /// `[channels, height, width]` of the images that the network takes, where the file says so.
     pub image: Option<Shape>,
+    /// The parts without weights, in a file that has them.
+    pub structure: Option<Structure>,
 }
 
 /// A layer of a file, with names of [`WeightsFile::tensors`]. Batch normalisations are folded into it.
@@ -50,6 +54,8 @@ pub struct FileLayer {
     pub kind: LayerKind,
     pub weight: String,
     pub bias: Option<String>,
+    /// How the file applies it.
+    pub geometry: Option<Geometry>,
 }
 
 /// What a layer of a file is.

@@ -1,6 +1,8 @@
 //! `.tflite`: the weights of a network's layers, float or quantized, in execution order. Names say little in such files, and batch
 //! normalisations are folded into the layers, so that it is the order that tells which layer is which.
 
+mod structure;
+
 use crate::element::{Element, count};
 use crate::error::WeightsError;
 use crate::{FileLayer, LayerKind, LoadedTensor, Tensors, WeightsFile};
@@ -27,7 +29,8 @@ pub fn read(file: impl Read) -> Result<WeightsFile, WeightsError> {
         return Err(WeightsError::Malformed(format!("it has more than {MAX_BYTES} bytes")));
     }
     let model = tflite::read(&bytes).map_err(|error| WeightsError::Malformed(error.to_string()))?;
-    let mut found = WeightsFile { image: image(&model), ..WeightsFile::default() };
+    let mut found =
+        WeightsFile { image: image(&model), structure: Some(structure::structure(&model)), ..WeightsFile::default() };
     let mut layers = Vec::new();
     for operator in &model.operators {
         let kind = match operator.kind {
@@ -48,7 +51,7 @@ pub fn read(file: impl Read) -> Result<WeightsFile, WeightsError> {
             Some((bias, codes)) => Some(keep(&mut found.tensors, bias, dequantized(codes)?)),
             None => None,
         };
-        layers.push(FileLayer { kind, weight, bias });
+        layers.push(FileLayer { kind, weight, bias, geometry: structure::geometry(&model, operator) });
     }
     found.layers = Some(layers);
     Ok(found)

@@ -1,6 +1,7 @@
 //! Gives each parameter of a graph the tensor that is for it.
 
-use super::report::{ImportReport, Matched, Misfit, Unused, Wanted};
+use super::leftover::{absorbing, is_computed_with};
+use super::report::{Absorbed, ImportReport, Matched, Misfit, Unused, Wanted};
 use super::{COUNTER, HABITS, NameMap, by_habit, unwrapped};
 use crate::{LoadedTensor, Tensors};
 use pocketflow::graph::{Graph, Param, Role};
@@ -21,12 +22,15 @@ pub struct Assigned {
 /// last layer becomes the background: the mean of all other rows, so that its logit is the mean of the logits, which is never
 /// the best of them and widens no range.
 ///
+/// A bias that the graph's layer does not have, because a batch normalisation follows, is subtracted from its running mean.
+///
 /// # Errors
 /// Two tensors for one parameter; a line of the map that fits no tensor; a graph that is not valid. What does not match is
 /// no error here but in the report ([`ImportReport::check`]).
 pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigned> {
     let params: BTreeMap<String, Param> =
         graph.params()?.into_iter().map(|param| (param.name.clone(), param)).collect();
+    let absorbing = absorbing(graph);
     let mut report = ImportReport::default();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut idle: BTreeSet<&str> = map.keys().collect();
@@ -37,11 +41,11 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
                 ours
             }
             None if theirs.rsplit('.').next() == Some(COUNTER) => String::new(),
-            None => by_name(theirs, &params),
+            None => by_name(theirs, |name| params.contains_key(name) || absorbing.contains_key(name)),
         };
         if ours.is_empty() {
             report.ignored.push(theirs.clone());
-        } else if !params.contains_key(&ours) {
+        } else if !params.contains_key(&ours) && !absorbing.contains_key(&ours) {
             report.unused.push(Unused { theirs: theirs.clone(), shape: tensor.shape.clone() });
         } else if let Some(other) = names.insert(ours.clone(), theirs.clone()) {
             return Err(Error::config(format!("`{other}` and `{theirs}` are both for `{ours}`; drop one with --map")));
@@ -58,6 +62,10 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
         tensor.is_some_and(|tensor| is_without_first(&tensor.shape, &param.shape))
     });
     report.background_added = lacks_background && params.values().any(|param| last(&param));
+
+    let matched: BTreeSet<String> = names.values().map(|theirs| unwrapped(theirs).to_owned()).collect();
+    let unused = std::mem::take(&mut report.unused);
+    (report.lacking, report.unused) = unused.into_iter().partition(|unused| is_computed_with(&unused.theirs, &matched));
 
     let mut tensors = Tensors::new();
     for (ours, param) in &params {
@@ -78,15 +86,38 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
             }
         }
     }
+    for (ours, theirs) in names {
+        let (Some(mean), Some(bias)) = (absorbing.get(&ours), file.remove(&theirs)) else { continue };
+        absorb(&bias, theirs, mean, &mut tensors, &mut report);
+    }
     Ok(Assigned { tensors, report })
 }
 
+/// Subtracts a bias from the running mean of that name, if that was found.
+fn absorb(bias: &LoadedTensor, theirs: String, mean: &str, tensors: &mut Tensors, report: &mut ImportReport) {
+    let Some(into) = tensors.get_mut(mean) else { return };
+    let problem = if bias.shape != into.shape {
+        Some(format!("has the shape {:?}, not {:?}", bias.shape, into.shape))
+    } else if !bias.element.is_float() {
+        Some(format!("holds whole numbers ({}), not a bias", bias.element))
+    } else {
+        bias.values.iter().find(|value| !value.is_finite()).map(|value| format!("holds the number {value}"))
+    };
+    match problem {
+        Some(problem) => report.misfits.push(Misfit { ours: mean.to_owned(), theirs, problem }),
+        None => {
+            into.values.iter_mut().zip(&bias.values).for_each(|(mean, bias)| *mean -= bias);
+            report.absorbed.push(Absorbed { theirs, into: mean.to_owned() });
+        }
+    }
+}
+
 /// The graph's name for a tensor, or the tensor's own where there is none.
-fn by_name(theirs: &str, params: &BTreeMap<String, Param>) -> String {
+fn by_name(theirs: &str, is_ours: impl Fn(&str) -> bool) -> String {
     let name = unwrapped(theirs);
     let candidates = [theirs.to_owned(), name.to_owned()].into_iter();
     let mut candidates = candidates.chain(HABITS.iter().map(|habit| by_habit(name, *habit)));
-    candidates.find(|candidate| params.contains_key(candidate)).unwrap_or_else(|| theirs.to_owned())
+    candidates.find(|candidate| is_ours(candidate)).unwrap_or_else(|| theirs.to_owned())
 }
 
 fn is_without_first(theirs: &[usize], ours: &[usize]) -> bool {

@@ -2,14 +2,16 @@
 //! mostly), then a few habits of other authors; a map file says the rest.
 
 mod assign;
+mod compare;
 mod file;
+mod leftover;
 mod order;
 mod report;
 
 pub use assign::{Assigned, assign};
 pub use file::NameMap;
 pub use order::match_file;
-pub use report::{ImportReport, Matched, Misfit, Unused, Wanted};
+pub use report::{Absorbed, ImportReport, Matched, Misfit, Unused, Wanted};
 
 /// Prefixes that wrappers of PyTorch add to every name: data parallelism and `torch.compile`.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];

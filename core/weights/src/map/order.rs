@@ -1,6 +1,8 @@
 //! Layers of a file that has them in execution order, given to the layers of a graph: each to the first that is of its kind and
 //! size and has none yet. Files and graphs may order the two ways through a block differently, but not layers that are alike.
 
+use super::compare::differences;
+use super::report::Unused;
 use super::{Assigned, NameMap, assign};
 use crate::element::Element;
 use crate::{FileLayer, LayerKind, LoadedTensor, Tensors, WeightsFile};
@@ -13,18 +15,25 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// As there.
 pub fn match_file(graph: &Graph, file: WeightsFile, map: &NameMap) -> Result<Assigned> {
-    let WeightsFile { mut tensors, layers, .. } = file;
+    let WeightsFile { mut tensors, layers, structure, .. } = file;
     let Some(layers) = layers else { return assign(graph, tensors, map) };
     let params: BTreeMap<String, Param> =
         graph.params()?.into_iter().map(|param| (param.name.clone(), param)).collect();
     let mut map = map.clone();
     let mut open: Vec<NodeId> = graph.layers();
     let (mut folded, mut made) = (Vec::new(), BTreeSet::new());
+    let (mut pairs, mut lacking) = (Vec::new(), Vec::new());
     for layer in &layers {
         let Some(place) = open.iter().position(|id| is_alike(&graph.nodes[*id], layer, &tensors, &params)) else {
+            // The map may have a use for it, or say that it has none.
+            if map.find(&layer.weight).is_none() {
+                let shape = tensors.get(&layer.weight).map(|tensor| tensor.shape.clone()).unwrap_or_default();
+                lacking.push(Unused { theirs: layer.weight.clone(), shape });
+            }
             continue;
         };
         let node = open.remove(place);
+        pairs.push((node, layer));
         let name = &graph.nodes[node].name;
         map.fill([(layer.weight.clone(), format!("{name}.weight"))]);
         let norm = graph.nodes.iter().find(|next| matches!(next.op, Op::BatchNorm { .. }) && next.inputs == [node]);
@@ -48,6 +57,9 @@ pub fn match_file(graph: &Graph, file: WeightsFile, map: &NameMap) -> Result<Ass
     // What was made here is not said to come from the file.
     assigned.report.matched.retain(|matched| !made.contains(&matched.theirs));
     assigned.report.folded = folded;
+    assigned.report.unused.retain(|unused| !lacking.iter().any(|lacking: &Unused| lacking.theirs == unused.theirs));
+    assigned.report.lacking.extend(lacking);
+    assigned.report.differences = differences(graph, &pairs, structure.as_ref())?;
     Ok(assigned)
 }
 

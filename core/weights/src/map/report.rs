@@ -36,6 +36,14 @@ pub struct Unused {
     pub shape: Vec<usize>,
 }
 
+/// A bias that the graph's layer does not have, subtracted from the mean of the batch normalisation behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Absorbed {
+    pub theirs: String,
+    /// The running mean.
+    pub into: String,
+}
+
 /// What became of every tensor of a file and every parameter of a graph.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ImportReport {
@@ -43,6 +51,11 @@ pub struct ImportReport {
     pub missing: Vec<Wanted>,
     pub misfits: Vec<Misfit>,
     pub unused: Vec<Unused>,
+    /// Tensors without a parameter that the file's network computes with: to leave them out would make another network.
+    pub lacking: Vec<Unused>,
+    /// What the file tells of its network and is otherwise in the net, a sentence each.
+    pub differences: Vec<String>,
+    pub absorbed: Vec<Absorbed>,
     /// Left out on purpose: counters of training, and what the map says.
     pub ignored: Vec<String>,
     /// The file knows one class less, and the background was put before them.
@@ -58,10 +71,11 @@ impl ImportReport {
     }
 
     /// # Errors
-    /// Parameters without a tensor; the message lists the first of them, and of the tensors that are over.
+    /// Parameters without a tensor; the message lists the first of them, and of the tensors that are over. Tensors that the
+    /// net has no place for and the file's network computes with; a net that the file says is another.
     pub fn check(&self) -> Result<()> {
         if self.is_complete() {
-            return Ok(());
+            return self.check_network();
         }
         let mut problems: Vec<String> = self
             .misfits
@@ -69,8 +83,9 @@ impl ImportReport {
             .map(|misfit| format!("`{}` for `{}` {}", misfit.theirs, misfit.ours, misfit.problem))
             .collect();
         problems.extend(self.missing.iter().map(|wanted| format!("nothing for `{}` {:?}", wanted.ours, wanted.shape)));
-        let unused: Vec<String> =
-            self.unused.iter().map(|unused| format!("`{}` {:?}", unused.theirs, unused.shape)).collect();
+        let unused: Vec<String> = (self.lacking.iter().chain(&self.unused))
+            .map(|unused| format!("`{}` {:?}", unused.theirs, unused.shape))
+            .collect();
         let unused = match unused.is_empty() {
             true => String::new(),
             false => format!("; unused in the file: {}", first(&unused, ", ")),
@@ -82,6 +97,30 @@ impl ImportReport {
             problems.len() + self.matched.len(),
             first(&problems, "; "),
         )))
+    }
+}
+
+impl ImportReport {
+    /// That the weights, which fit, make the network that they are from.
+    fn check_network(&self) -> Result<()> {
+        if !self.lacking.is_empty() {
+            let names: Vec<String> =
+                self.lacking.iter().map(|tensor| format!("`{}` {:?}", tensor.theirs, tensor.shape)).collect();
+            return Err(Error::config(format!(
+                "the file's network computes with tensors that the net has no place for: {}. Without them it would be \
+                 another network. Check the net and its options; what may be left out all the same gets an empty name \
+                 in a file for --map: \"NAME\" = \"\"",
+                first(&names, ", ")
+            )));
+        }
+        if !self.differences.is_empty() {
+            return Err(Error::config(format!(
+                "the weights fit, but the file says that its network is another: {}. Check the net and its options \
+                 (version, style, size, image_size)",
+                first(&self.differences, "; ")
+            )));
+        }
+        Ok(())
     }
 }
 

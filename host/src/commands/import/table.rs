@@ -10,6 +10,10 @@ pub fn text(graph: &Graph, report: &ImportReport) -> String {
     let mut rows: Vec<[String; 4]> = Vec::new();
     for (ours, parts) in by_node(graph, report) {
         rows.extend(matched_rows(&ours, &parts, report.folded.contains(&ours)));
+        let mean = format!("{ours}.running_mean");
+        for absorbed in report.absorbed.iter().filter(|absorbed| absorbed.into == mean) {
+            rows.push(["subtracted".into(), mean.clone(), String::new(), absorbed.theirs.clone()]);
+        }
     }
     for misfit in &report.misfits {
         rows.push([
@@ -21,6 +25,9 @@ pub fn text(graph: &Graph, report: &ImportReport) -> String {
     }
     for wanted in &report.missing {
         rows.push(["missing".into(), wanted.ours.clone(), size(&wanted.shape), "nothing in the file".into()]);
+    }
+    for lacking in &report.lacking {
+        rows.push(["no place".into(), String::new(), size(&lacking.shape), lacking.theirs.clone()]);
     }
     for unused in &report.unused {
         rows.push(["left over".into(), String::new(), size(&unused.shape), unused.theirs.clone()]);
@@ -34,12 +41,15 @@ pub fn text(graph: &Graph, report: &ImportReport) -> String {
         (reshaped, "of them reshaped"),
         (report.misfits.len(), "misfit"),
         (report.missing.len(), "missing"),
+        (report.lacking.len(), "without a place"),
         (report.unused.len(), "left over"),
+        (report.absorbed.len(), "subtracted from means"),
         (report.ignored.len(), "passed over"),
     ];
     let sums = sums.into_iter().filter(|(count, word)| *count > 0 || *word == "missing" || *word == "left over");
     let sums: Vec<String> = sums.map(|(count, word)| format!("{count} {word}")).collect();
-    format!("{}\n{}\n", lines.collect::<String>(), sums.join(", "))
+    let differences: String = report.differences.iter().map(|text| format!("{text}\n")).collect();
+    format!("{}\n{}\n{differences}", lines.collect::<String>(), sums.join(", "))
 }
 
 /// What matched, by the node that it belongs to, in the graph's order.

@@ -71,6 +71,35 @@ fn what_does_not_match_is_listed() {
 }
 
 #[test]
+fn a_bias_before_a_normalisation_goes_into_its_mean() {
+    let mut tensors = file();
+    tensors.insert("module.conv1.bias".into(), tensor(&[2], 0.25));
+    let assigned = assign(&graph(3), tensors.clone(), &NameMap::default()).unwrap();
+    assigned.report.check().unwrap();
+    assert_eq!(assigned.tensors["bn1.running_mean"].values, [1.0 - 0.25, 2.0 - 1.25]);
+    assert_eq!(assigned.report.absorbed.len(), 1);
+    assert!(assigned.report.unused.is_empty() && assigned.report.lacking.is_empty());
+    // A map may leave it out, knowingly.
+    let map = NameMap::parse("\"module.conv1.bias\" = \"\"").unwrap();
+    assert!(assign(&graph(3), tensors.clone(), &map).unwrap().report.absorbed.is_empty());
+    for (bias, problem) in [(tensor(&[3], 0.0), "[3], not [2]"), (tensor(&[2], f32::NAN), "NaN")] {
+        tensors.insert("module.conv1.bias".into(), bias);
+        let message = assign(&graph(3), tensors.clone(), &NameMap::default()).unwrap().report.check().unwrap_err();
+        assert!(message.to_string().contains(problem), "{message}");
+    }
+}
+
+#[test]
+fn parts_of_the_network_are_not_left_out() {
+    let mut tensors = file();
+    tensors.insert("module.conv1.se.weight".into(), tensor(&[2], 0.0));
+    let message = assign(&graph(3), tensors.clone(), &NameMap::default()).unwrap().report.check().unwrap_err();
+    assert!(message.to_string().contains("no place for: `module.conv1.se.weight` [2]"), "{message}");
+    let map = NameMap::parse("\"module.conv1.se\" = \"\"").unwrap();
+    assign(&graph(3), tensors, &map).unwrap().report.check().unwrap();
+}
+
+#[test]
 fn values_that_are_no_weights() {
     let refused = |name: &str, change: fn(&mut LoadedTensor)| {
         let mut tensors = file();
