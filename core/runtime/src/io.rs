@@ -76,6 +76,8 @@ pub struct ImageInput {
     /// normalisation, and for a uint8 file whose normalisation comes to the pixels themselves within one code: the Task
     /// Library and the original's demo give such files the camera's bytes.
     pub normalisation: Option<Normalisation>,
+    /// Whether the file states how its input is normalised; else it is assumed.
+    pub is_stated: bool,
     /// By channel, the bytes of each of the 256 pixel values.
     table: Table,
 }
@@ -126,6 +128,22 @@ impl Io {
             )));
         };
         image.encode(pixels)
+    }
+
+    /// That there is one output, whose numbers are those of the classes.
+    ///
+    /// # Errors
+    /// Names the outputs where there are several: which of them holds the classes is not guessed.
+    pub fn expect_one_output(&self) -> Result<()> {
+        match self.outputs.len() {
+            0 => Err(Error::failed("the file has no output")),
+            1 => Ok(()),
+            count => Err(Error::config(format!(
+                "the file has {count} outputs: {}. Which of them holds the classes is not known; convert the network \
+                 again with that output alone",
+                describe(&self.outputs)
+            ))),
+        }
     }
 
     /// The first output as real numbers: codes become scale · (code − zero point).
@@ -191,6 +209,7 @@ impl ImageInput {
         if !(1..=4).contains(&channels) {
             return Ok(None);
         }
+        let is_stated = stated.is_some();
         let (normalisation, table) = match input.dtype {
             DType::Float32 => {
                 let normalisation = stated.unwrap_or_else(|| fallback.clone());
@@ -209,7 +228,24 @@ impl ImageInput {
             }
             DType::Int32 | DType::Int64 => return Ok(None),
         };
-        Ok(Some(Self { height, width, channels, layout, normalisation, table }))
+        Ok(Some(Self { height, width, channels, layout, normalisation, is_stated, table }))
+    }
+
+    /// What the pixels become, and who says so, for people.
+    pub fn described(&self) -> String {
+        let list = |numbers: &[f32]| numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(", ");
+        let how = match &self.normalisation {
+            Some(Normalisation { mean, std }) => {
+                format!("(pixel - mean) / std, mean {}, std {}", list(mean), list(std))
+            }
+            None => "the pixels as they are, 0 to 255".to_owned(),
+        };
+        let who = match (self.is_stated, &self.normalisation) {
+            (true, _) => "as the file says",
+            (false, Some(_)) => "assumed: the file does not say; --input-mean and --input-std for another",
+            (false, None) => "assumed: the file does not say",
+        };
+        format!("{how}; {who}")
     }
 
     fn encode(&self, pixels: &[u8]) -> Result<Vec<u8>> {

@@ -103,3 +103,41 @@ fn what_does_not_fit_is_an_error() {
         assert!(io.encode(&[0; 12]).unwrap_err().to_string().contains("one image"));
     }
 }
+
+#[test]
+fn several_outputs_are_not_guessed_from() {
+    let tensor = |name: &str, shape: &[usize]| TensorInfo {
+        name: name.into(),
+        shape: shape.to_vec(),
+        dtype: DType::Float32,
+        grid: None,
+    };
+    let pixels = Normalisation { mean: vec![0.0], std: vec![1.0] };
+    let io = |outputs: Vec<TensorInfo>| {
+        Io::new(vec![tensor("image", &[1, 2, 2, 3])], outputs, Layout::Nhwc, None, &pixels).unwrap()
+    };
+    io(vec![tensor("logits", &[1, 10])]).expect_one_output().unwrap();
+    let several = io(vec![tensor("features", &[1, 64]), tensor("logits", &[1, 10])]);
+    let message = several.expect_one_output().unwrap_err().to_string();
+    assert!(message.contains("2 outputs: features [1, 64] Float32, logits [1, 10]"), "{message}");
+    assert!(io(Vec::new()).expect_one_output().is_err());
+}
+
+#[test]
+fn what_was_assumed_of_the_input_is_said() {
+    let described = |dtype, stated: Option<Normalisation>| {
+        let input = TensorInfo { name: "image".into(), shape: vec![1, 2, 2, 3], dtype, grid: grid(dtype, 0.5, 3) };
+        let fallback = Normalisation { mean: vec![125.3, 123.0, 113.9], std: vec![63.0] };
+        Io::new(vec![input], Vec::new(), Layout::Nhwc, stated, &fallback).unwrap().image.unwrap().described()
+    };
+    let stated = || Some(Normalisation { mean: vec![127.5], std: vec![127.5] });
+    assert_eq!(
+        described(DType::Float32, None),
+        "(pixel - mean) / std, mean 125.3, 123, 113.9, std 63; assumed: the file does not say; --input-mean and \
+         --input-std for another"
+    );
+    let said = "(pixel - mean) / std, mean 127.5, std 127.5; as the file says";
+    assert_eq!(described(DType::Float32, stated()), said);
+    assert_eq!(described(DType::Int8, stated()), said);
+    assert_eq!(described(DType::Int8, None), "the pixels as they are, 0 to 255; assumed: the file does not say");
+}

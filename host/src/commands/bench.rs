@@ -11,6 +11,7 @@ use crate::run::Program;
 use crate::signals::Stop;
 use pocketflow::dataset::Split;
 use pocketflow::{Error, Result};
+use pocketflow_runtime::io::ImageInput;
 use pocketflow_runtime::measure::{Effort, Latency, latency};
 use pocketflow_runtime::{Choice, LibraryPaths, Runtime};
 use serde::Serialize;
@@ -31,6 +32,8 @@ struct Row {
     images: u64,
     /// 0–1; `None` where no images were asked for.
     top1: Option<f64>,
+    /// How pixels become the input.
+    input: Option<String>,
     stand_in_data: bool,
 }
 
@@ -67,6 +70,7 @@ pub fn bench(
             latency: Vec::new(),
             images: measured.images,
             top1: (measured.images > 0).then_some(measured.top1),
+            input: runtime.io().image.as_ref().map(ImageInput::described),
             stand_in_data: file.selected.dataset.info().stand_in,
         });
     }
@@ -143,6 +147,10 @@ fn text(rows: &[Row]) -> String {
         table.add_row(cells);
     }
     let mut text = table.trim_fmt() + "\n";
+    for row in rows {
+        let Some(input) = &row.input else { continue };
+        text += &format!("input of {}: {input}\n", row.file);
+    }
     if rows.iter().any(|row| row.stand_in_data) {
         text +=
             "STAND-IN DATA: these images are made up on the fly; the accuracy says nothing about the real data set.\n";

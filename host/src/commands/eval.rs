@@ -49,11 +49,16 @@ fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, lib
     let measured = measure(&mut *runtime, &mut images, || stop.requested())?;
     let info = file.selected.dataset.info();
     let size = file.bytes;
+    let input = runtime.io().image.as_ref();
     if program.json {
+        let normalisation = input.and_then(|image| image.normalisation.as_ref());
+        let (mean, std) = normalisation.map(|applied| (&applied.mean, &applied.std)).unzip();
+        let is_stated = input.is_some_and(|image| image.is_stated);
         let result = json!({
             "file": path.display().to_string(), "runtime": runtime.name(), "dataset": info.name,
             "stand_in_data": info.stand_in, "images": measured.images, "top1": measured.top1, "top5": measured.top5,
             "milliseconds": measured.milliseconds, "model_bytes": size,
+            "mean": mean, "std": std, "normalisation_stated": is_stated,
         });
         return errors::print_result(&format!("{result:#}\n"));
     }
@@ -71,6 +76,9 @@ fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, lib
     ];
     for (name, value) in rows {
         text += &format!("{name:<16}{value:>12}\n");
+    }
+    if let Some(image) = input {
+        text += &format!("input           {}\n", image.described());
     }
     errors::print_result(&text)
 }

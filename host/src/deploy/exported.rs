@@ -59,6 +59,7 @@ impl Exported {
         if let Some(note) = note {
             tracing::warn!("{}: {note}", self.path.display());
         }
+        runtime.io().expect_one_output().with_context(|| format!("cannot use `{}`", self.path.display()))?;
         if let Some(image) = &runtime.io().image {
             let need = [image.height, image.width, image.channels];
             expect_size(info.shape, need, &format!("`{}`", self.path.display()))?;

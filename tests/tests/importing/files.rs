@@ -95,6 +95,82 @@ fn what_was_exported_comes_back() {
     assert!((again - top1.as_f64().unwrap()).abs() <= 0.005, "{again} {top1}");
 }
 
+/// A name and the numbers of a tensor of one dimension.
+type Extra<'a> = (&'a str, Vec<f32>);
+
+/// The model's tensors, with `change` done to each and some more beside them.
+fn changed(model: &Path, change: impl Fn(&str, &mut [f32]), extra: &[Extra]) -> Vec<u8> {
+    let model = Model::load(model).unwrap();
+    let (mut table, mut data) = (Map::new(), Vec::new());
+    let mut put = |name: &str, shape: &[usize], values: &[f32]| {
+        let start = data.len();
+        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        table.insert(name.into(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, data.len()] }));
+    };
+    for (name, stored) in &model.tensors {
+        let mut values = model.values(name).unwrap();
+        change(name, &mut values);
+        put(name, stored.shape(), &values);
+    }
+    for (name, values) in extra {
+        put(name, &[values.len()], values);
+    }
+    let table = Value::Object(table).to_string();
+    [&(table.len() as u64).to_le_bytes()[..], table.as_bytes(), &data].concat()
+}
+
+#[test]
+fn nothing_that_changes_the_result_is_left_out() {
+    let place = Place::new();
+    let (top1, loss) = trained(&place);
+    let model = place.path("models/model.ckpt");
+    let channels = 16;
+    let bias: Vec<f32> = (0..channels).map(|channel| channel as f32 / 2.0 - 4.0).collect();
+    // The same function, if the bias counts.
+    let shifted = |name: &str, values: &mut [f32]| {
+        if name == "bn1.running_mean" {
+            values.iter_mut().zip(&bias).for_each(|(mean, bias)| *mean += bias);
+        }
+    };
+    fs::write(place.path("biased.safetensors"), changed(&model, shifted, &[("conv1.bias", bias.clone())])).unwrap();
+    let import = "--net=resnet_at_cifar10 --dataset=synthetic --save_path=in/model.ckpt";
+    let done = place.host(&format!("import biased.safetensors {import}")).expect(0);
+    assert!(done.stdout.contains("subtracted") && done.stdout.contains("conv1.bias"), "{}", done.stdout);
+    place.host(&format!("eval in/model.ckpt {EVAL} --run_dir=again")).expect(0);
+    let again = place.json("again/report.json");
+    assert_eq!(again["top1"], top1);
+    assert!((again["loss"].as_f64().unwrap() - loss.as_f64().unwrap()).abs() < 1e-4);
+
+    let extra = [("layer1.0.se.fc1.weight", vec![0.0; 4]), ("teacher.weight", vec![0.0; 4])];
+    fs::write(place.path("more.safetensors"), changed(&model, |_, _| (), &extra)).unwrap();
+    let import = "--net=resnet_at_cifar10 --dataset=synthetic --save_path=more/model.ckpt";
+    let refused = place.host(&format!("import more.safetensors {import}")).expect(2);
+    let refused = refused.says(&["nothing was saved", "`layer1.0.se.fc1.weight` [4]", "--map"]);
+    assert!(refused.stdout.contains("no place") && refused.stdout.contains("left over"), "{}", refused.stdout);
+    assert!(!place.path("more").exists());
+    fs::write(place.path("map.toml"), "\"layer1.0.se\" = \"\"\n").unwrap();
+    place.host(&format!("import more.safetensors {import} --map=map.toml")).expect(0);
+}
+
+#[test]
+fn a_net_that_its_file_contradicts_is_refused() {
+    let place = Place::new();
+    let small = "--net=mobilenet_at_ilsvrc12 --mobilenet_version=1 --mobilenet_depth_mult=0.25 --image_size=32 \
+                 --nb_smpls_train=64 --nb_smpls_val=16 --nb_smpls_eval=32 --batch_size=16 --threads=1";
+    place.host(&format!("{small} --nb_epochs_rat=0.01")).expect(0);
+    let export = "export --model_dir=models --format=tflite,onnx --enbl_post_quant --calibration_images=16";
+    place.host(&format!("{export} --verify_images=0 --nb_smpls_train=64 --threads=1")).expect(0);
+    let import = "--net=mobilenet_at_ilsvrc12 --dataset=synthetic --stand_in_for=ilsvrc12 --image_size=32";
+    for file in ["original", "quantized"] {
+        place.host(&format!("import models/model_{file}.tflite {import} --save_path={file}.ckpt")).expect(0);
+    }
+    // PyTorch's padding instead of TensorFlow's, with the same weights.
+    let refused =
+        place.host(&format!("import models/model_original.tflite {import} --mobilenet_style=torchvision")).expect(2);
+    refused
+        .says(&["the weights fit, but the file says that its network is another", "conv0` is padded in the net by 1"]);
+}
+
 #[test]
 fn files_that_are_none_are_refused() {
     let place = Place::new();
