@@ -146,7 +146,7 @@ fn closing(model: &Model, own: bool, report: &ImportReport) -> String {
     }
     let source = match own {
         true => "as given".to_owned(),
-        false => format!("as `{dataset}` has it; --input-mean and --input-std for another"),
+        false => format!("assumed, as `{dataset}` has it; --input-mean and --input-std for another"),
     };
     text += &format!("\ninput   (pixel - mean) / std, mean {}, std {}, {source}\n", list(mean), list(std));
     text

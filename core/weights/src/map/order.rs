@@ -59,7 +59,9 @@ pub fn match_file(graph: &Graph, file: WeightsFile, map: &NameMap) -> Result<Ass
     assigned.report.folded = folded;
     assigned.report.unused.retain(|unused| !lacking.iter().any(|lacking: &Unused| lacking.theirs == unused.theirs));
     assigned.report.lacking.extend(lacking);
-    assigned.report.differences = differences(graph, &pairs, structure.as_ref())?;
+    if assigned.report.is_complete() {
+        assigned.report.differences = differences(graph, &pairs, structure.as_ref())?;
+    }
     Ok(assigned)
 }
 
