@@ -1,13 +1,34 @@
 //! Damaged files of a real network make errors at most, never a panic, and little is taken to memory for them.
 
+use pocketflow::graph::{GraphBuilder, Op};
+use pocketflow::model::{Model, ModelMeta};
+use pocketflow::quant::QuantPlan;
 use pocketflow_export::tflite::metadata::ImageMetadata;
 use pocketflow_export::tflite::model::TfliteModel;
-use pocketflow_export::tflite::read;
+use pocketflow_export::tflite::{build, read, write};
+use pocketflow_tests::samples::sample;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-static ORIGINAL: LazyLock<Option<Vec<u8>>> =
-    LazyLock::new(|| std::fs::read("/work/shared/data/mobilenet_v1_0.25_128_quant.tflite").ok());
+/// TensorFlow's own file where it is at hand, else a small one of ours.
+static ORIGINAL: LazyLock<Vec<u8>> = LazyLock::new(|| match sample("mobilenet_v1_0.25_128_quant.tflite") {
+    Some(path) => std::fs::read(path).unwrap(),
+    None => made(),
+});
+
+fn made() -> Vec<u8> {
+    let mut builder = GraphBuilder::new("small", [3, 8, 8]);
+    let conv = builder.conv("conv1", 0, 8, 3, 2, 1);
+    let norm = builder.batch_norm("bn1", conv, 1e-5);
+    let relu = builder.relu("relu1", norm);
+    let pool = builder.add("pool", Op::GlobalAvgPool, &[relu]);
+    builder.add("fc", Op::Linear { out: 1000, bias: true }, &[pool]);
+    let graph = builder.finish().unwrap();
+    let values = graph.params().unwrap().into_iter().map(|param| (param.name, vec![0.5; param.shape.iter().product()]));
+    let meta = ModelMeta { mean: vec![0.0; 3], std: vec![1.0; 3], ..ModelMeta::default() };
+    let model = Model::new(graph.clone(), QuantPlan::default(), meta, values.collect()).unwrap();
+    write(&build::from_model(&model).unwrap()).unwrap()
+}
 
 /// What was read is no more than a multiple of the file.
 fn read_within_bounds(bytes: &[u8]) {
@@ -25,32 +46,26 @@ proptest! {
 
     #[test]
     fn cut(at in any::<prop::sample::Index>()) {
-        if let Some(bytes) = &*ORIGINAL {
-            read_within_bounds(&bytes[..at.index(bytes.len())]);
-        }
+        read_within_bounds(&ORIGINAL[..at.index(ORIGINAL.len())]);
     }
 
     #[test]
     fn bits_flipped(bits in prop::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..20)) {
-        if let Some(bytes) = &*ORIGINAL {
-            let mut bytes = bytes.clone();
-            for (at, bit) in bits {
-                let at = at.index(bytes.len());
-                bytes[at] ^= 1 << bit;
-            }
-            read_within_bounds(&bytes);
+        let mut bytes = ORIGINAL.clone();
+        for (at, bit) in bits {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
         }
+        read_within_bounds(&bytes);
     }
 
     /// Tables lie before and behind the weights: most of what matters is there.
     #[test]
     fn tables_damaged(at in 0usize..24_000, from_end: bool, to in prop::collection::vec(any::<u8>(), 1..6)) {
-        if let Some(bytes) = &*ORIGINAL {
-            let mut bytes = bytes.clone();
-            let at = if from_end { bytes.len() - 24_000 + at } else { at };
-            let end = (at + to.len()).min(bytes.len());
-            bytes[at..end].copy_from_slice(&to[..end - at]);
-            read_within_bounds(&bytes);
-        }
+        let mut bytes = ORIGINAL.clone();
+        let at = if from_end { bytes.len() - 24_000 + at } else { at };
+        let end = (at + to.len()).min(bytes.len());
+        bytes[at..end].copy_from_slice(&to[..end - at]);
+        read_within_bounds(&bytes);
     }
 }

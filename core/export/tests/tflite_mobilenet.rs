@@ -6,8 +6,13 @@ use pocketflow_export::tflite::build::{finish, from_net};
 use pocketflow_export::tflite::metadata::ImageMetadata;
 use pocketflow_export::tflite::model::{DType, Tensor, TfliteModel};
 use pocketflow_export::tflite::{read, write};
+use pocketflow_tests::samples::sample;
 
-const ORIGINAL: &str = "/work/shared/data/mobilenet_v1_0.25_128_quant.tflite";
+/// TensorFlow's own file, where it is at hand.
+fn original() -> Option<TfliteModel> {
+    let path = sample("mobilenet_v1_0.25_128_quant.tflite")?;
+    Some(read(&std::fs::read(path).unwrap()).unwrap())
+}
 
 /// Output channels and stride of each pair of layers after the first, at depth multiplier 0.25.
 const PAIRS: [(usize, usize); 13] = [
@@ -110,8 +115,7 @@ fn ours() -> TfliteModel {
 
 #[test]
 fn is_built_like_the_original() {
-    let Ok(original) = std::fs::read(ORIGINAL) else { return };
-    let original = read(&original).unwrap();
+    let Some(original) = original() else { return };
     let ours = read(&write(&ours()).unwrap()).unwrap();
     assert_eq!(ours.operators.len(), original.operators.len());
     for (index, (ours_at, theirs_at)) in ours.operators.iter().zip(&original.operators).enumerate() {
@@ -131,8 +135,7 @@ fn is_built_like_the_original() {
 
 #[test]
 fn the_original_says_what_it_takes() {
-    let Ok(bytes) = std::fs::read(ORIGINAL) else { return };
-    let original = read(&bytes).unwrap();
+    let Some(original) = original() else { return };
     let image = ImageMetadata::of(&original).unwrap().unwrap();
     assert_eq!((image.mean, image.std, image.size), (vec![127.5], vec![127.5], None));
     assert_eq!((image.labels.len(), image.labels[0].as_str()), (1001, "background"));

@@ -12,6 +12,7 @@ use pocketflow_export::tflite::model::{
 use pocketflow_runtime::find::{Library, find};
 use pocketflow_runtime::measure::{Effort, latency};
 use pocketflow_runtime::{Choice, LibraryPaths, Normalisation, Opened, Runtime, open};
+use pocketflow_tests::samples::sample;
 
 fn centred() -> Normalisation {
     Normalisation { mean: vec![127.5], std: vec![127.5] }
@@ -190,11 +191,7 @@ fn tflite_in_litert() {
 /// A file that TensorFlow made, where the data that comes with the project is there.
 #[test]
 fn the_quantized_mobilenet() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/mobilenet_v1_0.25_128_quant.tflite");
-    if !data.exists() {
-        eprintln!("skipped: no {}", data.display());
-        return;
-    }
+    let Some(data) = sample("mobilenet_v1_0.25_128_quant.tflite") else { return };
     let pixels: Vec<u8> = (0..128 * 128 * 3).map(|i| (i * 7919 % 251) as u8).collect();
     let run = |choice| {
         let mut runtime = opened(&data, choice, 1);

@@ -88,7 +88,8 @@ fn a_softmax_over_many_equal_logits_gives_the_lowest_code() {
 /// computes with `BUILTIN_REF`.
 #[test]
 fn a_real_model_gives_what_the_reference_kernels_give() {
-    let Ok(bytes) = std::fs::read("/work/shared/data/mobilenet_v1_0.25_128_quant.tflite") else { return };
+    let Some(path) = pocketflow_tests::samples::sample("mobilenet_v1_0.25_128_quant.tflite") else { return };
+    let bytes = std::fs::read(path).unwrap();
     let model = pocketflow_export::tflite::read(&bytes).unwrap();
     let mut interpreter = Interpreter::with_rounding(&model, Rounding::AsReferenceKernels).unwrap();
     let outputs = interpreter.run(&inputs(&model)).unwrap();
