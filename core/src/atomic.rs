@@ -11,10 +11,22 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Names the path and what to do about it. The previous file is untouched then, and the temporary one gone.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_with(path, |file| file.write_all(bytes)).map_err(|error| explain(path, &error))
+    write_atomically_after(path, bytes, || Ok(()))
 }
 
-fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+/// As [`write_atomically`]; `prepare` runs once the new bytes are on the disk, before they take the place of the file.
+///
+/// # Errors
+/// As there; those of `prepare`, which leave the previous file in its place.
+pub fn write_atomically_after(path: &Path, bytes: &[u8], prepare: impl FnOnce() -> io::Result<()>) -> Result<()> {
+    write_with(path, |file| file.write_all(bytes), prepare).map_err(|error| explain(path, &error))
+}
+
+fn write_with(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+    prepare: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     // A rename would replace a link by the file; a models folder linked to a bigger disk must stay a link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_string_lossy().into_owned();
@@ -40,6 +52,7 @@ fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io
     fill(temporary.as_file_mut())?;
     temporary.as_file_mut().flush()?;
     temporary.as_file().sync_all()?;
+    prepare()?;
     temporary.persist(&target).map_err(|error| error.error)?;
     // The file is in place; that some file systems cannot sync a folder is no reason to call it lost.
     if let Err(error) = File::open(&folder).and_then(|folder| folder.sync_all()) {
@@ -109,11 +122,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.ckpt");
         write_atomically(&path, b"good").unwrap();
-        let error = write_with(&path, |file| {
+        let fill = |file: &mut File| {
             file.write_all(b"half of")?;
             Err(io::ErrorKind::StorageFull.into())
-        })
-        .unwrap_err();
+        };
+        let error = write_with(&path, fill, || Ok(())).unwrap_err();
         let message = explain(&path, &error).to_string();
         assert!(message.starts_with(&format!("cannot write {}; the previous file is unchanged; free", path.display())));
         assert_eq!(fs::read(&path).unwrap(), b"good");

@@ -12,6 +12,8 @@
 //! | [`fold`] | a model with its batch normalisations folded into the layers before them |
 //! | [`tensors`], [`model`] | the file formats: named tensors; a graph with its weights and plan |
 //! | [`packing`], [`atomic`] | codes of k bits side by side; files that are there whole or not at all |
+//! | [`checkpoints`] | the last two checkpoints of a phase |
+//! | [`background`] | results of another thread, waited for as long as nobody asks to stop |
 //! | [`net`], [`dataset`], [`learner`], [`agent`] | the four traits a plugin implements |
 //! | [`job`], [`report`] | what a learner is given, and what it returns |
 //! | [`plugin`] | registration: the `plugin!` macro and the list of what is linked in |
@@ -21,7 +23,9 @@ pub mod abi;
 pub mod affine;
 pub mod agent;
 pub mod atomic;
+pub mod background;
 pub mod biases;
+pub mod checkpoints;
 pub mod clip;
 pub mod dataset;
 pub mod error;

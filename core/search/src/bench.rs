@@ -65,8 +65,8 @@ impl<'a> Bench<'a> {
         calibrate(&network, job, CALIBRATION_IMAGES)?;
         let layers = layers(graph, quantization)?;
         let seed = mix(job.settings.get("seed")?, POOL_STREAM);
-        let pool = Held::load(&*job.dataset, Split::Plain, seed, POOL)?;
-        network.observe(pool.tensors())?;
+        let pool = Held::load(job, Split::Plain, seed, POOL)?;
+        network.observe(until_stopped(job, pool.tensors()))?;
         let original = (values, network.range_state()?);
         let kept = layers.iter().map(|_| BTreeMap::new()).collect();
         Ok(Self {
@@ -77,7 +77,7 @@ impl<'a> Bench<'a> {
             range: quantization.range,
             kept,
             pool,
-            val: Held::load(&*job.dataset, Split::Val, 0, usize::MAX)?,
+            val: Held::load(job, Split::Val, 0, usize::MAX)?,
             guesses: if job.dataset.info().labels.len() >= MANY_CLASSES { 5 } else { 1 },
         })
     }
@@ -136,8 +136,7 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// libtorch's; the host's wish to stop.
     pub fn reestimate(&mut self, statistics: Statistics) -> Result<()> {
-        self.network.reestimate(statistics, self.pool.tensors(), |_, _| Ok(()))?;
-        stop_if_asked(self.job)
+        self.network.reestimate(statistics, until_stopped(self.job, self.pool.tensors()), |_, _| Ok(()))
     }
 
     /// The network's answers to the images of the pool, batch by batch, as logarithms of probabilities, by the statistics moved in
@@ -147,7 +146,7 @@ impl<'a> Bench<'a> {
     /// As [`Bench::reestimate`].
     pub fn answers(&mut self) -> Result<Vec<Tensor>> {
         let mut answers = Vec::new();
-        self.network.reestimate(Statistics::Moved, self.pool.tensors(), |_, logits| {
+        self.network.reestimate(Statistics::Moved, until_stopped(self.job, self.pool.tensors()), |_, logits| {
             answers.push(loss::log_probabilities(logits));
             Ok(())
         })?;
@@ -160,11 +159,10 @@ impl<'a> Bench<'a> {
     /// As [`Bench::reestimate`].
     pub fn divergence(&mut self, from: &[Tensor]) -> Result<f64> {
         let mut sum = 0.0;
-        self.network.reestimate(Statistics::Moved, self.pool.tensors(), |batch, logits| {
+        self.network.reestimate(Statistics::Moved, until_stopped(self.job, self.pool.tensors()), |batch, logits| {
             sum += loss::divergence(&from[batch], logits) * logits.size()[0] as f64;
             Ok(())
         })?;
-        stop_if_asked(self.job)?;
         Ok(sum / self.pool.images() as f64)
     }
 
@@ -189,11 +187,11 @@ impl<'a> Bench<'a> {
     fn measure(&self, guesses: i64, beat: Option<f64>) -> Result<Accuracy> {
         let total = self.val.images();
         let (mut hits, mut seen) = (0.0, 0);
-        for ((batch, size), images) in self.val.sizes().enumerate().zip(self.val.tensors()) {
+        let images = until_stopped(self.job, self.val.tensors());
+        for ((batch, size), images) in self.val.sizes().enumerate().zip(images) {
             let logits = tch::no_grad(|| self.network.forward(&images?, Mode::Eval))?;
             hits += loss::hits(&logits, &self.val.labels(batch)?, guesses).1;
             seen += size;
-            stop_if_asked(self.job)?;
             let reachable = (hits + (total - seen) as f64) / total as f64;
             if beat.is_some_and(|beat| reachable < beat) {
                 break;
@@ -233,4 +231,9 @@ pub fn stop_if_asked(job: &Job) -> Result<()> {
         true => Err(Error::interrupted("stopped in the search; what was found so far is saved")),
         false => Ok(()),
     }
+}
+
+/// The batches, and in their place an interruption once the host asks to stop.
+fn until_stopped(job: &Job, batches: impl Iterator<Item = Result<Tensor>>) -> impl Iterator<Item = Result<Tensor>> {
+    batches.map(move |batch| stop_if_asked(job).and(batch))
 }

@@ -1,8 +1,12 @@
 //! Images that a search looks at again and again: read once, kept as bytes, a quarter of what tensors take.
 
-use pocketflow::dataset::{Batch, Dataset, Shard, Split};
+use crate::bench::stop_if_asked;
+use pocketflow::background::Background;
+use pocketflow::dataset::{Batch, Shard, Split};
+use pocketflow::job::Job;
 use pocketflow::{Error, Result};
 use pocketflow_torch::{device, kernels};
+use std::sync::Arc;
 use tch::Tensor;
 
 /// Values in a batch of images, about: 500 of CIFAR-10. Larger images come in smaller batches, or what lies between the layers would
@@ -23,22 +27,32 @@ impl Held {
     /// The first `most` images of a pass over the split.
     ///
     /// # Errors
-    /// The data set's; a split without images.
-    pub fn load(dataset: &dyn Dataset, split: Split, seed: u64, most: usize) -> Result<Self> {
-        let info = dataset.info();
-        let values: usize = info.shape.iter().product();
+    /// The data set's; a split without images; the host's wish to stop.
+    pub fn load(job: &Job, split: Split, seed: u64, most: usize) -> Result<Self> {
+        let info = job.dataset.info();
+        let (shape, values) = (info.shape, info.shape.iter().product::<usize>());
         let size = (BATCH_VALUES / values.max(1)).clamp(SMALLEST_BATCH, 500);
-        let mut pass = dataset.open(split, Shard::WHOLE, seed)?;
-        let mut batch = Batch::new(size, info.shape);
-        let (mut batches, mut count) = (Vec::new(), 0);
-        while count < most && pass.next(&mut batch)? {
-            let taken = batch.len.min(most - count);
-            let labels = batch.labels[..taken].iter().map(|label| i64::from(*label)).collect();
-            batches.push((batch.images[..taken * values].to_vec(), labels));
-            count += taken;
+        let dataset = Arc::clone(&job.dataset);
+        let mut parts = Background::start("images", 1, move |delivery| {
+            let mut pass = dataset.open(split, Shard::WHOLE, seed)?;
+            let (mut batch, mut count) = (Batch::new(size, shape), 0);
+            while count < most && pass.next(&mut batch)? {
+                let taken = batch.len.min(most - count);
+                let labels: Vec<i64> = batch.labels[..taken].iter().map(|label| i64::from(*label)).collect();
+                if !delivery.give((batch.images[..taken * values].to_vec(), labels)) {
+                    break;
+                }
+                count += taken;
+            }
+            Ok(())
+        })?;
+        let mut batches = Vec::new();
+        while let Some(part) = parts.next(&|| job.host.interrupted())? {
+            stop_if_asked(job)?;
+            batches.push(part);
         }
         match batches.is_empty() {
-            false => Ok(Self { shape: info.shape, mean: info.mean, std: info.std, batches }),
+            false => Ok(Self { shape, mean: info.mean, std: info.std, batches }),
             true => Err(Error::config(format!(
                 "the search needs images of `{}` that are kept out of training to judge by; raise `nb_smpls_val`",
                 info.name

@@ -11,6 +11,7 @@ use crate::rollout::{FILLING_PART, Plan, Rollout, Search, SearchState, space};
 use crate::sensitivity::measure;
 use crate::state::{self, State};
 use crate::tune::Tuning;
+use pocketflow::checkpoints::{Checkpoints, Found};
 use pocketflow::dataset::Split;
 use pocketflow::graph::Graph;
 use pocketflow::job::{Event, Job};
@@ -90,10 +91,16 @@ pub fn search(
 ) -> Result<SearchReport> {
     let mut bench = Bench::new(job, parent, quantization)?;
     let budget = &budgets.main;
-    let path = state::path(&job.run_dir);
-    let state = match job.settings.get("resume")? && path.exists() {
-        true => State::load(&path, budget)?,
-        false => State::new(budget),
+    let checkpoints = state::checkpoints(&job.run_dir);
+    let found = if job.settings.get("resume")? { State::load(&checkpoints, budget)? } else { None };
+    let state = match found {
+        Some(Found { state, warning }) => {
+            if let Some(warning) = warning {
+                job.warn(warning);
+            }
+            state
+        }
+        None => State::new(budget),
     };
     let teacher = Network::from_model(parent)?;
     let recipe = job.net.recipe(job.dataset.info().samples(Split::Fit));
@@ -107,7 +114,7 @@ pub fn search(
     let (images, layers) = (bench.images(), bench.layers().to_vec());
     let judge =
         Judge { bench: &mut bench, teacher: &teacher, tuning: tuning.at_most(options.short), best: None, images };
-    let mut run = Run { job, options, budget, tuning, judge, state, path };
+    let mut run = Run { job, options, budget, tuning, judge, state, checkpoints };
     let mut report = SearchReport {
         layers: layers.iter().map(|layer| layer.name.clone()).collect(),
         params: layers.iter().map(|layer| layer.params()).collect(),
@@ -207,7 +214,7 @@ struct Run<'a, 'b, 'c> {
     tuning: Tuning,
     judge: Judge<'a, 'b>,
     state: State,
-    path: PathBuf,
+    checkpoints: Checkpoints,
 }
 
 impl Run<'_, '_, '_> {
@@ -219,12 +226,12 @@ impl Run<'_, '_, '_> {
     }
 
     fn sensitivity(&mut self) -> Result<&Sensitivity> {
-        let (state, path) = (&mut self.state, &self.path);
+        let (state, checkpoints) = (&mut self.state, &self.checkpoints);
         let known = state.sensitivity.clone();
         let range = [self.options.min, self.options.max];
         let measured = measure(self.judge.bench, range, known, |table| {
             state.sensitivity = table.clone();
-            state.save(path)
+            state.save(checkpoints)
         })?;
         self.state.sensitivity = measured;
         Ok(&self.state.sensitivity)
@@ -239,7 +246,7 @@ impl Run<'_, '_, '_> {
         let tuning = self.tuning;
         let top1 = self.judge.judge(bits, &tuning, None)?.value;
         self.state.tuned.push((bits.to_vec(), top1));
-        self.state.save(&self.path)?;
+        self.state.save(&self.checkpoints)?;
         Ok(top1)
     }
 
@@ -263,7 +270,7 @@ impl Run<'_, '_, '_> {
             let images = met.and_then(|index| self.state.images.get(index)).copied().unwrap_or(self.judge.images);
             self.state.images.resize(found.done.len(), images);
             self.state.search = Some(found.clone());
-            self.state.save(&self.path)?;
+            self.state.save(&self.checkpoints)?;
             self.tell(found);
         }
         let found = search.state().clone();
@@ -313,7 +320,7 @@ impl Run<'_, '_, '_> {
             let tuning = self.tuning;
             let accuracy = self.judge.judge(&rollout.bits, &tuning, None)?.value;
             self.state.finals.push((rollout.bits.clone(), accuracy));
-            self.state.save(&self.path)?;
+            self.state.save(&self.checkpoints)?;
             let text = format!("{:.2} %, {:.2} % after short tuning", 100.0 * accuracy, 100.0 * rollout.reward);
             let step = self.state.finals.len() as u64;
             self.job.host.event(Event::Progress { phase: name.into(), step, text });

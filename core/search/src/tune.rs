@@ -71,7 +71,8 @@ fn globally(bench: &mut Bench, tuning: &Tuning) -> Result<bool> {
     let mut optimizer = Optimizer::new(Rule::Adam, tuning.weight_decay, network);
     for step in 0..tuning.global {
         stop_if_asked(job)?;
-        let batch = loader.next_batch()?.ok_or_else(|| Error::failed("the data loader ended before the tuning"))?;
+        let batch =
+            loader.next_batch(&*job.host)?.ok_or_else(|| Error::failed("the data loader ended before the tuning"))?;
         let logits = network.forward(&batch.images, Mode::Train)?;
         let loss = loss::cross_entropy(&logits, &batch.labels)?;
         let Some(value) = descend(&loss, "tuning of all layers", step)? else { return Ok(false) };

@@ -19,13 +19,17 @@ thread_local! {
     static PANIC: RefCell<Option<(String, Option<String>)>> = const { RefCell::new(None) };
 }
 
-/// Whose code a guard runs: `` plugin `uniform` `` or `the host`.
+/// Whose code a guard runs: `` plugin `uniform` ``, `the thread of training images` or `the host`.
 #[derive(Debug, Clone)]
 pub struct Owner(Arc<str>);
 
 impl Owner {
     pub fn plugin(name: &str) -> Self {
         Self(format!("plugin `{name}`").into())
+    }
+
+    pub fn thread(name: &str) -> Self {
+        Self(format!("the thread of {name}").into())
     }
 
     pub fn host() -> Self {

@@ -33,6 +33,7 @@ mod services;
 mod wire;
 
 pub use buffer::Buffer;
+pub(crate) use guard::Owner;
 pub use guard::catch;
 pub use handshake::{HANDSHAKE_SYMBOL, Handshake, INTERFACE};
 pub use library::{Declared, Library, OpenError};

@@ -2,9 +2,9 @@
 
 use crate::loader::{Loader, Stream};
 use crate::network::{Mode, Network, Statistics};
-use pocketflow::Result;
 use pocketflow::dataset::Split;
 use pocketflow::job::Job;
+use pocketflow::{Error, Result};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -14,7 +14,7 @@ pub const CALIBRATION_IMAGES: u64 = 1024;
 /// Takes the activation ranges from about `images` training images.
 ///
 /// # Errors
-/// The data set's.
+/// The data set's; the host's wish to stop.
 pub fn calibrate(network: &Network, job: &Job, images: u64) -> Result<()> {
     if network.plan().activations.is_empty() {
         return Ok(());
@@ -29,7 +29,7 @@ pub fn calibrate(network: &Network, job: &Job, images: u64) -> Result<()> {
 /// Shows the network about `images` training images in full precision; see [`Network::observe`].
 ///
 /// # Errors
-/// The data set's.
+/// The data set's; the host's wish to stop.
 pub fn observe(network: &mut Network, job: &Job, images: u64) -> Result<()> {
     network.observe(batches(job, images)?)
 }
@@ -38,7 +38,7 @@ pub fn observe(network: &mut Network, job: &Job, images: u64) -> Result<()> {
 /// [`observe`]'s; see [`Network::reestimate`].
 ///
 /// # Errors
-/// The data set's.
+/// The data set's; the host's wish to stop.
 pub fn reestimate(network: &mut Network, job: &Job, images: u64) -> Result<()> {
     network.reestimate(Statistics::Moved, batches(job, images)?, |_, _| Ok(()))
 }
@@ -47,12 +47,12 @@ pub fn reestimate(network: &mut Network, job: &Job, images: u64) -> Result<()> {
 /// [`Network::adopt_statistics`].
 ///
 /// # Errors
-/// The data set's.
+/// The data set's; the host's wish to stop.
 pub fn adopt_statistics(network: &mut Network, job: &Job, images: u64) -> Result<usize> {
     network.adopt_statistics(batches(job, images)?)
 }
 
-/// Training images, about so many, not augmented.
+/// Training images, about so many, not augmented; an interruption once the host asks to stop.
 fn batches(job: &Job, images: u64) -> Result<impl Iterator<Item = Result<Tensor>>> {
     let batch_size: usize = job.settings.get("batch_size")?;
     let mut loader = Loader::start(Stream {
@@ -63,6 +63,11 @@ fn batches(job: &Job, images: u64) -> Result<impl Iterator<Item = Result<Tensor>
         first: 0,
         per_epoch: None,
     })?;
-    let batches = std::iter::from_fn(move || loader.next_batch().transpose());
+    let host = Arc::clone(&job.host);
+    let next = move || match host.interrupted() {
+        true => Some(Err(Error::interrupted("stopped before training, while the network was shown images"))),
+        false => loader.next_batch(&*host).transpose(),
+    };
+    let batches = std::iter::from_fn(next);
     Ok(batches.take(images.div_ceil(batch_size as u64) as usize).map(|batch| batch.map(|batch| batch.images)))
 }

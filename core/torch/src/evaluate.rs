@@ -65,7 +65,7 @@ fn each_batch(
         first: 0,
         per_epoch: None,
     })?;
-    while let Some(batch) = loader.next_batch()? {
+    while let Some(batch) = loader.next_batch(&*job.host)? {
         let logits = tch::no_grad(|| network.forward(&batch.images, Mode::Eval))?;
         each(&logits, &batch.labels)?;
         if job.host.interrupted() {

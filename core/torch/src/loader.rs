@@ -1,10 +1,11 @@
 //! Batches prepared ahead of the step: another thread reads, augments and normalises while the network computes.
 
 use crate::{device, kernels};
+use pocketflow::background::{Background, Delivery};
 use pocketflow::dataset::{Batch, Dataset, Shard, Split, mix};
+use pocketflow::job::Host;
 use pocketflow::{Error, Result};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 use tch::Tensor;
 
@@ -34,36 +35,29 @@ pub struct Stream {
 
 /// The receiving end.
 pub struct Loader {
-    receiver: Receiver<Result<Loaded>>,
+    batches: Background<Loaded>,
     waited: Duration,
 }
 
 impl Loader {
-    /// Starts the thread; it ends by itself when the loader is dropped.
+    /// Starts the thread; it ends when the loader is dropped.
     ///
     /// # Errors
     /// No thread to be had.
     pub fn start(stream: Stream) -> Result<Self> {
-        let (sender, receiver) = sync_channel(AHEAD);
-        let produce = move || {
-            let mut deliver = |loaded| sender.send(loaded).is_ok();
-            if let Err(error) = run(&stream, &mut deliver) {
-                deliver(Err(error));
-            }
-        };
-        std::thread::Builder::new().name("loader".into()).spawn(produce)?;
-        Ok(Self { receiver, waited: Duration::ZERO })
+        let batches = Background::start("images", AHEAD, move |delivery| run(&stream, delivery))?;
+        Ok(Self { batches, waited: Duration::ZERO })
     }
 
     /// The next batch; `None` at the end of a single pass.
     ///
     /// # Errors
-    /// The data set's.
-    pub fn next_batch(&mut self) -> Result<Option<Loaded>> {
+    /// The data set's; [`pocketflow::ErrorKind::Interrupted`] when the host asks to stop while no batch comes.
+    pub fn next_batch(&mut self, host: &dyn Host) -> Result<Option<Loaded>> {
         let start = Instant::now();
-        let loaded = self.receiver.recv();
+        let loaded = self.batches.next(&|| host.interrupted());
         self.waited += start.elapsed();
-        loaded.ok().transpose()
+        loaded
     }
 
     /// How long the caller has waited for batches so far.
@@ -72,7 +66,7 @@ impl Loader {
     }
 }
 
-fn run(stream: &Stream, deliver: &mut dyn FnMut(Result<Loaded>) -> bool) -> Result<()> {
+fn run(stream: &Stream, delivery: &Delivery<Loaded>) -> Result<()> {
     let info = stream.dataset.info();
     let mut batch = Batch::new(stream.batch_size, info.shape);
     let per_epoch = stream.per_epoch.unwrap_or(u64::MAX);
@@ -85,11 +79,15 @@ fn run(stream: &Stream, deliver: &mut dyn FnMut(Result<Loaded>) -> bool) -> Resu
         let mut pass = stream.dataset.open(stream.split, Shard::WHOLE, mix(stream.seed, epoch))?;
         pass.skip(done * stream.batch_size as u64)?;
         while done < per_epoch && pass.next(&mut batch)? {
+            // The data set may have taken so long that the process is at its end, and libtorch with it.
+            if !delivery.is_wanted() {
+                return Ok(());
+            }
             let [c, h, w] = info.shape;
             let images = kernels::images(&batch.images, [batch.len, c, h, w], &info.mean, &info.std)?;
             let labels: Vec<i64> = batch.labels[..batch.len].iter().map(|label| i64::from(*label)).collect();
             let labels = device::place(Tensor::from_slice(&labels))?;
-            if !deliver(Ok(Loaded { images, labels })) {
+            if !delivery.give(Loaded { images, labels }) {
                 return Ok(());
             }
             done += 1;
@@ -101,5 +99,79 @@ fn run(stream: &Stream, deliver: &mut dyn FnMut(Result<Loaded>) -> bool) -> Resu
             return Err(Error::failed(format!("the data set ended after {done} of {per_epoch} batches of an epoch")));
         }
         (epoch, done) = (epoch + 1, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pocketflow::agent::Agent;
+    use pocketflow::dataset::{Batches, DatasetInfo};
+    use pocketflow::job::Event;
+    use pocketflow::report::Report;
+
+    /// Describes itself wrongly: three channels, one mean.
+    struct Misdescribed;
+
+    impl Dataset for Misdescribed {
+        fn info(&self) -> DatasetInfo {
+            DatasetInfo {
+                name: "misdescribed".into(),
+                shape: [3, 2, 2],
+                labels: vec!["a".into()],
+                mean: vec![0.0],
+                std: vec![1.0],
+                train: 8,
+                val: 0,
+                eval: 8,
+                stand_in: false,
+                source: String::new(),
+            }
+        }
+
+        fn open(&self, _: Split, _: Shard, _: u64) -> Result<Box<dyn Batches>> {
+            Ok(Box::new(Zeros))
+        }
+    }
+
+    struct Zeros;
+
+    impl Batches for Zeros {
+        fn next(&mut self, out: &mut Batch) -> Result<bool> {
+            out.len = out.capacity();
+            Ok(true)
+        }
+
+        fn skip(&mut self, _: u64) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    struct NeverStopped;
+
+    impl Host for NeverStopped {
+        fn event(&self, _: Event) {}
+
+        fn interrupted(&self) -> bool {
+            false
+        }
+
+        fn run_learner(&self, _: &str, _: &[(String, String)]) -> Result<Report> {
+            Err(Error::failed("no learner is asked for"))
+        }
+
+        fn agent(&self, _: &str) -> Result<Box<dyn Agent>> {
+            Err(Error::failed("no agent is asked for"))
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_loaders_thread_is_an_error_and_not_the_end_of_the_data() {
+        let dataset: Arc<dyn Dataset> = Arc::new(Misdescribed);
+        let stream = Stream { dataset, split: Split::Eval, batch_size: 4, seed: 0, first: 0, per_epoch: None };
+        let mut loader = Loader::start(stream).unwrap();
+        let error = loader.next_batch(&NeverStopped).err().expect("not the end of the data");
+        assert!(error.to_string().contains("the thread of images panicked"), "{error}");
+        assert!(error.to_string().contains("assertion failed"), "{error}");
     }
 }

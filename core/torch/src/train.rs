@@ -2,16 +2,16 @@
 
 use crate::checkpoint::{self, Progress, Saved};
 use crate::evaluate::{Metrics, evaluate};
-use crate::loader::{Loader, Stream};
+use crate::loader::{Loaded, Loader, Stream};
 use crate::loss::{self, Distillation};
 use crate::network::{Mode, Network};
 use crate::optimizer::{Optimizer, Rule};
 use crate::{device, kernels};
+use pocketflow::checkpoints::{Checkpoints, Found};
 use pocketflow::dataset::Split;
 use pocketflow::job::{Event, Job};
 use pocketflow::net::Schedule;
-use pocketflow::{Error, Result};
-use std::path::PathBuf;
+use pocketflow::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tch::Kind;
@@ -83,7 +83,9 @@ struct Run<'a> {
     evaluated: Split,
     optimizer: Optimizer,
     progress: Progress,
-    checkpoint: PathBuf,
+    checkpoints: Checkpoints,
+    /// The step that the newest of them is of.
+    saved: Option<u64>,
     steps_per_epoch: u64,
     /// Steps of this process, and the time they took without evaluations.
     steps: u64,
@@ -125,18 +127,41 @@ pub fn train_on(network: &mut Network, job: &Job, training: &Training, splits: (
         step: 0,
         seconds: 0.0,
     };
-    let checkpoint = checkpoint::path(&job.run_dir, training.phase);
-    let (steps, busy) = (0, Duration::ZERO);
-    let mut run =
-        Run { network, job, training, evaluated, optimizer, progress, checkpoint, steps_per_epoch, steps, busy };
-    if settings.get("resume")? && run.checkpoint.exists() {
-        run.progress = checkpoint::load(&run.checkpoint, &run.progress, run.network, &mut run.optimizer)?;
-        tracing::info!("{} goes on after step {} of {total_steps}", training.phase, run.progress.step);
+    let mut run = Run {
+        checkpoints: Checkpoints::of(&job.run_dir, training.phase),
+        saved: None,
+        steps: 0,
+        busy: Duration::ZERO,
+        network,
+        job,
+        training,
+        evaluated,
+        optimizer,
+        progress,
+        steps_per_epoch,
+    };
+    if settings.get("resume")? {
+        run.take_up()?;
     }
     run.finish(split)
 }
 
 impl Run<'_> {
+    /// Goes on from the phase's checkpoint where there is one.
+    fn take_up(&mut self) -> Result<()> {
+        let found = checkpoint::load(&self.checkpoints, &self.progress, self.network, &mut self.optimizer)?;
+        if let Some(Found { state, warning }) = found {
+            self.progress = state;
+            self.saved = Some(self.progress.step);
+            if let Some(warning) = warning {
+                self.job.warn(warning);
+            }
+            let Progress { phase, step, total_steps, .. } = &self.progress;
+            tracing::info!("{phase} goes on after step {step} of {total_steps}");
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, split: Split) -> Result<Trained> {
         let before = self.progress.seconds;
         let (phase, done) = (self.training.phase.to_owned(), self.progress.step);
@@ -155,7 +180,12 @@ impl Run<'_> {
         let mut ticked = Instant::now();
         while self.progress.step < self.progress.total_steps {
             let start = Instant::now();
-            self.step(&mut loader, &mut running)?;
+            let batch = match loader.next_batch(&*self.job.host) {
+                Ok(batch) => batch.ok_or_else(|| Error::failed("the data loader ended before the training"))?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(self.stop()?),
+                Err(error) => return Err(error),
+            };
+            self.step(&batch, &mut running)?;
             self.steps += 1;
             self.busy += start.elapsed();
             self.progress.step += 1;
@@ -168,13 +198,11 @@ impl Run<'_> {
                 ticked = Instant::now();
             }
             let epoch_ends = step.is_multiple_of(self.steps_per_epoch) || step == self.progress.total_steps;
-            let stop = self.job.host.interrupted();
-            if stop || epoch_ends || step.is_multiple_of(every.1) {
-                self.save()?;
+            if self.job.host.interrupted() {
+                return Err(self.stop()?);
             }
-            if stop {
-                let total = self.progress.total_steps;
-                return Err(Error::interrupted(format!("{phase} stopped, saved after step {step} of {total}")));
+            if epoch_ends || step.is_multiple_of(every.1) {
+                self.save()?;
             }
             if epoch_ends {
                 last = Some(self.evaluate()?);
@@ -195,8 +223,14 @@ impl Run<'_> {
         })
     }
 
-    fn step(&mut self, loader: &mut Loader, running: &mut Running) -> Result<()> {
-        let batch = loader.next_batch()?.ok_or_else(|| Error::failed("the data loader ended before the training"))?;
+    /// Saves, and says that the training stopped on request.
+    fn stop(&mut self) -> Result<Error> {
+        self.save()?;
+        let Progress { phase, step, total_steps, .. } = &self.progress;
+        Ok(Error::interrupted(format!("{phase} stopped, saved after step {step} of {total_steps}")))
+    }
+
+    fn step(&mut self, batch: &Loaded, running: &mut Running) -> Result<()> {
         // From the step alone, so that a resumed run is in the same mode.
         let step = self.progress.step;
         self.network.set_quantizing(step >= self.training.quant_delay)?;
@@ -230,8 +264,8 @@ impl Run<'_> {
 
     /// The end of a training whose numbers are none: `what` was found at a step.
     fn diverged(&self, what: &str, step: u64) -> Error {
-        let kept = match self.checkpoint.exists() {
-            true => format!("the last good checkpoint stays at {}", self.checkpoint.display()),
+        let kept = match self.checkpoints.exist() {
+            true => format!("the last good checkpoint stays at {}", self.checkpoints.newest().display()),
             false => "no checkpoint was saved yet".into(),
         };
         let epoch = self.epoch();
@@ -240,9 +274,16 @@ impl Run<'_> {
             .context(format!("{} diverged; {kept}; lower the learning rate (lrn_rate_init)", self.training.phase))
     }
 
-    fn save(&self) -> Result<()> {
-        match checkpoint::save(&self.checkpoint, &self.progress, self.network, &self.optimizer)? {
-            Saved::Yes => Ok(()),
+    /// Saves, unless this step is saved already: two files of one step would be no use where one is damaged.
+    fn save(&mut self) -> Result<()> {
+        if self.saved == Some(self.progress.step) {
+            return Ok(());
+        }
+        match checkpoint::save(&self.checkpoints, &self.progress, self.network, &self.optimizer)? {
+            Saved::Yes => {
+                self.saved = Some(self.progress.step);
+                Ok(())
+            }
             Saved::NotFinite(what) => Err(self.diverged(&format!("{what} after"), self.progress.step)),
         }
     }
