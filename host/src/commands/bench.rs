@@ -61,7 +61,7 @@ pub fn bench(
     for file in &files {
         let threads: usize = file.selected.settings.get("threads")?;
         let mut runtime = file.open(Choice::Auto, libraries, threads)?;
-        let mut split = Images::open(&*file.selected.dataset, Split::Eval, 0, images)?;
+        let mut split = Images::open(&file.selected.dataset, Split::Eval, 0, images)?;
         let measured = measure(&mut *runtime, &mut split, || stop.requested())?;
         rows.push(Row {
             file: file.path.display().to_string(),
@@ -102,8 +102,8 @@ fn in_turns(files: &[Exported], runtimes: &mut [Box<dyn Runtime>], stop: &Stop) 
             if stop.requested() {
                 return Err(Error::interrupted("stopped while measuring"));
             }
-            let mut images = Images::open(&*file.selected.dataset, Split::Eval, 0, 1)?;
-            let Some((pixels, _)) = images.next_image()? else {
+            let mut images = Images::open(&file.selected.dataset, Split::Eval, 0, 1)?;
+            let Some((pixels, _)) = images.next_image(&|| stop.requested())? else {
                 return Err(Error::config("the data set has no test images to run the files on"));
             };
             let found = latency(&mut **runtime, pixels, effort)?;

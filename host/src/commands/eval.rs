@@ -45,7 +45,7 @@ fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, lib
     let file = Exported::select(program, layers, path)?;
     let threads: usize = file.selected.settings.get("threads")?;
     let mut runtime = file.open(choice, libraries, threads)?;
-    let mut images = Images::open(&*file.selected.dataset, Split::Eval, 0, u64::MAX)?;
+    let mut images = Images::open(&file.selected.dataset, Split::Eval, 0, u64::MAX)?;
     let measured = measure(&mut *runtime, &mut images, || stop.requested())?;
     let info = file.selected.dataset.info();
     let size = file.bytes;

@@ -1,15 +1,17 @@
 //! Pixels and labels from a data set, for those who need them outside a training.
 
-use pocketflow::dataset::{Batch, Batches, Dataset, Shard, Split};
+use pocketflow::background::Background;
+use pocketflow::dataset::{Batch, Dataset, Shard, Split};
 use pocketflow::graph::Shape;
 use pocketflow::{Error, Result};
+use std::sync::Arc;
 
 /// Images read at a time.
-const BATCH: usize = 64;
+const BATCH: u64 = 64;
 
-/// A pass over the first images of a split.
+/// A pass over the first images of a split, read on a thread of its own: a wish to stop is obeyed while the data set takes its time.
 pub struct Images {
-    batches: Box<dyn Batches>,
+    batches: Background<Batch>,
     batch: Batch,
     /// The next image in the batch.
     next: usize,
@@ -21,28 +23,43 @@ impl Images {
     /// At most `limit` images of a split, in its order (under `seed` where that is random).
     ///
     /// # Errors
-    /// The data set's.
-    pub fn open(dataset: &dyn Dataset, split: Split, seed: u64, limit: u64) -> Result<Self> {
-        let shape = dataset.info().shape;
+    /// No thread to be had.
+    pub fn open(dataset: &Arc<dyn Dataset>, split: Split, seed: u64, limit: u64) -> Result<Self> {
+        let (dataset, shape) = (Arc::clone(dataset), dataset.info().shape);
         let bytes = shape.iter().product();
-        let batches = dataset.open(split, Shard::WHOLE, seed)?;
-        Ok(Self { batches, batch: Batch::new(BATCH, shape), next: 0, bytes, left: limit })
+        let batches = Background::start("images", 1, move |delivery| {
+            let mut pass = dataset.open(split, Shard::WHOLE, seed)?;
+            let mut left = limit;
+            while left > 0 {
+                let mut batch = Batch::new(BATCH.min(left) as usize, shape);
+                if !pass.next(&mut batch)? || batch.len == 0 {
+                    break;
+                }
+                left = left.saturating_sub(batch.len as u64);
+                if !delivery.give(batch) {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Self { batches, batch: Batch::default(), next: 0, bytes, left: limit })
     }
 
     /// The pixels `[height, width, channels]` of the next image and its label; `None` at the end.
     ///
     /// # Errors
-    /// The data set's.
-    pub fn next_image(&mut self) -> Result<Option<(&[u8], u32)>> {
+    /// The data set's; [`pocketflow::ErrorKind::Interrupted`] where `interrupted` says so while no image comes.
+    pub fn next_image(&mut self, interrupted: &dyn Fn() -> bool) -> Result<Option<(&[u8], u32)>> {
         if self.left == 0 {
             return Ok(None);
         }
         if self.next == self.batch.len {
             self.next = 0;
-            if !self.batches.next(&mut self.batch)? || self.batch.len == 0 {
+            let Some(batch) = self.batches.next(interrupted)? else {
                 self.left = 0;
                 return Ok(None);
-            }
+            };
+            self.batch = batch;
         }
         let index = self.next;
         self.next += 1;

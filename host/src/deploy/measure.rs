@@ -30,7 +30,7 @@ pub fn measure(runtime: &mut dyn Runtime, images: &mut Images, interrupted: impl
     let mut made = Measured::default();
     let mut logits = Vec::new();
     let mut seconds = 0.0;
-    while let Some((pixels, label)) = images.next_image()? {
+    while let Some((pixels, label)) = images.next_image(&interrupted)? {
         let start = Instant::now();
         runtime.infer(pixels, &mut logits)?;
         seconds += start.elapsed().as_secs_f64();

@@ -24,10 +24,11 @@ pub fn from_images(
 ) -> Result<BTreeMap<String, [f32; 2]>> {
     let threads: usize = selected.settings.get("threads")?;
     let seed: u64 = selected.settings.get("seed")?;
-    let mut images = Images::open(&*selected.dataset, Split::Plain, seed, count)?;
+    let mut images = Images::open(&selected.dataset, Split::Plain, seed, count)?;
     let mut calibration = Calibration::new(model, names)?;
     let mut waiting: Vec<Vec<u8>> = Vec::with_capacity(AT_ONCE);
-    while let Some((pixels, _)) = images.next_image()? {
+    // Nobody watches for signals yet: a wish to stop ends the process, which has written nothing.
+    while let Some((pixels, _)) = images.next_image(&|| false)? {
         waiting.push(pixels.to_vec());
         if waiting.len() == AT_ONCE {
             calibration.observe(&waiting, threads)?;

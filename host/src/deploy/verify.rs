@@ -111,7 +111,7 @@ pub fn verify(
         if let Some(image) = &runtime.io().image {
             expect_size(info.shape, [image.height, image.width, image.channels], &format!("`{}`", path.display()))?;
         }
-        let mut images = Images::open(&*selected.dataset, Split::Eval, 0, count)?;
+        let mut images = Images::open(&selected.dataset, Split::Eval, 0, count)?;
         let measured = measure(&mut *runtime, &mut images, || stop.requested())?;
         let step = runtime.io().outputs.first().and_then(|output| output.grid).map(|grid| grid.scale);
         let agreement = classes.and_then(|classes| agreement(&measured.classes, classes));
