@@ -24,6 +24,7 @@ pub mod normalised;
 pub mod options;
 pub mod program;
 pub mod progress;
+pub mod provenance;
 pub mod registry;
 pub mod report;
 pub mod resume;

@@ -10,6 +10,7 @@ use crate::options::host_options;
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::run::{self, Program, Task};
+use crate::signals;
 use pocketflow::plugin::Declaration;
 use pocketflow::{Error, Result};
 use std::ffi::OsString;
@@ -20,6 +21,10 @@ use std::sync::Arc;
 /// Does what the command line says; returns the exit status.
 pub fn main() -> ExitCode {
     errors::install_panic_hook();
+    if let Err(error) = signals::survive_file_limits() {
+        errors::print(&error);
+        return ExitCode::from(errors::status(error.kind()));
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     let progress = Arc::new(Progress::new());
     let done = catch_unwind(AssertUnwindSafe(|| carry_out(&args, &progress)));

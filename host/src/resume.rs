@@ -1,5 +1,6 @@
 //! What makes a run the same run: a resumed one must have the settings it began with, or its end would be neither's.
 
+use crate::provenance::{self, Files, Was};
 use crate::run_dir;
 use pocketflow::error::Context;
 use pocketflow::option::Value;
@@ -11,17 +12,34 @@ use std::path::Path;
 /// Keys that say where a run is kept and shown, not what it computes.
 const FREE: [&str; 3] = ["resume", "run_dir", "summ_step"];
 
-/// Compares the settings of now with those that the run in `dir` began with.
+/// Compares the settings of now with those that the run in `dir` began with. Paths of results may differ, and those of files with the
+/// content that they had; true where such paths do.
 ///
 /// # Errors
-/// `run.toml` cannot be read, or any setting differs; all that do are named with both values and where they come from.
-pub fn check(dir: &Path, settings: &Settings) -> Result<()> {
+/// `run.toml` cannot be read, or any other setting differs; all that do are named with both values and where they come from.
+pub fn check(dir: &Path, settings: &Settings, files: &Files<'_>, was: &Was) -> Result<bool> {
+    let mut moved = false;
+    compare(dir, settings, |key| {
+        let may = files.is_result(key) || files.is_same_input(key, was)?;
+        moved |= may;
+        Ok(may)
+    })?;
+    Ok(moved)
+}
+
+/// `may_differ` is asked of each key that does.
+fn compare(dir: &Path, settings: &Settings, mut may_differ: impl FnMut(&str) -> Result<bool>) -> Result<()> {
     let path = dir.join(run_dir::SETTINGS);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let began = read(&text).map_err(|problem| {
         Error::config(format!("`{}` is damaged ({problem}); the run cannot be resumed", path.display()))
     })?;
-    let differences = differences(&path, &began, settings);
+    let mut differences = Vec::new();
+    for (key, difference) in self::differences(&path, &began, settings) {
+        if !may_differ(&key)? {
+            differences.push(difference);
+        }
+    }
     if differences.is_empty() {
         return Ok(());
     }
@@ -38,7 +56,8 @@ pub fn check(dir: &Path, settings: &Settings) -> Result<()> {
 type Lines = BTreeMap<String, (toml::Value, usize)>;
 
 fn read(text: &str) -> std::result::Result<Lines, toml::de::Error> {
-    let parsed: BTreeMap<String, toml::Spanned<toml::Value>> = toml::from_str(text)?;
+    let mut parsed: BTreeMap<String, toml::Spanned<toml::Value>> = toml::from_str(text)?;
+    parsed.remove(provenance::TABLE);
     let line = |at: usize| text[..at].matches('\n').count() + 1;
     let lines = parsed.into_iter().map(|(key, value)| {
         let at = line(value.span().start);
@@ -47,7 +66,8 @@ fn read(text: &str) -> std::result::Result<Lines, toml::de::Error> {
     Ok(lines.collect())
 }
 
-fn differences(path: &Path, began: &Lines, settings: &Settings) -> Vec<String> {
+/// By key, as text.
+fn differences(path: &Path, began: &Lines, settings: &Settings) -> Vec<(String, String)> {
     let set = settings.iter().filter(|(_, setting)| setting.value.is_some());
     let keys: BTreeSet<&str> = began.keys().map(String::as_str).chain(set.map(|(key, _)| key)).collect();
     let mut differences = Vec::new();
@@ -69,7 +89,7 @@ fn differences(path: &Path, began: &Lines, settings: &Settings) -> Vec<String> {
             (Some(value), Some(setting)) => format!("is {} ({})", quoted(value), setting.origin),
             _ => "is not set".to_owned(),
         };
-        differences.push(format!("{key}: {was}, {is}"));
+        differences.push((key.to_owned(), format!("{key}: {was}, {is}")));
     }
     differences
 }
@@ -125,7 +145,7 @@ mod tests {
     fn compare(text: &str, settings: &Settings) -> Result<()> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(run_dir::SETTINGS), text).unwrap();
-        check(dir.path(), settings).map_err(|error| {
+        super::compare(dir.path(), settings, |_| Ok(false)).map_err(|error| {
             Error::new(error.kind(), error.to_string().replace(&dir.path().display().to_string(), "runs/r"))
         })
     }
@@ -160,6 +180,20 @@ mod tests {
         uql_bit_plan: was not set (runs/r/run.toml), is "plan.toml" (flag --uql-bit-plan)
         uql_weight_bits: was 4 (runs/r/run.toml:1), is 8 (flag --uql_weight_bits)
         "#);
+    }
+
+    #[test]
+    fn what_may_differ_is_left_out_and_fingerprints_are_no_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = SAME.replace("uql_weight_bits = 4", "uql_weight_bits = 8") + "[provenance]\nprogram = \"1\"\n";
+        std::fs::write(dir.path().join(run_dir::SETTINGS), text).unwrap();
+        let mut asked = Vec::new();
+        let ask = |key: &str| {
+            asked.push(key.to_owned());
+            Ok(true)
+        };
+        super::compare(dir.path(), &settings(), ask).unwrap();
+        assert_eq!(asked, ["uql_weight_bits"]);
     }
 
     #[test]

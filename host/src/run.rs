@@ -7,6 +7,7 @@ use crate::libtorch;
 use crate::logging::{Log, SHOWN};
 use crate::normalised;
 use crate::progress::{self, Progress};
+use crate::provenance::{self, Files, Kept, Was};
 use crate::registry::Registry;
 use crate::report::{self, Recorder};
 use crate::run_dir::{self, RunDir};
@@ -14,7 +15,6 @@ use crate::select::{self, Saved, Selected, Selection};
 use crate::services::{Parts, Services};
 use crate::signals::Stop;
 use crate::{errors, resume};
-use pocketflow::atomic::write_atomically;
 use pocketflow::dataset::DatasetInfo;
 use pocketflow::error::Context;
 use pocketflow::graph::Graph;
@@ -84,15 +84,22 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     program.log.keep_in(folder.path())?;
     let settings = selection.settings(&layers)?;
     let goes_on = resumes && folder.has(run_dir::SETTINGS);
-    if goes_on {
-        resume::check(folder.path(), &settings)?;
+    let info = dataset.info();
+    let files = Files::new(&selection, &settings, folder.has_checkpoints());
+    let kept = if goes_on {
+        let was = Was::read(folder.path())?;
+        files.expect_folder(&was)?;
+        let moved = resume::check(folder.path(), &settings, &files, &was)?;
         if folder.has(run_dir::REPORT) {
             return finished(program, folder.path());
         }
+        let now = provenance::now(&program.registry, &files, &info)?;
+        Kept::resume(&was, &now, moved.then(|| layers::to_toml(&settings)))?
     } else {
-        write_atomically(&folder.path().join(run_dir::SETTINGS), layers::to_toml(&settings).as_bytes())?;
-    }
-    let info = dataset.info();
+        folder.expect_unused()?;
+        Kept::begin(folder.path(), &layers::to_toml(&settings), provenance::now(&program.registry, &files, &info)?)?
+    };
+    let awaited = files.missing(&kept);
     say_header(program, &header(&selection, &settings, &graph, &info, &task, folder.path()));
     let stop = Stop::watch()?;
     let services = Services::new(Parts {
@@ -101,6 +108,8 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         selection: selection.clone(),
         dataset: Arc::clone(&dataset),
         run_dir: folder.path().to_owned(),
+        kept,
+        awaited,
         progress: Arc::clone(&program.progress),
         stop,
         recorder: Recorder::open(folder.path(), goes_on)?,

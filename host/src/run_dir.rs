@@ -89,6 +89,21 @@ impl RunDir {
         has_checkpoints(&self.path)
     }
 
+    /// That no run began here, for one that is about to.
+    ///
+    /// # Errors
+    /// One did, and its settings are gone.
+    pub fn expect_unused(&self) -> Result<()> {
+        match self.has_checkpoints() || self.has(REPORT) {
+            false => Ok(()),
+            true => Err(Error::config(format!(
+                "`{}` holds a run, but not its `{SETTINGS}`, which says with what settings it began: put it back, or begin a new run in \
+                 another --run-dir",
+                self.path.display()
+            ))),
+        }
+    }
+
     fn hold(path: &Path) -> Result<Self> {
         let file = path.join(LOCK);
         let failed = || format!("cannot write into the run folder `{}`; give another as --run-dir", path.display());
@@ -210,6 +225,16 @@ mod tests {
         let error = RunDir::create(&path).unwrap_err();
         assert_eq!(error.kind(), pocketflow::ErrorKind::Config);
         assert!(error.to_string().contains("--resume"), "{error}");
+    }
+
+    #[test]
+    fn a_run_without_its_settings_is_not_gone_on_with() {
+        let base = tempfile::tempdir().unwrap();
+        let path = run(base.path(), "mine", &["checkpoints/a"]);
+        let error = RunDir::reopen(&path).unwrap().expect_unused().unwrap_err();
+        assert_eq!(error.kind(), pocketflow::ErrorKind::Config);
+        assert!(error.to_string().contains("run.toml"), "{error}");
+        RunDir::reopen(&run(base.path(), "empty", &[])).unwrap().expect_unused().unwrap();
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::logging::SHOWN;
 use crate::normalised;
 use crate::options;
 use crate::progress::Progress;
+use crate::provenance::{self, Kept};
 use crate::registry::Registry;
 use crate::report::Recorder;
 use crate::select::Selection;
@@ -30,6 +31,9 @@ pub struct Services {
     selection: Selection,
     dataset: Arc<dyn Dataset>,
     run_dir: PathBuf,
+    kept: Mutex<Kept>,
+    /// Files that were missing, by their names in `kept`: whoever is asked to make them does.
+    awaited: Vec<(String, PathBuf)>,
     progress: Arc<Progress>,
     stop: Stop,
     recorder: Mutex<Recording>,
@@ -50,6 +54,9 @@ pub struct Parts {
     pub selection: Selection,
     pub dataset: Arc<dyn Dataset>,
     pub run_dir: PathBuf,
+    pub kept: Kept,
+    /// [`provenance::Files::missing`].
+    pub awaited: Vec<(String, PathBuf)>,
     pub progress: Arc<Progress>,
     pub stop: Stop,
     pub recorder: Recorder,
@@ -57,7 +64,7 @@ pub struct Parts {
 
 impl Services {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { registry, layers, selection, dataset, run_dir, progress, stop, recorder } = parts;
+        let Parts { registry, layers, selection, dataset, run_dir, kept, awaited, progress, stop, recorder } = parts;
         let at_work = Mutex::new(vec![selection.learner.name.clone()]);
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -67,6 +74,8 @@ impl Services {
             selection,
             dataset,
             run_dir,
+            kept: Mutex::new(kept),
+            awaited,
             progress,
             stop,
             recorder: Mutex::new(Recording { recorder, failed: None }),
@@ -121,7 +130,29 @@ impl Services {
             model: None,
             settings,
         };
-        self.registry.learner(&name, &job.settings)?.train(&job)
+        self.keep_plugin(PluginKind::Learner, &name)?;
+        let report = self.registry.learner(&name, &job.settings)?.train(&job)?;
+        self.keep_awaited()?;
+        Ok(report)
+    }
+
+    /// Keeps what a plugin is that the run asks for.
+    fn keep_plugin(&self, kind: PluginKind, name: &str) -> Result<()> {
+        let (name, print) = provenance::plugin_print(&self.registry, kind, name)?;
+        held(&self.kept).add(name, print)
+    }
+
+    /// Keeps what files are that were missing.
+    fn keep_awaited(&self) -> Result<()> {
+        for (name, path) in &self.awaited {
+            let mut kept = held(&self.kept);
+            if kept.is_missing(name)
+                && let Some(print) = provenance::appeared(path)?
+            {
+                kept.add(name.clone(), print)?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts the values in place that a learner wants for another; true where one is the data set's.
@@ -176,6 +207,7 @@ impl Host for Services {
     fn agent(&self, name: &str) -> Result<Box<dyn Agent>> {
         let declaration = &self.registry.find(PluginKind::Agent, name)?.declaration;
         let settings = self.selection.settings_with(&self.layers, &[declaration])?;
+        self.keep_plugin(PluginKind::Agent, &declaration.name)?;
         self.registry.agent(&declaration.name, &settings)
     }
 }

@@ -1,15 +1,37 @@
 //! Ctrl-C, SIGTERM, SIGKILL, and going on afterwards.
 
 use crate::{Place, outcome, patient};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Starts a run that takes minutes, and waits until it is counting.
 fn begin(place: &Place, flags: &str) -> Child {
-    let line = format!("{} --patient_steps=20000 --patient_pause=10 --run_dir=out {flags}", patient());
-    let child = place.command(&line).spawn().unwrap();
+    begin_with(place, &format!("{} --patient_steps=20000 --patient_pause=10 --run_dir=out {flags}", patient()))
+}
+
+pub fn begin_with(place: &Place, line: &str) -> Child {
+    counting(place, place.command(line))
+}
+
+fn counting(place: &Place, mut command: Command) -> Child {
+    let child = command.spawn().unwrap();
     until("the first steps", || steps(place) > 0);
     child
+}
+
+/// The same command, after a shell has carried out `before`.
+fn after(before: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{before}; exec \"$0\" \"$@\"")]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.current_dir(command.get_current_dir().unwrap());
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell
 }
 
 fn steps(place: &Place) -> usize {
@@ -25,7 +47,7 @@ fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-fn send(signal: &str, child: &Child) {
+pub fn send(signal: &str, child: &Child) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
@@ -104,4 +126,45 @@ fn the_newest_unfinished_run_is_resumed() {
     assert_eq!(place.runs(), std::slice::from_ref(&run));
     assert_eq!(place.report(&run)["bucket_bytes"], 2);
     place.run("--resume --exec_mode=eval").expect(2).says(&["only a training"]);
+}
+
+#[test]
+fn a_terminal_that_closes_is_a_wish_to_stop() {
+    let place = Place::new();
+    let mut child = begin(&place, "");
+    // Nothing can be written to it any more.
+    drop(child.stderr.take());
+    send("-HUP", &child);
+    std::thread::sleep(Duration::from_millis(300));
+    // The shell tells its jobs what the system has told them; that is no second wish.
+    let _ = Command::new("kill").args(["-HUP", &child.id().to_string()]).output();
+    outcome(child).expect(130);
+    let saved: u64 = place.read("out/checkpoints/patient").parse().unwrap();
+    assert!(saved > 0);
+    assert!(place.read("out/log.txt").contains("--resume --run-dir=out"));
+}
+
+#[test]
+fn signals_that_the_parent_ignores_stay_ignored() {
+    let place = Place::new();
+    let line = format!("{} --patient_steps=20000 --patient_pause=10 --run_dir=out", patient());
+    let mut child = counting(&place, after("trap '' INT HUP", &place.command(&line)));
+    for signal in ["-INT", "-HUP"] {
+        send(signal, &child);
+        let now = steps(&place);
+        until("it goes on", || steps(&place) > now + 30);
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    send("-TERM", &child);
+    outcome(child).expect(130).says(&["saved after step"]);
+}
+
+#[test]
+fn a_file_beyond_the_limit_on_sizes_is_an_error_and_no_sudden_end() {
+    let place = Place::new();
+    let line = format!("{} --run_dir=out", patient());
+    // In blocks of 512 bytes, less than the settings take.
+    let limited = after("ulimit -f 2", &place.command(&line));
+    let mut limited = limited;
+    outcome(limited.spawn().unwrap()).expect(1).says(&["cannot write out/run.toml", "ulimit -f"]);
 }

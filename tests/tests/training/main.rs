@@ -5,3 +5,4 @@ mod bad_input;
 mod main_job;
 mod resuming;
 mod searching;
+mod stopping;

@@ -60,3 +60,52 @@ fn a_stopped_run_saves_says_how_to_go_on_and_goes_on() {
     place.host(&job("whole")).expect(0);
     assert!(place.bytes("whole-q.ckpt") == place.bytes("stopped-q.ckpt"), "the same weights");
 }
+
+#[test]
+fn a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_no_weight() {
+    let place = Place::new();
+    place.host(&job("whole")).expect(0);
+    let mut child = place.start(&job("damaged"));
+    // Two of the second phase: the first one is over by then.
+    let [newest, before] = ["ckpt", "before.ckpt"].map(|end| place.path(format!("damaged/checkpoints/uniform.{end}")));
+    while !before.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    child.kill().unwrap();
+    finish(child);
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::remove_file(&newest).unwrap();
+    std::fs::write(&newest, bytes).unwrap();
+    let resumed = place.host(&format!("{} --resume", job("damaged"))).expect(0);
+    resumed.says(&["warning", "damaged/checkpoints/uniform.ckpt: its checksum", "the checkpoint before it"]);
+    assert!(place.bytes("whole-q.ckpt") == place.bytes("damaged-q.ckpt"), "the same weights");
+    let [whole, damaged] = ["whole", "damaged"].map(|run| count(&place, run, "step"));
+    assert_eq!(whole, damaged, "every step stands in the curves once");
+}
+
+#[test]
+fn damaged_checkpoints_and_another_parent_are_named() {
+    let place = Place::new();
+    let mut child = place.start(&job("run"));
+    let [newest, before] = ["ckpt", "before.ckpt"].map(|end| place.path(format!("run/checkpoints/uniform.{end}")));
+    while !before.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    child.kill().unwrap();
+    finish(child);
+    let resume = format!("{} --resume", job("run"));
+    let parent = place.bytes("run.ckpt");
+    std::fs::write(place.path("run.ckpt"), place.bytes("run/checkpoints/full-prec.ckpt")).unwrap();
+    place.host(&resume).expect(2).says(&["file of save_path: was blake3 ", "(run/run.toml:", "is blake3 "]);
+    std::fs::write(place.path("run.ckpt"), parent).unwrap();
+    for path in [&newest, &before] {
+        std::fs::remove_file(path).unwrap();
+        std::fs::write(path, "no checkpoint").unwrap();
+    }
+    let both = ["run/checkpoints/uniform.ckpt: ", "run/checkpoints/uniform.before.ckpt: ", "delete both files"];
+    place.host(&resume).expect(1).says(&both);
+}

@@ -6,6 +6,7 @@ mod from_toml;
 mod from_yaml;
 
 use super::leaf::Raw;
+use crate::provenance::TABLE;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -87,6 +88,8 @@ pub fn parse(text: &str, syntax: Syntax) -> Parsed {
                     faults.push(Fault::new(entry.line, text));
                 }
             },
+            // What a run was made from, in a run.toml that is used again.
+            (Raw::Table, TABLE) => {}
             (Raw::Table, key) => {
                 let text =
                     format!("`{key}` is a group of keys; keys are not grouped: write each at the top of the file");
@@ -192,6 +195,13 @@ mod tests {
         assert_eq!(faults("a = 1\nb = 2\n\na = 3\n", Syntax::Toml), expected);
         assert_eq!(faults("a: 1\nb: 2\n\na: 3\n", Syntax::Yaml), expected);
         assert_eq!(faults("{\"a\": 1,\n\"b\": 2,\n\n\"a\": 3}", Syntax::Json), expected);
+    }
+
+    #[test]
+    fn what_a_run_was_made_from_is_no_setting() {
+        let text = "seed = 7\n[provenance]\nprogram = \"1\"\n\"file of save_path\" = \"a\"\n";
+        let parsed = parse(text, Syntax::Toml);
+        assert_eq!((parsed.faults.as_slice(), parsed.entries), (&[][..], vec![entry("seed", 1, Raw::Int(7))]));
     }
 
     #[test]
