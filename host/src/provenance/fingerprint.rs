@@ -71,8 +71,12 @@ pub fn data(info: &DatasetInfo) -> String {
     let [channels, height, width] = info.shape;
     let DatasetInfo { name, train, val, eval, labels, .. } = info;
     let mut hasher = blake3::Hasher::new();
-    labels.iter().for_each(|label| drop(hasher.update(label.as_bytes()).update(&[0])));
-    info.mean.iter().chain(&info.std).for_each(|value| drop(hasher.update(&value.to_le_bytes())));
+    for label in labels {
+        hasher.update(label.as_bytes()).update(&[0]);
+    }
+    for value in info.mean.iter().chain(&info.std) {
+        hasher.update(&value.to_le_bytes());
+    }
     format!(
         "{name}: {train} training images, {val} of them for validation, {eval} test images, {width} x {height} x {channels}, {} classes, \
          {}",
