@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 pub const TABLE: &str = "provenance";
 /// Where the relative paths of the settings begin.
 const WORKING_FOLDER: &str = "working folder";
+/// The option of a file that is read only where there is distillation.
+const TEACHER: &str = "save_path_dst";
 
 /// Names of what a run is made from, with a fingerprint of each.
 pub type Fingerprints = BTreeMap<String, String>;
@@ -74,13 +76,12 @@ impl<'a> Files<'a> {
 
     /// The files that the run reads, by option. Folders, as those of data, are none.
     fn inputs(&self) -> Vec<(&str, PathBuf)> {
-        self.paths().filter(|(key, path)| !self.is_result(key) && !path.is_dir()).collect()
+        let taught = self.settings.get("enbl_dst").unwrap_or(false);
+        let is_read = |key: &str| !self.is_result(key) && (taught || key != TEACHER);
+        self.paths().filter(|(key, path)| is_read(key) && !path.is_dir()).collect()
     }
 
-    /// Those of [`Files::inputs`] that are there now, of those that `kept` knows to have been missing.
-    ///
-    /// # Errors
-    /// A file cannot be read.
+    /// The files that the run reads and that were missing when `kept` was written, by their names there.
     pub fn missing(&self, kept: &Kept) -> Vec<(String, PathBuf)> {
         let inputs = self.inputs().into_iter().map(|(key, path)| (input_name(key), path));
         inputs.filter(|(name, _)| kept.is_missing(name)).collect()
