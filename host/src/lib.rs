@@ -7,6 +7,7 @@
 //! | [`program`] | all of it, from the command line to the exit status |
 //! | [`select`], [`run`], [`services`] | what a run is made of; how it goes; what learners may ask of the host |
 //! | [`normalised`] | a data set whose pixels are normalised as a model wants it |
+//! | [`outputs`] | every file that a command will write, checked before the work begins |
 //! | [`run_dir`], [`resume`] | the folder of a run; whether an interrupted one may go on |
 //! | [`deploy`] | exported files: the images they are made and checked with, and what came of it |
 //! | [`logging`], [`signals`], [`errors`] | log lines; Ctrl-C; how the program ends |
@@ -22,6 +23,7 @@ pub mod libtorch;
 pub mod logging;
 pub mod normalised;
 pub mod options;
+pub mod outputs;
 pub mod program;
 pub mod progress;
 pub mod provenance;

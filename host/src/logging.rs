@@ -4,6 +4,7 @@
 //! with its time, from the program's start: lines that come before the run has a folder wait in memory.
 
 use crate::progress::Progress;
+use crate::run_dir::LOG;
 use pocketflow::error::Context;
 use pocketflow::{Error, Result};
 use std::fmt;
@@ -22,8 +23,6 @@ use tracing_subscriber::{EnvFilter, Layer, filter::FilterExt};
 
 /// The target of events that [`Progress`] shows in its own way: kept in `log.txt`, not repeated on stderr.
 pub const SHOWN: &str = "host::shown";
-/// The run's own log.
-const FILE: &str = "log.txt";
 /// Lines kept for a folder that may never come; a start-up takes a few hundred bytes.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -67,7 +66,7 @@ impl Log {
     /// # Errors
     /// The file cannot be written.
     pub fn keep_in(&self, run_dir: &Path) -> Result<()> {
-        let path = run_dir.join(FILE);
+        let path = run_dir.join(LOG);
         let failed = || format!("cannot write `{}`", path.display());
         let mut file = File::options().create(true).append(true).open(&path).with_context(failed)?;
         let mut kept = self.kept();
@@ -220,7 +219,7 @@ mod tests {
         log.write_all(b"early\n").unwrap();
         log.keep_in(dir.path()).unwrap();
         log.write_all(b"late\n").unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join(FILE)).unwrap(), "early\nlate\n");
+        assert_eq!(std::fs::read_to_string(dir.path().join(LOG)).unwrap(), "early\nlate\n");
         assert!(log.keep_in(&dir.path().join("none")).is_err());
     }
 

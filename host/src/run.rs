@@ -6,6 +6,7 @@ use crate::layers::{self, Layers};
 use crate::libtorch;
 use crate::logging::{Log, SHOWN};
 use crate::normalised;
+use crate::outputs::Outputs;
 use crate::progress::{self, Progress};
 use crate::provenance::{self, Files, Kept, Was};
 use crate::registry::Registry;
@@ -80,6 +81,13 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     graph.validate()?;
     normalised::expect_fit(&graph, &dataset.info())?;
     let resumes = settings.get::<bool>("resume")?;
+    let check_outputs = |run_dir: Option<&Path>, selection: &Selection| match &task {
+        Task::Train => Outputs::of_training(&settings, selection, &program.registry, run_dir).check(),
+        Task::Evaluate | Task::EvaluateModel { .. } => Ok(()),
+    };
+    if !resumes {
+        check_outputs(settings.find::<PathBuf>("run_dir")?.as_deref(), &selection)?;
+    }
     let folder = open_folder(&mut selection, &settings, &task, resumes)?;
     program.log.keep_in(folder.path())?;
     let settings = selection.settings(&layers)?;
@@ -90,13 +98,17 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         let was = Was::read(folder.path())?;
         files.expect_folder(&was)?;
         let moved = resume::check(folder.path(), &settings, &files, &was)?;
-        if folder.has(run_dir::REPORT) {
-            return finished(program, folder.path());
+        if let Some(report) = run_dir::finished(folder.path())? {
+            return finished(program, folder.path(), &report, &settings);
         }
+        check_outputs(Some(folder.path()), &selection)?;
         let now = provenance::now(&program.registry, &files, &info)?;
         Kept::resume(&was, &now, moved.then(|| layers::to_toml(&settings)))?
     } else {
         folder.expect_unused()?;
+        if resumes {
+            check_outputs(Some(folder.path()), &selection)?;
+        }
         Kept::begin(folder.path(), &layers::to_toml(&settings), provenance::now(&program.registry, &files, &info)?)?
     };
     let awaited = files.missing(&kept);
@@ -262,13 +274,12 @@ fn stopped(error: Error, task: &Task, folder: &Path) -> Error {
 }
 
 /// A run that is complete has nothing to resume; asking again gives the result again.
-fn finished(program: &Program, folder: &Path) -> Result<()> {
+fn finished(program: &Program, folder: &Path, report: &Report, settings: &Settings) -> Result<()> {
     tracing::info!("the run in `{}` is finished; this is its result", folder.display());
-    let path = folder.join(run_dir::REPORT);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let report = serde_json::from_str(&text)
-        .map_err(|error| Error::failed(format!("`{}` is damaged: {error}", path.display())))?;
-    print_report(program, folder, &report)
+    if !folder.join(report::PAGE).exists() {
+        report::page(folder, report, settings)?;
+    }
+    print_report(program, folder, report)
 }
 
 fn print_report(program: &Program, folder: &Path, report: &Report) -> Result<()> {
@@ -278,7 +289,7 @@ fn print_report(program: &Program, folder: &Path, report: &Report) -> Result<()>
         errors::print_result(&text)
     } else {
         errors::print_result(&report::summary(report))?;
-        errors::print_plain(&format!("report  {}\n", folder.join("report.html").display()));
+        errors::print_plain(&format!("report  {}\n", folder.join(report::PAGE).display()));
         Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! The folder of a run: made before anything is computed, locked against a second process, found again to resume.
 
+use crate::report::{self, PAGE, metrics, tfevents};
+use pocketflow::atomic::clear_left_files;
 use pocketflow::error::Context;
+use pocketflow::report::Report;
 use pocketflow::{Error, Result};
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind as IoKind, Read, Seek, Write};
@@ -10,8 +13,10 @@ use std::path::{Path, PathBuf};
 pub const RUNS: &str = "runs";
 /// The resolved settings; there from the first moment of a run.
 pub const SETTINGS: &str = "run.toml";
-/// There only once a run is finished.
-pub const REPORT: &str = "report.json";
+/// Written last of all that a run leaves: a run with a whole one is finished.
+pub const REPORT: &str = report::FILE;
+/// The run's log.
+pub const LOG: &str = "log.txt";
 /// Where learners keep what they resume from.
 pub const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = ".lock";
@@ -48,6 +53,12 @@ impl RunDir {
     /// It cannot be made or written.
     pub fn create_new(base: &Path, stem: &str, time: &str) -> Result<Self> {
         let failed = || format!("cannot make a run folder in `{}`; give one as --run-dir", base.display());
+        // A net or learner of somebody else's plugin must not choose the folder.
+        if stem.contains(['/', '\\', '\0']) || stem.chars().any(char::is_control) || stem.starts_with('.') {
+            return Err(Error::config(format!(
+                "no folder can be named {stem:?}, after net and learner; give one as --run-dir"
+            )));
+        }
         std::fs::create_dir_all(base).with_context(failed)?;
         let mut number = 1;
         loop {
@@ -107,10 +118,15 @@ impl RunDir {
     fn hold(path: &Path) -> Result<Self> {
         let file = path.join(LOCK);
         let failed = || format!("cannot write into the run folder `{}`; give another as --run-dir", path.display());
+        expect_ordinary(path)?;
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(&file);
         let mut lock = opened.with_context(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => tracing::warn!(
+                "the file system of `{}` has no locks ({error}): see to it that no second process works in this folder",
+                path.display()
+            ),
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 // Only to be helpful: without the number the message still says what is wrong.
@@ -128,8 +144,56 @@ impl RunDir {
         }
         let written = lock.set_len(0).and_then(|()| lock.rewind());
         written.and_then(|()| writeln!(lock, "{}", std::process::id())).with_context(failed)?;
+        for folder in [path.to_owned(), path.join(CHECKPOINTS)] {
+            clear_left_files(&folder);
+        }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
+}
+
+/// That what lies under the names of the run's own files can be written: a pipe would make the run wait for ever.
+fn expect_ordinary(run: &Path) -> Result<()> {
+    for name in [LOCK, SETTINGS, REPORT, PAGE, LOG, metrics::FILE] {
+        let path = run.join(name);
+        let ordinary = std::fs::metadata(&path).is_ok_and(|found| found.is_file());
+        if !ordinary && std::fs::symlink_metadata(&path).is_ok() {
+            return Err(Error::config(format!(
+                "`{}` is no ordinary file; remove it, or give another --run-dir",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file system says that it knows no locks, as some network and container file systems do.
+fn has_no_locks(error: &std::io::Error) -> bool {
+    // ENOLCK has no kind of its own.
+    const NO_LOCKS: i32 = 37;
+    error.kind() == IoKind::Unsupported || cfg!(target_os = "linux") && error.raw_os_error() == Some(NO_LOCKS)
+}
+
+/// Whether a file of this name, in the folder of a run, is the run's own.
+pub fn is_own(name: &str) -> bool {
+    [SETTINGS, REPORT, PAGE, LOG, LOCK, CHECKPOINTS, metrics::FILE].contains(&name)
+        || name.starts_with(tfevents::PREFIX)
+}
+
+/// The report of a run that is finished; `None` where there is none, or one that is damaged or says nothing: the run did not
+/// end then.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn finished(run: &Path) -> Result<Option<Report>> {
+    let path = run.join(REPORT);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == IoKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    };
+    let report = serde_json::from_slice::<Report>(&text).ok();
+    // The program fills these in, whatever the learner said.
+    Ok(report.filter(|report| ![&report.learner, &report.net, &report.dataset].iter().any(|name| name.is_empty())))
 }
 
 /// The newest folder `base/stem-time` whose run began and did not finish; one with checkpoints before one without.
@@ -150,7 +214,7 @@ pub fn newest_unfinished(base: &Path, stem: &str) -> Result<Option<PathBuf>> {
         let Some(begun) = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-')).and_then(read_time) else {
             continue;
         };
-        if !path.join(SETTINGS).is_file() || path.join(REPORT).exists() {
+        if !path.join(SETTINGS).is_file() || finished(&path)?.is_some() {
             continue;
         }
         let candidate = (has_checkpoints(&path), begun, path);
@@ -186,13 +250,16 @@ pub fn now() -> String {
 mod tests {
     use super::*;
 
+    const WHOLE: &str = r#"{"learner": "uniform", "net": "net", "dataset": "synthetic"}"#;
+
     fn run(base: &Path, name: &str, files: &[&str]) -> PathBuf {
         let path = base.join(name);
         std::fs::create_dir_all(&path).unwrap();
         for file in files {
             let file = path.join(file);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(file, "").unwrap();
+            let text = if file.ends_with(REPORT) { WHOLE } else { "" };
+            std::fs::write(file, text).unwrap();
         }
         path
     }
@@ -206,6 +273,50 @@ mod tests {
         assert!(one.path().ends_with("net-uniform-20260102-030405"));
         assert!(two.path().ends_with("net-uniform-20260102-030405-2"));
         assert_eq!(read_time(&now()), Some((now(), 1)));
+    }
+
+    #[test]
+    fn a_name_cannot_choose_the_folder() {
+        let base = tempfile::tempdir().unwrap();
+        let runs = base.path().join("runs");
+        for stem in ["../../escape-full-prec", "/etc/x", "a\\b", "a\u{1b}[31m", "a\nb", ".hidden", "..", "a\0"] {
+            let error = RunDir::create_new(&runs, stem, "20260102-030405").unwrap_err();
+            assert_eq!(error.kind(), pocketflow::ErrorKind::Config, "{stem:?}");
+            assert!(!error.to_string().contains(['\u{1b}', '\n', '\0']), "{error}");
+        }
+        assert!(!runs.exists());
+        RunDir::create_new(&runs, "net.v2-full-prec", "20260102-030405").unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_the_place_of_the_log_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let pipe = base.path().join(LOG);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = RunDir::create(base.path()).unwrap_err();
+        assert_eq!(error.kind(), pocketflow::ErrorKind::Config);
+        assert!(error.to_string().contains("log.txt"), "{error}");
+    }
+
+    #[test]
+    fn file_systems_without_locks_are_told_apart() {
+        let error = std::io::Error::from_raw_os_error;
+        // ENOLCK, ENOSYS, EOPNOTSUPP; EIO is a fault of the disk.
+        assert!([37, 38, 95].into_iter().all(|code| has_no_locks(&error(code))));
+        assert!(!has_no_locks(&error(5)));
+    }
+
+    #[test]
+    fn a_report_that_is_damaged_or_empty_is_not_the_end_of_a_run() {
+        let base = tempfile::tempdir().unwrap();
+        assert_eq!(finished(base.path()).unwrap(), None);
+        for text in ["", "{}", "{\"learner\": \"uniform\"}", "{\"learner\": 3}", "garbage", "\u{0}\u{0}"] {
+            std::fs::write(base.path().join(REPORT), text).unwrap();
+            assert_eq!(finished(base.path()).unwrap(), None, "{text}");
+        }
+        std::fs::write(base.path().join(REPORT), WHOLE).unwrap();
+        assert_eq!(finished(base.path()).unwrap().unwrap().learner, "uniform");
     }
 
     #[test]

@@ -277,6 +277,23 @@ impl Selection {
         changed.collect()
     }
 
+    /// The options of all plugins that may work in the run, each once.
+    pub fn options(&self) -> impl Iterator<Item = &OptionSpec> {
+        let plugins = [&self.learner, &self.net, &self.dataset].into_iter().chain(&self.agents);
+        let mut seen = std::collections::BTreeSet::new();
+        plugins.flat_map(|plugin| &plugin.options).filter(move |spec| seen.insert(spec.key.as_str()))
+    }
+
+    /// Whether the learner, or an agent, writes the file of this option of the host.
+    pub fn writes(&self, key: &str) -> bool {
+        std::iter::once(&self.learner).chain(&self.agents).any(|plugin| plugin.writes.iter().any(|own| own == key))
+    }
+
+    /// Whether the images come from files, and are not made up.
+    pub fn has_files(&self) -> bool {
+        self.dataset.datasets.is_empty()
+    }
+
     /// Keeps the choice of the run's folder.
     pub fn set_run_dir(&mut self, path: &Path, reason: &str) {
         self.derived.push(Derived::replaces("run_dir", &path.display().to_string(), reason));
@@ -284,7 +301,7 @@ impl Selection {
 
     /// Says where a data set is looked for. A stand-in is made, not found.
     fn with_data_dir(mut self) -> Self {
-        if self.dataset.datasets.is_empty() {
+        if self.has_files() {
             let value = Value::Text(format!("./data/{}", self.dataset.name));
             let reason = format!("where {} is looked for", self.dataset.name);
             self.derived.push(Derived::fills("data_dir", value, reason));

@@ -1,6 +1,7 @@
 //! The program as a process: what it prints where, what it leaves, and its exit status.
 
 mod commands;
+mod outputs;
 mod resuming;
 mod runs;
 mod stopping;

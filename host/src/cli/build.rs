@@ -54,7 +54,10 @@ pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
         .arg(path("@map", "FILE").long("map").help(
             "Which name of the file is which of the net's: TOML, lines of the form \"theirs\" = \"ours\"; a name may be the \
              front of many",
-        ));
+        ))
+        .arg(
+            Arg::new("@overwrite").long("overwrite").action(ArgAction::SetTrue).help("Replace a model that is there"),
+        );
     let data = leaf("data", "Look after data sets").subcommand_required(true).subcommand(
         with_options("check", "Read a whole data set, and say what is missing or damaged")
             .arg(path("@dir", "DIR").required(true).help("The folder with its files")),

@@ -93,6 +93,8 @@ pub struct ImportFlags {
     pub weights: PathBuf,
     /// A file that says which of its names is which of ours.
     pub map: Option<PathBuf>,
+    /// Replace a model that is there.
+    pub overwrite: bool,
 }
 
 /// Where the libraries of other runtimes are, if not where they are looked for.
@@ -205,7 +207,8 @@ fn understood(matches: &ArgMatches) -> Result<Invocation, Exit> {
             libraries: libraries(here),
         },
         ["import"] => {
-            Command::Import(ImportFlags { weights: required(here, "@weights")?, map: here.get_one("@map").cloned() })
+            let (weights, map) = (required(here, "@weights")?, here.get_one("@map").cloned());
+            Command::Import(ImportFlags { weights, map, overwrite: here.get_flag("@overwrite") })
         }
         ["data", "check"] => Command::DataCheck { dir: required(here, "@dir")? },
         ["plugins"] | ["plugins", "list"] => Command::PluginsList,

@@ -5,6 +5,7 @@ use crate::deploy::images::Images;
 use crate::deploy::measure::measure;
 use crate::errors;
 use crate::layers::Layers;
+use crate::outputs::expect_unicode;
 use crate::report::numbers::{grouped, percent};
 use crate::run::{self, Program, Task};
 use crate::signals::Stop;
@@ -35,6 +36,7 @@ pub fn eval(
         return exported(program, &layers, &path, runtime.parse()?, libraries);
     }
     check_runtime(runtime, &format!("`{}`", path.display()))?;
+    expect_unicode("MODEL", &path)?;
     let model = Box::new(Model::load(&path)?);
     run::run(program, layers, Task::EvaluateModel { path, model })
 }

@@ -2,16 +2,19 @@
 
 use crate::cli::ExportFlags;
 use crate::deploy::learner::{self, Verdict};
-use crate::deploy::origin::Origin;
-use crate::deploy::{files, ranges, verify};
+use crate::deploy::origin::Origin as Source;
+use crate::deploy::{FORMATS, files, ranges, verify};
 use crate::errors;
 use crate::layers::Layers;
+use crate::outputs::{Outputs, expect_unicode};
 use crate::run::Program;
 use crate::select::{self, Saved, Selected};
-use pocketflow::atomic::write_atomically;
+use pocketflow::atomic::together::Together;
 use pocketflow::error::Context;
 use pocketflow::integer::Target;
 use pocketflow::model::Model;
+use pocketflow::plugin::PluginKind;
+use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, ErrorKind, Result};
 use pocketflow_export::calibrate::Method;
 use pocketflow_export::deployed::{LayerNote, Lowered, lower, without_range};
@@ -20,30 +23,31 @@ use std::path::{Path, PathBuf};
 
 /// The name under which learners save.
 const MODEL: &str = "model.ckpt";
-/// What came of it, beside the files.
-const REPORT: &str = "export.json";
 
 /// Writes the files, checks them on test images, prints what came of it.
 ///
 /// # Errors
-/// Nothing to export; what an exporter cannot express; images that are missing for ranges; what the disk says. Either all files are
-/// written or none.
+/// Nothing to export; what an exporter cannot express; images that are missing for ranges; a setting or a data set that does not
+/// exist; what the disk says. Either all files are written, checked, or none.
 pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<()> {
     let path = model_in(&flags.model_dir)?;
+    expect_unicode("--model-dir", &path)?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    check_files(program, folder, &path, flags)?;
+    let together = Together::begin(folder)?;
     let model = Model::load(&path)?;
     let target = Target::parse(&flags.target).ok_or_else(|| Error::config(format!("no type `{}`", flags.target)))?;
     let quantizes = flags.formats.iter().any(|format| format == "tflite" || format == "onnx");
-    let selected = Data::select(program, &layers, &model);
+    let selected = Data::select(program, &layers, &model)?;
     let lowered = match quantizes {
         true => Some(integers(&model, target, flags, &selected)?),
         false => None,
     };
-    let origin = Origin::of(&model);
+    let origin = Source::of(&model);
     let made = files::make(&model, lowered.as_ref(), &flags.formats, &origin)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    for file in &made {
-        write_atomically(&folder.join(&file.name), &file.bytes)?;
-    }
     let verdict = match (flags.verify_images, &selected) {
         (0, _) => None,
         (_, Data::Missing(reason)) => {
@@ -58,13 +62,21 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
     };
     let checked = match &verdict {
         Some((selected, Verdict { classes, .. })) => {
-            verify::verify(folder, &made, selected, classes.as_deref(), flags.verify_images, &flags.libraries)?
+            // Only what was checked comes beside the model.
+            let trial =
+                tempfile::tempdir().map_err(|error| Error::from(error).context("cannot make a temporary folder"))?;
+            for file in made.iter().filter(|file| file.is_model) {
+                let path = trial.path().join(&file.name);
+                std::fs::write(&path, &file.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            verify::verify(trial.path(), &made, selected, classes.as_deref(), flags.verify_images, &flags.libraries)?
         }
         None => verify::Checked::default(),
     };
     let layers = lowered.map(|lowered| lowered.layers).unwrap_or_default();
     let mut notes = checked.notes.clone();
     notes.extend(in_float(&layers));
+    notes.extend(of_earlier(folder, &made));
     let outcome = verify::Outcome {
         model: path.display().to_string(),
         target: flags.target.clone(),
@@ -76,8 +88,33 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
         layers,
     };
     let json = outcome.to_json()?;
-    write_atomically(&folder.join(REPORT), json.as_bytes())?;
+    let mut written: Vec<(&str, &[u8])> = made.iter().map(|file| (file.name.as_str(), file.bytes.as_slice())).collect();
+    written.push((files::REPORT, json.as_bytes()));
+    together.write(&written)?;
     errors::print_result(&if program.json { json } else { outcome.text() })
+}
+
+/// That all files can be written, before anything is computed.
+fn check_files(program: &Program, folder: &Path, model: &Path, flags: &ExportFlags) -> Result<()> {
+    let mut outputs = Outputs::default();
+    outputs.read("the model", model);
+    outputs.read_program(&Settings::default(), &program.registry);
+    for name in files::names(&flags.formats) {
+        let path = folder.join(name);
+        outputs.write(format!("{}", path.display()), Origin::Flag { name: "--model-dir".into() }, path);
+    }
+    outputs.check()
+}
+
+/// What to know of files that an earlier export left, in formats that this one does not write.
+fn of_earlier(folder: &Path, made: &[files::Made]) -> Option<String> {
+    let is_made = |name: &str| made.iter().any(|file| file.name == name) || name == files::REPORT;
+    let all = files::names(&FORMATS.map(str::to_owned));
+    let left: Vec<&str> = all.into_iter().filter(|name| !is_made(name) && folder.join(name).exists()).collect();
+    (!left.is_empty()).then(|| {
+        let verb = if left.len() == 1 { "is" } else { "are" };
+        format!("{} {verb} of an earlier export; export all formats together, or remove what is old", left.join(", "))
+    })
 }
 
 /// What to know where layers compute with floats.
@@ -99,11 +136,22 @@ enum Data {
 }
 
 impl Data {
-    fn select(program: &Program, layers: &Layers, model: &Model) -> Self {
+    /// # Errors
+    /// Whatever is wrong with the settings. That images are not there, or the plugins that the model was made with, is none: an
+    /// export needs neither.
+    fn select(program: &Program, layers: &Layers, model: &Model) -> Result<Self> {
+        if let Some(reason) = missing_plugin(program, layers, model)? {
+            return Ok(Self::Missing(reason));
+        }
         let selected = match select::select(&program.registry, layers, Some(Saved::of(model))) {
             Ok(selected) => selected,
-            Err(error) => return Self::Missing(error.to_string()),
+            Err(error) if error.kind() == ErrorKind::DataNotFound => return Ok(Self::Missing(error.to_string())),
+            Err(error) => return Err(error),
         };
+        Ok(Self::of(selected, model))
+    }
+
+    fn of(selected: Selected, model: &Model) -> Self {
         let info = selected.dataset.info();
         if info.stand_in != model.meta.stand_in || info.name != model.meta.dataset {
             let (own, found) = (&model.meta.dataset, info.name);
@@ -117,6 +165,25 @@ impl Data {
         }
         Self::Open(Box::new(selected))
     }
+}
+
+/// Why the model's own plugins cannot be taken, where nobody chose others.
+fn missing_plugin(program: &Program, layers: &Layers, model: &Model) -> Result<Option<String>> {
+    let meta = &model.meta;
+    let own = [
+        (PluginKind::Learner, "learner", &meta.learner),
+        (PluginKind::Net, "net", &meta.net),
+        (PluginKind::Dataset, "dataset", &meta.dataset),
+    ];
+    for (kind, key, name) in own {
+        if !select::is_chosen(layers, key)?
+            && !name.is_empty()
+            && let Err(error) = program.registry.find(kind, name)
+        {
+            return Ok(Some(error.to_string()));
+        }
+    }
+    Ok(None)
 }
 
 /// The model that a folder holds, or that the path is.

@@ -6,6 +6,7 @@ use crate::cli::ImportFlags;
 use crate::errors;
 use crate::layers::Layers;
 use crate::normalised;
+use crate::outputs::Outputs;
 use crate::report::numbers::grouped;
 use crate::run::Program;
 use crate::select::{self, Imported};
@@ -34,6 +35,7 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
     };
     let imported = select::for_weights(&program.registry, layers, &file.weights(), file.image)?;
     let Imported { selection, settings, net, .. } = &imported;
+    check_file(program, settings, flags)?;
     let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
     graph.validate()?;
     let shown = flags.weights.display().to_string();
@@ -78,6 +80,25 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
         words.join(" ")
     ));
     Ok(())
+}
+
+/// That the model can be saved, before anything is computed.
+fn check_file(program: &Program, settings: &Settings, flags: &ImportFlags) -> Result<()> {
+    let path: PathBuf = settings.get("save_path")?;
+    let mut outputs = Outputs::default();
+    outputs.read("the file of weights", &flags.weights);
+    if let Some(map) = &flags.map {
+        outputs.read("the file of --map", map);
+    }
+    outputs.read_program(settings, &program.registry);
+    if let Some(setting) = settings.entry("save_path") {
+        outputs.write(format!("`save_path` = {}", path.display()), setting.origin.clone(), &path);
+    }
+    outputs.check()?;
+    match path.exists() && !flags.overwrite {
+        true => Err(settings.invalid("save_path", "there is a file already; --overwrite replaces it")),
+        false => Ok(()),
+    }
 }
 
 fn described(graph: &Graph, flags: &[String]) -> String {

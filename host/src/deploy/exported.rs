@@ -6,6 +6,7 @@ use super::verify::normalisation;
 use crate::layers::Layers;
 use crate::run::Program;
 use crate::select::{self, Saved, Selected};
+use pocketflow::atomic::together::settle;
 use pocketflow::error::Context;
 use pocketflow::{Error, Result};
 use pocketflow_export::onnx::proto;
@@ -35,6 +36,9 @@ impl Exported {
     pub fn select(program: &Program, layers: &Layers, path: &Path) -> Result<Self> {
         let shown = path.display();
         let kind = Kind::of(path).ok_or_else(|| Error::config(format!("`{shown}`: neither .tflite nor .onnx")))?;
+        if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+            settle(folder)?;
+        }
         let bytes = std::fs::read(path)
             .map_err(|error| Error::config(format!("cannot read the model file `{shown}`: {error}")))?;
         let origin = kind.origin(&bytes).with_context(|| format!("cannot use `{shown}`"))?;

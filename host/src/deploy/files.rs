@@ -11,6 +11,22 @@ use pocketflow_export::tflite::metadata::ImageMetadata;
 use pocketflow_export::tflite::{self, build, model::TfliteModel};
 use serde_json::json;
 
+/// What came of an export, beside the files.
+pub const REPORT: &str = "export.json";
+
+/// The names of all files that an export in these formats may write, the last one last.
+pub fn names(formats: &[String]) -> Vec<&'static str> {
+    let of_formats = [
+        ("pb", "model_original.pb"),
+        ("tflite", "model_original.tflite"),
+        ("tflite", "model_quantized.tflite"),
+        ("onnx", "model_original.onnx"),
+        ("onnx", "model_quantized.onnx"),
+    ];
+    let wanted = of_formats.into_iter().filter(|(format, _)| formats.iter().any(|wanted| wanted == format));
+    wanted.map(|(_, name)| name).chain(["labels.txt", "input.json", REPORT]).collect()
+}
+
 /// A file to write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Made {

@@ -70,7 +70,8 @@ impl Files {
         }
         self.read += 1;
         let parsed = parse::parse(&text, syntax);
-        let at = |line: Option<usize>| Origin::File { path: path.into(), line };
+        // Origins go to plugins with the settings, as text.
+        let at = |line: Option<usize>| Origin::File { path: path.to_string_lossy().into_owned().into(), line };
         self.problems.extend(parsed.faults.iter().map(|fault| Problem::at(&at(fault.line), &fault.text)));
         self.open.push((path.into(), real));
         for (name, line) in &parsed.extends {

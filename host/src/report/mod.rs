@@ -33,8 +33,13 @@ use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
 use std::path::Path;
 
-/// Writes `report.json` and `report.html` into the folder of the run, each whole or not at all. The curves come from the
-/// folder's `metrics.jsonl`; without one the page has none.
+/// Written last of all that a run leaves.
+pub const FILE: &str = "report.json";
+/// The page for people.
+pub const PAGE: &str = "report.html";
+
+/// Writes `report.html` and then `report.json` into the folder of the run, each whole or not at all: with `report.json` there, the
+/// run is finished and nothing of it is missing. The curves come from the folder's `metrics.jsonl`; without one the page has none.
 ///
 /// # Errors
 /// The folder cannot be written, or `metrics.jsonl` is there and cannot be read; the message names the file.
@@ -42,10 +47,18 @@ pub fn write(run_dir: &Path, report: &Report, settings: &Settings) -> Result<()>
     let mut json = serde_json::to_vec_pretty(report)
         .map_err(|error| Error::failed(format!("cannot write the report as JSON: {error}")))?;
     json.push(b'\n');
-    write_atomically(&run_dir.join("report.json"), &json)?;
+    page(run_dir, report, settings)?;
+    write_atomically(&run_dir.join(FILE), &json)
+}
+
+/// Writes `report.html` alone.
+///
+/// # Errors
+/// As [`write`].
+pub fn page(run_dir: &Path, report: &Report, settings: &Settings) -> Result<()> {
     let lines = metrics::read(&run_dir.join(metrics::FILE))?;
     let page = html::page(run_dir, report, settings, &lines)?;
-    write_atomically(&run_dir.join("report.html"), page.as_bytes())
+    write_atomically(&run_dir.join(PAGE), page.as_bytes())
 }
 
 /// A split of the data as people call it.

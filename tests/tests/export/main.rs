@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod files;
+mod outputs;
 mod runtimes;
 
 use pocketflow_tests::place::{Place, SMALL};

@@ -52,7 +52,8 @@ fn safetensors_with_other_names_come_back() {
     place.host(&format!("eval in/model.ckpt {EVAL} --run_dir=again")).expect(0);
     let again = place.json("again/report.json");
     assert_eq!((&again["top1"], &again["loss"]), (&top1, &loss));
-    let json: Value = serde_json::from_str(&place.host(&format!("{import} --format=json")).expect(0).stdout).unwrap();
+    let again = format!("{import} --overwrite --format=json");
+    let json: Value = serde_json::from_str(&place.host(&again).expect(0).stdout).unwrap();
     assert_eq!(json["options"]["resnet_size"], 8);
     assert_eq!(json["report"]["matched"].as_array().unwrap().len(), 37);
 }
@@ -196,8 +197,13 @@ fn a_model_is_replaced_whole_or_not_at_all() {
     trained(&place);
     let before = place.bytes("models/model.ckpt");
     fs::write(place.path("theirs.safetensors"), safetensors(&place.path("models/model.ckpt"), str::to_owned)).unwrap();
+    let import = "import theirs.safetensors --net=resnet_at_cifar10";
+    place.host(import).expect(2).says(&["`save_path` = ./models/model.ckpt", "there is a file already", "--overwrite"]);
+    assert_eq!(place.bytes("models/model.ckpt"), before);
+    let itself = "import theirs.safetensors --net=resnet_at_cifar10 --save_path=./theirs.safetensors --overwrite";
+    place.host(itself).expect(2).says(&["flag --save-path", "the file of weights"]);
     // Another size than the file's: the options that a user gives are not guessed away.
-    let import = "import theirs.safetensors --net=resnet_at_cifar10 --resnet_size=14";
+    let import = "import theirs.safetensors --net=resnet_at_cifar10 --resnet_size=14 --overwrite";
     place.host(import).expect(2).says(&["resnet14_at_cifar10"]);
     assert_eq!(place.bytes("models/model.ckpt"), before);
     let left: Vec<_> = fs::read_dir(place.path("models")).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -64,6 +64,35 @@ fn a_save_path_that_cannot_be_written_keeps_what_was_there() {
     place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.004")).expect(0);
     fs::write(place.path("file"), "in the way").unwrap();
     let flags = format!("--learner=uniform {SMALL} --uql_quant_epochs=0 --uql_save_quant_model_path=file/model.ckpt");
-    place.host(&flags).expect(1).says(&["file/model.ckpt"]);
+    place.host(&flags).expect(2).says(&["flag --uql-save-quant-model-path", "file/model.ckpt", "choose another path"]);
     assert_eq!(place.bytes("file"), b"in the way");
+}
+
+#[test]
+fn results_of_one_run_that_would_replace_each_other_or_the_parent() {
+    let place = Place::new();
+    let uniform = format!("--learner=uniform {SMALL} --uql_quant_epochs=0 --run_dir=run");
+    let same = [("models/model.ckpt", "is written"), ("./models/../models/model.ckpt", "is written")];
+    for (path, said) in same {
+        place.host(&format!("{uniform} --uql_save_quant_model_path={path}")).expect(2).says(&[said, "`save_path`"]);
+    }
+    fs::create_dir(place.path("models")).unwrap();
+    fs::write(place.path("models/model.ckpt"), "the parent").unwrap();
+    fs::hard_link(place.path("models/model.ckpt"), place.path("second.ckpt")).unwrap();
+    std::os::unix::fs::symlink("models/model.ckpt", place.path("link.ckpt")).unwrap();
+    for path in ["models/model.ckpt", "./models/model.ckpt", "second.ckpt", "link.ckpt"] {
+        let said = ["flag --uql-save-quant-model-path", "the file of `save_path`, which is read", "give another path"];
+        place.host(&format!("{uniform} --uql_save_quant_model_path={path}")).expect(2).says(&said);
+    }
+    let tf =
+        format!("--learner=uniform-tf {SMALL} --run_dir=run --uqtf_save_path=a.ckpt --uqtf_save_path_eval=./a.ckpt");
+    place.host(&tf).expect(2).says(&["flag --uqtf-save-path-eval", "`uqtf_save_path` = a.ckpt"]);
+    let search = format!("--learner=rl-agent {SMALL} --run_dir=run --uql_save_bit_plan=models/model.ckpt");
+    place.host(&search).expect(2).says(&["flag --uql-save-bit-plan", "`save_path`"]);
+    let plan = format!(
+        "--learner=uniform {SMALL} --run_dir=run --uql_enbl_rl_agent --uql_save_quant_model_path=run/bit_plan.toml"
+    );
+    place.host(&plan).expect(2).says(&["`uql_save_bit_plan`, which is unset,"]);
+    assert_eq!(place.bytes("models/model.ckpt"), b"the parent");
+    assert!(!place.path("run").exists(), "no folder of a run that did not begin");
 }

@@ -3,13 +3,12 @@
 use super::{example, owners};
 use crate::layers::catalogue::Owned;
 use crate::layers::{Layers, PROJECT_FILE, Selection, text_of};
+use pocketflow::atomic::write_atomically;
 use pocketflow::option::Kind;
 use pocketflow::plugin::Declaration;
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, Result};
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 /// Writes a file with every option of the host and the selected plugins: those given as flags set, all others commented
@@ -29,19 +28,10 @@ pub fn init(path: Option<&Path>, force: bool, layers: &Layers, declarations: &[D
     let selection = layers.select(declarations)?;
     let settings = layers.resolve(&selection.owners())?;
     let text = commented(layers, &settings, &selection);
-    let mut how = OpenOptions::new();
-    how.write(true);
-    match force {
-        true => how.create(true).truncate(true),
-        false => how.create_new(true),
-    };
-    let written = how.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => {
-            Error::config(format!("`{}` is there already; --force replaces it", path.display()))
-        }
-        _ => Error::from(error).context(format!("cannot write `{}`", path.display())),
-    })?;
+    if !force && path.symlink_metadata().is_ok() {
+        return Err(Error::config(format!("`{}` is there already; --force replaces it", path.display())));
+    }
+    write_atomically(path, text.as_bytes())?;
     Ok(format!("wrote {}", path.display()))
 }
 
@@ -127,8 +117,9 @@ mod tests {
         init(Some(&path), true, &layers(&[], &[]), &declarations).unwrap();
         assert_ne!(std::fs::read_to_string(&path).unwrap(), text);
         assert!(init(Some(Path::new("x.yaml")), false, &again, &declarations).is_err());
-        let missing = init(Some(&dir.path().join("no/x.toml")), false, &again, &declarations).unwrap_err().to_string();
-        assert!(missing.contains("cannot write"), "{missing}");
+        let below = dir.path().join("pocketflow.toml/x.toml");
+        let error = init(Some(&below), false, &again, &declarations).unwrap_err().to_string();
+        assert!(error.contains("cannot write"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,102 @@
+//! When a process is killed, and how.
+
+use pocketflow_tests::place::Place;
+use std::fmt;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// System calls that change files; a kill comes in their place.
+const CALLS: [&str; 6] = ["rename", "fsync", "link,linkat", "unlink,unlinkat", "mkdir", "flock"];
+
+/// The moment of a kill.
+pub enum Moment {
+    After(Duration),
+    /// Before the call of this number, counted from 1.
+    Call {
+        name: &'static str,
+        number: u64,
+    },
+}
+
+impl Moment {
+    pub fn at_random(numbers: &mut Numbers, seconds: f64) -> Self {
+        Self::After(Duration::from_secs_f64(seconds * numbers.fraction()))
+    }
+
+    pub fn at_call(numbers: &mut Numbers) -> Self {
+        let name = CALLS[(numbers.fraction() * CALLS.len() as f64) as usize];
+        // Small numbers more often: a call that never comes ends the process by itself.
+        let number = 1 + (numbers.fraction() * numbers.fraction() * 24.0) as u64;
+        Self::Call { name, number }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(time) => write!(f, "after {:.3} s", time.as_secs_f64()),
+            Self::Call { name, number } => write!(f, "at call {number} of {name}"),
+        }
+    }
+}
+
+/// Whether system calls can be chosen here.
+pub fn strace() -> bool {
+    static WORKS: LazyLock<bool> = LazyLock::new(|| {
+        let tried = Command::new("strace").args(["-f", "-e", "trace=none", "true"]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    });
+    *WORKS
+}
+
+/// Runs the program and kills it; false where it ended before.
+pub fn kill(place: &Place, flags: &str, moment: &Moment) -> bool {
+    let command = place.command(flags);
+    match moment {
+        Moment::After(time) => {
+            let mut child = quiet(command).spawn().unwrap();
+            std::thread::sleep(*time);
+            child.kill().unwrap();
+            child.wait().unwrap().signal() == Some(9)
+        }
+        Moment::Call { name, number } => {
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", &format!("trace={name}")]);
+            strace.args(["-e", &format!("inject={name}:signal=KILL:when={number}")]);
+            strace.arg(command.get_program()).args(command.get_args());
+            strace.current_dir(command.get_current_dir().unwrap());
+            for (name, value) in command.get_envs() {
+                match value {
+                    Some(value) => strace.env(name, value),
+                    None => strace.env_remove(name),
+                };
+            }
+            // strace ends as the program did.
+            quiet(strace).status().unwrap().signal() == Some(9)
+        }
+    }
+}
+
+fn quiet(mut command: Command) -> Command {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Numbers that are the same for the same seed.
+pub struct Numbers(u64);
+
+impl Numbers {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// From 0 to below 1: splitmix64.
+    pub fn fraction(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) as f64 / 2f64.powi(64)
+    }
+}
