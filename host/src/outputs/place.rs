@@ -3,7 +3,7 @@
 use pocketflow::tensors::MAGIC;
 use std::fs::{self, File, Metadata};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A place in the file system, where something may or may not be.
 #[derive(Debug)]
@@ -62,14 +62,19 @@ impl Place {
 
 /// Absolute, and without links as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
-    if let Ok(path) = fs::canonicalize(path) {
-        return path;
-    }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    match (absolute.parent(), absolute.file_name()) {
-        (Some(parent), Some(name)) => resolved(parent).join(name),
-        _ => absolute,
+    let mut resolved = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            // What leads here is without links already, or will be made as a folder.
+            Component::ParentDir => drop(resolved.pop()),
+            part => resolved.push(part),
+        }
+        if let Ok(real) = fs::canonicalize(&resolved) {
+            resolved = real;
+        }
     }
+    resolved
 }
 
 #[cfg(unix)]
