@@ -176,8 +176,16 @@ impl<'a> Work<'a> {
         if self.job.kind == Kind::Run {
             assert!(place.path("run/report.html").exists() && place.path("run/report.json").exists(), "{story}");
         }
+        self.expect_nothing_left(place, story);
+    }
+
+    pub fn expect_nothing_left(&self, place: &Place, story: &str) {
         let left = temporary(&place.path(""));
         assert!(left.is_empty(), "{story}: left {left:?}");
+    }
+
+    pub fn command(&self) -> &str {
+        &self.job.command
     }
 }
 

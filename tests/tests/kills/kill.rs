@@ -42,37 +42,46 @@ impl fmt::Display for Moment {
     }
 }
 
-/// Whether system calls can be chosen here.
+/// Whether system calls can be chosen here: where strace is missing, it is installed if Debian's packages can be.
 pub fn strace() -> bool {
     static WORKS: LazyLock<bool> = LazyLock::new(|| {
-        let tried = Command::new("strace").args(["-f", "-e", "trace=none", "true"]).stderr(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
+        let works = |program: &str, arguments: &[&str]| {
+            quiet(Command::new(program)).args(arguments).status().is_ok_and(|status| status.success())
+        };
+        let tried = || works("strace", &["-f", "-e", "trace=none", "true"]);
+        tried() || works("apt-get", &["install", "--yes", "strace"]) && tried()
     });
     *WORKS
 }
 
+/// The program with its calls of one kind changed as strace's `inject` says.
+pub fn injected(place: &Place, flags: &str, calls: &str, change: &str) -> Command {
+    let command = place.command(flags);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    strace.args(["-e", &format!("inject={calls}:{change}")]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.current_dir(place.path(""));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => strace.env(name, value),
+            None => strace.env_remove(name),
+        };
+    }
+    strace
+}
+
 /// Runs the program and kills it; false where it ended before.
 pub fn kill(place: &Place, flags: &str, moment: &Moment) -> bool {
-    let command = place.command(flags);
     match moment {
         Moment::After(time) => {
-            let mut child = quiet(command).spawn().unwrap();
+            let mut child = quiet(place.command(flags)).spawn().unwrap();
             std::thread::sleep(*time);
             child.kill().unwrap();
             child.wait().unwrap().signal() == Some(9)
         }
         Moment::Call { name, number } => {
-            let mut strace = Command::new("strace");
-            strace.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", &format!("trace={name}")]);
-            strace.args(["-e", &format!("inject={name}:signal=KILL:when={number}")]);
-            strace.arg(command.get_program()).args(command.get_args());
-            strace.current_dir(command.get_current_dir().unwrap());
-            for (name, value) in command.get_envs() {
-                match value {
-                    Some(value) => strace.env(name, value),
-                    None => strace.env_remove(name),
-                };
-            }
+            let strace = injected(place, flags, name, &format!("signal=KILL:when={number}"));
             // strace ends as the program did.
             quiet(strace).status().unwrap().signal() == Some(9)
         }

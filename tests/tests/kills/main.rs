@@ -8,7 +8,7 @@ mod kill;
 
 use job::{Job, Work};
 use kill::{Moment, Numbers};
-use pocketflow_tests::place::Place;
+use pocketflow_tests::place::{Place, SMALL};
 use std::env;
 
 /// One of each kind of command.
@@ -23,6 +23,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn killed_and_resumed_it_ends_as_if_nobody_had_killed_it() {
     let count = number("POCKETFLOW_KILLS", EVERYDAY as u64) as usize;
     let seed = number("POCKETFLOW_KILLS_SEED", 1);
+    assert!(kill::strace(), "kills at system calls need strace (Debian: apt-get install strace)");
     let mut numbers = Numbers::new(seed);
     let template = Place::new();
     let (mut killed, mut ended) = ([0, 0], 0);
@@ -31,8 +32,8 @@ fn killed_and_resumed_it_ends_as_if_nobody_had_killed_it() {
         let work = Work::new(job, &template);
         for kill in 0..share {
             // System calls first: they hit the moments that matter.
-            let moment = match (kill % 2, kill::strace()) {
-                (0, true) => Moment::at_call(&mut numbers),
+            let moment = match kill % 2 {
+                0 => Moment::at_call(&mut numbers),
                 _ => Moment::at_random(&mut numbers, work.seconds),
             };
             let place = Place::new();
@@ -47,8 +48,42 @@ fn killed_and_resumed_it_ends_as_if_nobody_had_killed_it() {
             work.expect_the_same(&place, &story);
         }
     }
-    if !kill::strace() {
-        eprintln!("no kills at system calls: strace is not here (Debian: apt-get install strace)");
-    }
     println!("seed {seed}: {} kills at random moments, {} at system calls, {ended} ended before", killed[0], killed[1]);
+}
+
+/// Some network file systems, and some of containers.
+#[test]
+fn a_file_system_without_locks_can_be_used() {
+    assert!(kill::strace(), "a file system without locks needs strace (Debian: apt-get install strace)");
+    let place = Place::new();
+    let run = format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.004 --run_dir=run");
+    for error in ["ENOLCK", "EOPNOTSUPP"] {
+        let run = run.replace("--run_dir=run", &format!("--run_dir={error}"));
+        let output = kill::injected(&place, &run, "flock", &format!("error={error}")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("has no locks"), "{said}");
+    }
+}
+
+/// A full disk at any of the writes of an export: all of the old files stay, or all are new.
+#[test]
+fn an_export_that_fails_leaves_the_files_of_one_export() {
+    assert!(kill::strace(), "failing system calls need strace (Debian: apt-get install strace)");
+    let template = Place::new();
+    let jobs = Job::all();
+    let work = Work::new(jobs.iter().find(|job| job.name == "export").unwrap(), &template);
+    for (calls, change) in [
+        ("fsync", "error=ENOSPC:when=3"),
+        ("link,linkat", "error=ENOSPC:when=2"),
+        ("rename", "error=ENOSPC:when=1"),
+        ("rename", "error=EIO:when=4"),
+        ("rename", "error=ENOSPC:when=9"),
+    ] {
+        let place = Place::new();
+        work.prepare(&place);
+        let output = kill::injected(&place, work.command(), calls, change).output().unwrap();
+        let story = format!("{calls} {change}: {}", String::from_utf8_lossy(&output.stderr));
+        work.expect_nothing_half(&place, &story);
+        work.expect_nothing_left(&place, &story);
+    }
 }
