@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use target::Target;
 pub use target::Unwritable;
 use tempfile::NamedTempFile;
+pub use temporary::SUFFIX as LEFT_SUFFIX;
 
 /// Writes a file under a temporary name in the same folder, syncs it and renames it to `path`; missing folders are made.
 /// If `path` is a symbolic link, the file that it points to is replaced. Permissions and, where the system allows it, the owner

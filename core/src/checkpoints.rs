@@ -1,7 +1,7 @@
 //! The checkpoints of one phase in a run's folder: the newest and the one before, so that a damaged newest costs the steps since the last
 //! save and not the training.
 
-use crate::atomic::write_atomically_after;
+use crate::atomic::{LEFT_SUFFIX, write_atomically_after};
 use crate::error::{Error, Result};
 use crate::tensors::TensorFile;
 use std::fs::{self, File};
@@ -67,7 +67,7 @@ impl Checkpoints {
     /// Gives the newest the name of the one before too.
     fn keep_newest(&self) -> io::Result<()> {
         let name = self.before.file_name().unwrap_or_default().to_string_lossy();
-        let linked = self.before.with_file_name(format!(".{name}.link.part"));
+        let linked = self.before.with_file_name(format!(".{name}.link{LEFT_SUFFIX}"));
         remove(&linked)?;
         match fs::hard_link(&self.newest, &linked) {
             Err(error) if error.kind() == IoKind::NotFound => return Ok(()),
@@ -281,7 +281,8 @@ mod tests {
         let (dir, checkpoints) = saved(&[1.0, 2.0]);
         // Killed after the newest was given its second name.
         checkpoints.keep_newest().unwrap();
-        fs::hard_link(checkpoints.newest(), dir.path().join("checkpoints/.toy.before.ckpt.link.part")).unwrap();
+        fs::hard_link(checkpoints.newest(), dir.path().join(format!("checkpoints/.toy.before.ckpt.link{LEFT_SUFFIX}")))
+            .unwrap();
         assert_eq!(checkpoints.read(step).unwrap().unwrap().state, 2.0);
         checkpoints.write(&file(3.0)).unwrap();
         assert_eq!(names(dir.path()), ["toy.before.ckpt", "toy.ckpt"]);
