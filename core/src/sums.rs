@@ -2,7 +2,8 @@
 //! rounded, and every runtime computes the same codes. On grids of their own, runtimes multiply with two ratios of scales, each in its own
 //! way, and what one of them rounds up another rounds down; from there on two runtimes compute different networks.
 //!
-//! The price is that the narrower ranges of a stage are widened to the widest's step: in a ResNet-20 by 1.0 to 2.1 times.
+//! The price is that the narrower ranges of a stage are widened to the widest's step: in a ResNet-20 by 1.0 to 2.1 times. Where
+//! it would be more than 16 times, a range is left as it is.
 
 use crate::affine::Affine;
 use crate::graph::{Graph, NodeId, Op};
@@ -10,21 +11,37 @@ use crate::integer::{Held, Target, held};
 use crate::quant::ActivationQuant;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Widens ranges, by node of a folded graph, such that all values that meet in sums have grids of `bits` bits with the same scale. Sums that
-/// meet a value without a range here are left alone.
+/// How many times coarser a grid may become for the sake of a sum. Values with a range far below that of what they are added
+/// to would lose all they tell to other layers, and runtimes refuse layers whose products are far coarser than their output.
+const COARSEST: f32 = 16.0;
+
+/// Widens ranges, by node of a folded graph, such that all values that meet in sums have grids of `bits` bits with the same scale.
+/// Sums that meet a value without a range here are left alone, and so are values that would need a grid more than 16 times
+/// coarser. A value that is always zero takes the scale of the others.
 pub fn align_ranges(graph: &Graph, target: Target, bits: u32, ranges: &mut BTreeMap<String, [f32; 2]>) {
     for group in groups(graph, target) {
         let names = || group.iter().map(|id| graph.nodes[*id].name.as_str());
         if !names().all(|name| ranges.contains_key(name)) {
             continue;
         }
-        let scale = names().map(|name| Affine::of_range(ranges[name], bits).scale).fold(0.0, f32::max);
+        let told = names().map(|name| ranges[name]).filter(|range| !is_empty(*range));
+        let scale = told.map(|range| Affine::of_range(range, bits).scale).fold(0.0, f32::max);
+        if scale == 0.0 {
+            continue;
+        }
         for name in names() {
-            if let Some(range) = ranges.get_mut(name) {
+            if let Some(range) = ranges.get_mut(name)
+                && (is_empty(*range) || Affine::of_range(*range, bits).scale * COARSEST >= scale)
+            {
                 *range = widened(*range, scale, bits);
             }
         }
     }
+}
+
+/// Whether nothing but zero was seen.
+fn is_empty([min, max]: [f32; 2]) -> bool {
+    min >= 0.0 && max <= 0.0
 }
 
 /// Values of fewer bits cannot spare the one that wider ranges may cost them.
@@ -125,9 +142,32 @@ mod tests {
         assert_eq!(some, before, "`stem_relu` has no range");
     }
 
+    fn aligned(ends: [(&str, [f32; 2]); 3]) -> BTreeMap<String, Affine> {
+        let mut ranges = ends.map(|(name, range)| (name.to_owned(), range)).into();
+        align_ranges(&graph(), Target::Int8, 8, &mut ranges);
+        ranges.into_iter().map(|(name, range)| (name, Affine::of_range(range, 8))).collect()
+    }
+
+    #[test]
+    fn a_value_that_is_always_zero_coarsens_no_other() {
+        let grids = aligned([("stem_relu", [0.0, 0.0]), ("a.conv", [-0.5, 0.5]), ("a.relu", [0.0, 0.5])]);
+        let scale = grids["a.conv"].scale;
+        assert!((scale - 1.0 / 255.0).abs() < 1e-6, "not the 1 of an empty range: {grids:?}");
+        assert!(grids.values().all(|grid| (grid.scale / scale - 1.0).abs() < 1e-5), "{grids:?}");
+        let dead = aligned([("stem_relu", [0.0, 0.0]), ("a.conv", [0.0, 0.0]), ("a.relu", [0.0, 0.0])]);
+        assert!(dead.values().all(|grid| grid.scale == 1.0), "{dead:?}");
+    }
+
+    #[test]
+    fn a_value_far_smaller_than_the_others_keeps_its_grid() {
+        let grids = aligned([("stem_relu", [0.0, 2.55]), ("a.conv", [-1e6, 1e6]), ("a.relu", [0.0, 1e6])]);
+        assert!((grids["stem_relu"].scale - 0.01).abs() < 1e-6, "{grids:?}");
+        assert!((grids["a.conv"].scale / grids["a.relu"].scale - 1.0).abs() < 1e-5, "{grids:?}");
+    }
+
     proptest! {
         #[test]
-        fn one_scale_and_nothing_lost(ends in prop::collection::vec((-20f32..0.0, 0.01f32..20.0), 16), bits in 6u32..11) {
+        fn one_scale_and_nothing_lost(ends in prop::collection::vec((-20f32..0.0, 3f32..20.0), 16), bits in 6u32..11) {
             let graph = graph();
             let mut activations = plan(&graph, Target::Int8, 8, bits).activations;
             for (quant, (min, max)) in activations.values_mut().zip(ends) {
