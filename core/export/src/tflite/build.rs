@@ -9,7 +9,7 @@ mod window;
 
 pub use finish::finish;
 pub use network::from_net;
-pub use pixels::normalisation;
+pub use pixels::{deployed_normalisation, normalisation};
 
 use super::model::TfliteModel;
 use crate::deployed::lower_to_floats;

@@ -6,7 +6,7 @@ use super::network::{dtype, lowest, quantization};
 use crate::deployed::{DeployedNet, Grid, Value};
 use crate::tflite::model::{Activation, DType, Kind, Padding, Quantization};
 use pocketflow::error::{Error, Result};
-use pocketflow::integer::{Target, alike};
+use pocketflow::integer::{Target, alike, deployed_mean};
 
 /// Of 255 pixel values, how far a grid may be off the pixels and still be theirs: far less than half a pixel.
 const TOLERANCE: f32 = 1e-4;
@@ -32,6 +32,29 @@ pub fn normalisation(net: &DeployedNet) -> (Vec<f32>, Vec<f32>) {
             (vec![zero; net.mean.len()], net.std.clone())
         }
         _ => (vec![0.0; net.mean.len()], vec![1.0; net.mean.len()]),
+    }
+}
+
+/// The mean and the standard deviation by channel that the integers of a quantized file really use: what a program must use that
+/// normalises the image before it gives it to another file of the same network. The network's own where the file takes floats.
+pub fn deployed_normalisation(net: &DeployedNet) -> (Vec<f32>, Vec<f32>) {
+    match (net.values.get(net.input).map(|value| value.grid), net.target) {
+        (Some(Some(grid)), Target::Uint8) if !are_pixels(net, grid) => {
+            let factors: Vec<f32> = net.std.iter().map(|std| 1.0 / std).collect();
+            let (scales, codes) = common_grid(&factors);
+            let channels = net.mean.iter().zip(&net.std).zip(codes);
+            // A channel without a code reads nothing of the image, however it is normalised.
+            let channel = |((mean, std), code): ((&f32, &f32), i32)| match f64::from(code) {
+                0.0 => (*mean, *std),
+                code => {
+                    let offset = (f64::from(*mean) * code).round() / code;
+                    (offset as f32, (1.0 / (f64::from(scales[0]) * code)) as f32)
+                }
+            };
+            channels.map(channel).unzip()
+        }
+        (Some(Some(_)), _) => (deployed_mean(&net.mean, &net.std), net.std.clone()),
+        _ => (net.mean.clone(), net.std.clone()),
     }
 }
 
@@ -93,4 +116,67 @@ fn common_grid(factors: &[f32]) -> (Vec<f32>, Vec<i32>) {
     };
     let top = (128..=255).rev().min_by(|a, b| off(*a).total_cmp(&off(*b))).unwrap_or(255);
     (vec![largest / top as f32], factors.iter().map(|factor| code(*factor, top) as i32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployed::Operator;
+    use crate::interpret::{Data, Interpreter};
+    use pocketflow::affine::Affine;
+    use pocketflow::integer::input_range;
+
+    /// A network that gives its image, normalised as codes.
+    fn identity(target: Target, mean: &[f32], std: &[f32]) -> DeployedNet {
+        let grid = Affine::of_range(input_range(mean, std), 8);
+        let grid = Grid { scale: grid.scale, zero_point: grid.zero_point + lowest(target) };
+        let value = |name: &str| Value { name: name.into(), shape: [16, 16, 3], grid: Some(grid) };
+        let operator = Operator {
+            name: "pool".into(),
+            kind: crate::deployed::Kind::MaxPool { kernel: 1, stride: 1, padding: 0 },
+            inputs: vec![0],
+            output: 1,
+            activation: crate::deployed::Activation::None,
+        };
+        DeployedNet {
+            name: "identity".into(),
+            target,
+            values: vec![value("input"), value("pool")],
+            operators: vec![operator],
+            input: 0,
+            output: 1,
+            mean: mean.to_vec(),
+            std: std.to_vec(),
+        }
+    }
+
+    /// Programs that normalise the image for an .onnx file must come to the codes that the .tflite file computes.
+    #[test]
+    fn the_deployed_normalisation_is_what_the_file_computes() {
+        let normalisations = [([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]), ([127.4; 3], [64.0; 3])];
+        for (target, (mean, std)) in
+            [Target::Int8, Target::Uint8].into_iter().flat_map(|target| normalisations.map(|each| (target, each)))
+        {
+            let net = identity(target, &mean, &std);
+            let mut interpreter = Interpreter::new(&crate::tflite::build::from_net(&net).unwrap()).unwrap();
+            let pixels: Vec<u8> = (0..=255_u8).flat_map(|pixel| [pixel; 3]).collect();
+            let image = match target {
+                Target::Int8 => Data::Int8(pixels.iter().map(|pixel| (pixel ^ 0x80).cast_signed()).collect()),
+                Target::Uint8 => Data::Uint8(pixels.clone()),
+            };
+            let codes: Vec<i32> = match interpreter.run(&[image]).unwrap().remove(0) {
+                Data::Int8(codes) => codes.into_iter().map(i32::from).collect(),
+                Data::Uint8(codes) => codes.into_iter().map(i32::from).collect(),
+                other => panic!("{other:?}"),
+            };
+            let grid = net.values[0].grid.unwrap();
+            let (mean, std) = deployed_normalisation(&net);
+            for (index, (pixel, code)) in pixels.iter().zip(&codes).enumerate() {
+                let real = (f32::from(*pixel) - mean[index % 3]) / std[index % 3];
+                let exact = (real / grid.scale + grid.zero_point as f32)
+                    .clamp(lowest(target) as f32, (lowest(target) + 255) as f32);
+                assert!((exact - *code as f32).abs() < 0.501, "{target:?}, pixel {pixel}: {code} for {exact}");
+            }
+        }
+    }
 }
