@@ -3,9 +3,11 @@
 mod layer;
 mod lower;
 mod note;
+mod weight_range;
 
-pub use lower::{Lowered, lower, lower_to_floats, without_range};
+pub use lower::{Lowered, lower, lower_to_floats, lower_within, without_range};
 pub use note::{Fate, LayerNote};
+pub use weight_range::WeightRange;
 
 use pocketflow::integer::Target;
 use pocketflow::{Error, Result};

@@ -7,6 +7,7 @@
 //! | [`io`] | pixels to input bytes, output bytes to logits, the same for every runtime |
 //! | [`litert`], [`onnxruntime`], [`reference`] | the runtimes |
 //! | [`find`](mod@find) | where a runtime's library is |
+//! | [`precision`] | the session option that makes ONNX Runtime's sums exact, and where it matters |
 //! | [`measure`] | how long an image takes |
 
 #![deny(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod litert;
 pub mod measure;
 pub mod onnxruntime;
 pub mod open;
+pub mod precision;
 pub mod reference;
 mod tflite;
 
@@ -26,6 +28,7 @@ use pocketflow::Result;
 pub use find::LibraryPaths;
 pub use io::{Io, Normalisation};
 pub use open::{Choice, Opened, open};
+pub use precision::Precision;
 
 /// A model that is ready to run, one image at a time.
 pub trait Runtime: Send {

@@ -14,6 +14,7 @@ use crate::Runtime;
 use crate::ffi;
 use crate::find::Library;
 use crate::io::{Io, Layout, Normalisation, TensorInfo};
+use crate::precision::{EXACT_OPTION, Precision};
 
 /// An .onnx model in ONNX Runtime.
 pub struct Onnxruntime {
@@ -24,26 +25,32 @@ pub struct Onnxruntime {
 
 impl Onnxruntime {
     /// Loads `path` with all of ONNX Runtime's optimizations. At least one thread. Normalisation is that of the file's
-    /// metadata `mean` and `std`: numbers with commas between them.
+    /// metadata `mean` and `std`: numbers with commas between them. `precision` says how products of integers are added.
     ///
     /// # Errors
     /// A library that is not ONNX Runtime or too old; another than the one in use already, which serves a whole process; a
     /// file that is not a model, or whose tensors are of other types than floats, bytes and integers.
-    pub fn open(library: &Path, path: &Path, threads: usize, fallback: &Normalisation) -> Result<Self> {
+    pub fn open(
+        library: &Path,
+        path: &Path,
+        threads: usize,
+        fallback: &Normalisation,
+        precision: Precision,
+    ) -> Result<Self> {
         let environment = environment(library)?;
-        let session = session(&environment, path, threads.max(1)).map_err(|error| failed(&error))?;
+        let session = session(&environment, path, threads.max(1), precision).map_err(|error| failed(&error))?;
         let inputs = tensors(session.inputs())?;
         let outputs = tensors(session.outputs())?;
         let stated = stated(&session)?;
         let layout = layout(&inputs);
         let io = Io::new(inputs, outputs, layout, stated, fallback)?;
-        Ok(Self { name: format!("ONNX Runtime {}", version(library)), io, session })
+        Ok(Self { name: name(version(library), precision), io, session })
     }
 }
 
 impl Runtime for Onnxruntime {
     fn name(&self) -> &str {
-        self.name.trim_end()
+        &self.name
     }
 
     fn io(&self) -> &Io {
@@ -100,12 +107,17 @@ fn bytes(value: &DynValue, dtype: DType) -> ort::Result<Vec<u8>> {
     }
 }
 
-fn session(environment: &Environment, path: &Path, threads: usize) -> ort::Result<Session> {
-    Session::builder(environment)?
+fn session(environment: &Environment, path: &Path, threads: usize, precision: Precision) -> ort::Result<Session> {
+    let (option, value) = EXACT_OPTION;
+    let builder = Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
-        .with_inter_threads(1)?
-        .commit_from_file(path)
+        .with_inter_threads(1)?;
+    let mut builder = match precision {
+        Precision::Exact => builder.with_config_entry(option, value)?,
+        Precision::Default => builder,
+    };
+    builder.commit_from_file(path)
 }
 
 /// ONNX Runtime's environment, one for the process.
@@ -192,6 +204,16 @@ fn parse(key: &str, text: &str) -> Result<Vec<f32>> {
     })
 }
 
+/// `ONNX Runtime 1.32.0`, and whether it runs with its default options.
+fn name(version: &str, precision: Precision) -> String {
+    let name = format!("ONNX Runtime {version}");
+    let name = name.trim_end();
+    match precision {
+        Precision::Exact => name.to_owned(),
+        Precision::Default => format!("{name} (default options)"),
+    }
+}
+
 /// Of the library's file name: `libonnxruntime.so.1.32.0`.
 fn version(library: &Path) -> &str {
     let name = library.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -225,5 +247,7 @@ mod tests {
     fn the_version_is_in_the_name() {
         assert_eq!(version(Path::new("/x/libonnxruntime.so.1.32.0")), "1.32.0");
         assert_eq!(version(Path::new("/x/libonnxruntime.so")), "");
+        assert_eq!(name("1.32.0", Precision::Exact), "ONNX Runtime 1.32.0");
+        assert_eq!(name("", Precision::Default), "ONNX Runtime (default options)");
     }
 }

@@ -12,6 +12,7 @@ use crate::find::{Library, LibraryPaths, find};
 use crate::io::Normalisation;
 use crate::litert::Litert;
 use crate::onnxruntime::Onnxruntime;
+use crate::precision::Precision;
 use crate::reference::Reference;
 
 /// Which runtime the user wants.
@@ -21,7 +22,10 @@ pub enum Choice {
     #[default]
     Auto,
     Litert,
+    /// ONNX Runtime with exact sums of integer products ([`Precision::Exact`]).
     Onnxruntime,
+    /// ONNX Runtime with its default options, as most programs run it ([`Precision::Default`]).
+    OnnxruntimeDefault,
     Reference,
 }
 
@@ -33,12 +37,19 @@ impl FromStr for Choice {
             "auto" => Self::Auto,
             "litert" => Self::Litert,
             "onnxruntime" => Self::Onnxruntime,
+            "onnxruntime-default" => Self::OnnxruntimeDefault,
             "reference" => Self::Reference,
             _ => {
-                return Err(Error::config(format!("unknown runtime {text:?}: auto, litert, onnxruntime or reference")));
+                let names = Self::NAMES.join(", ");
+                return Err(Error::config(format!("unknown runtime {text:?}; the runtimes are {names}")));
             }
         })
     }
+}
+
+impl Choice {
+    /// What [`Choice::from_str`] reads.
+    pub const NAMES: [&'static str; 5] = ["auto", "litert", "onnxruntime", "onnxruntime-default", "reference"];
 }
 
 /// A file in its runtime.
@@ -67,7 +78,7 @@ impl Format {
 }
 
 /// Opens a .tflite or .onnx file on `threads` threads (0: one for each processor). `fallback` normalises pixels for float
-/// files that do not say how.
+/// files that do not say how. ONNX Runtime adds exactly but for [`Choice::OnnxruntimeDefault`].
 ///
 /// # Errors
 /// A name of another kind; a runtime that cannot run such files, is not found or cannot be used; a file that is not a model.
@@ -89,7 +100,7 @@ pub fn open(
         Err(Error::config(format!("{}: {runtime} runs {files} files only; `--runtime auto` chooses", path.display())))
     };
     match (format, choice) {
-        (Format::Tflite, Choice::Onnxruntime) => return wrong("ONNX Runtime", ".onnx"),
+        (Format::Tflite, Choice::Onnxruntime | Choice::OnnxruntimeDefault) => return wrong("ONNX Runtime", ".onnx"),
         (Format::Onnx, Choice::Litert) => return wrong("LiteRT", ".tflite"),
         (Format::Onnx, Choice::Reference) => return wrong("the reference interpreter", ".tflite"),
         _ => {}
@@ -98,15 +109,27 @@ pub fn open(
     let file = fs::read(path)
         .map_err(|error| Error::config(format!("cannot read the model file {}: {error}", path.display())))?;
     let opened = match format {
-        Format::Onnx => onnx(path, libraries, threads, fallback),
+        Format::Onnx => {
+            let precision = match choice {
+                Choice::OnnxruntimeDefault => Precision::Default,
+                _ => Precision::Exact,
+            };
+            onnx(path, libraries, threads, fallback, precision)
+        }
         Format::Tflite => tflite_file(&file, choice, libraries, threads, fallback),
     };
     opened.with_context(|| format!("cannot open {}", path.display()))
 }
 
-fn onnx(path: &Path, libraries: &LibraryPaths, threads: usize, fallback: &Normalisation) -> Result<Opened> {
+fn onnx(
+    path: &Path,
+    libraries: &LibraryPaths,
+    threads: usize,
+    fallback: &Normalisation,
+    precision: Precision,
+) -> Result<Opened> {
     let library = find(Library::Onnxruntime, libraries.of(Library::Onnxruntime))?;
-    let runtime = Onnxruntime::open(&library, path, threads, fallback)?;
+    let runtime = Onnxruntime::open(&library, path, threads, fallback, precision)?;
     Ok(Opened { runtime: Box::new(runtime), note: None })
 }
 

@@ -1,6 +1,6 @@
 //! The weights of one layer as integers: exactly where their values lie on a grid that the target has, else on the nearest one.
 
-use super::Weights;
+use super::{WeightRange, Weights};
 use pocketflow::affine::Affine;
 use pocketflow::integer::Target;
 use pocketflow::quant::{Grid, Quantized};
@@ -24,23 +24,30 @@ pub(super) struct Quantization {
     pub error: f64,
 }
 
-/// Quantizes a stored tensor of shape `[out, in / groups, kh, kw]`, whose values are `values`, for the target. Codes of more than 8 bits
-/// are cut to 8.
+/// Quantizes a stored tensor of shape `[out, in / groups, kh, kw]`, whose values are `values`, for the target, with codes of the
+/// range. Codes of more bits are cut.
 ///
 /// # Errors
 /// Values that do not make the shape.
-pub(super) fn quantize(stored: &Stored, values: &[f32], shape: [usize; 4], target: Target) -> Result<Quantization> {
+pub(super) fn quantize(
+    stored: &Stored,
+    values: &[f32],
+    shape: [usize; 4],
+    target: Target,
+    range: WeightRange,
+) -> Result<Quantization> {
     if values.len() != shape.iter().product::<usize>() {
         return Err(Error::failed(format!("{} weights do not make the shape {shape:?}", values.len())));
     }
     if let Stored::Packed { quantized, .. } = stored
         && let Some(weights) = own_codes(quantized, shape, target)
+        && range.holds(&weights.codes, target)
     {
         return Ok(Quantization { weights, exact: true, error: 0.0 });
     }
     let weights = match target {
-        Target::Int8 => per_channel(values, shape),
-        Target::Uint8 => per_tensor(values, shape),
+        Target::Int8 => per_channel(values, shape, range.largest_symmetric()),
+        Target::Uint8 => per_tensor(values, shape, range.affine_bits()),
     };
     let (worst, error) = difference(values, &weights);
     Ok(Quantization { weights, exact: worst <= EXACT, error })
@@ -117,14 +124,14 @@ fn cost(values: &[f32], scale: f32, zero: i32) -> f64 {
     squares + 1.5 * sum * sum
 }
 
-/// int8: a symmetric grid for each output channel.
-fn per_channel(values: &[f32], shape: [usize; 4]) -> Weights {
+/// int8: a symmetric grid for each output channel, with codes from −`top` to `top`.
+fn per_channel(values: &[f32], shape: [usize; 4], top: i32) -> Weights {
     let run = shape[1..].iter().product::<usize>().max(1);
     let mut codes = Vec::with_capacity(values.len());
     let mut scales = Vec::with_capacity(shape[0]);
     for channel in values.chunks(run) {
-        let scale = symmetric_scale(channel);
-        codes.extend(channel.iter().map(|value| (value / scale).round_ties_even().clamp(-127.0, 127.0) as i32));
+        let scale = symmetric_scale(channel, top);
+        codes.extend(channel.iter().map(|value| ((value / scale).round_ties_even() as i32).clamp(-top, top)));
         scales.push(scale);
     }
     let zero_points = vec![0; scales.len()];
@@ -132,7 +139,7 @@ fn per_channel(values: &[f32], shape: [usize; 4]) -> Weights {
 }
 
 /// The scale of the coarsest grid around zero that holds every value exactly; where none does, that which spends all codes.
-fn symmetric_scale(values: &[f32]) -> f32 {
+fn symmetric_scale(values: &[f32], top: i32) -> f32 {
     let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     if largest < f32::MIN_POSITIVE {
         return 1.0;
@@ -141,15 +148,15 @@ fn symmetric_scale(values: &[f32]) -> f32 {
         let scale = largest / *steps as f32;
         values.iter().all(|value| off_grid(*value, scale) <= EXACT)
     };
-    let steps = (1..TOP).find(holds).unwrap_or(TOP);
+    let steps = (1..top).find(holds).unwrap_or(top);
     largest / steps as f32
 }
 
-/// uint8: one grid for the tensor, zero on it.
-fn per_tensor(values: &[f32], shape: [usize; 4]) -> Weights {
+/// uint8: one grid of `bits` bits for the tensor, zero on it.
+fn per_tensor(values: &[f32], shape: [usize; 4], bits: u32) -> Weights {
     let min = values.iter().copied().fold(0.0, f32::min);
     let max = values.iter().copied().fold(0.0, f32::max);
-    let grid = Affine::of_weights([min, max], Grid::Affine, BITS);
+    let grid = Affine::of_weights([min, max], Grid::Affine, bits);
     let codes = values.iter().map(|value| grid.encode(*value)).collect();
     Weights { shape, codes, scales: vec![grid.scale], zero_points: vec![grid.zero_point] }
 }
@@ -221,7 +228,7 @@ mod tests {
     /// Of a tensor in full precision.
     fn quantized(values: &[f32], shape: [usize; 4], target: Target) -> Quantization {
         let stored = Stored::Full { shape: shape.to_vec(), values: values.to_vec() };
-        quantize(&stored, values, shape, target).unwrap()
+        quantize(&stored, values, shape, target, WeightRange::Full).unwrap()
     }
 
     #[test]
@@ -241,7 +248,7 @@ mod tests {
                 let quantized = quant::quantize(&values, bits, size, grid).unwrap();
                 let expected = quantized.values();
                 let stored = Stored::Packed { shape: vec![2, 3, 1, 1], quantized };
-                let made = quantize(&stored, &expected, [2, 3, 1, 1], target).unwrap();
+                let made = quantize(&stored, &expected, [2, 3, 1, 1], target, WeightRange::Full).unwrap();
                 assert!(made.exact);
                 assert_eq!(made.weights.values(), expected);
             }
@@ -253,8 +260,23 @@ mod tests {
         let quantized = quant::quantize(&[0.1, 0.2, -0.3], 12, 3, Grid::Symmetric).unwrap();
         let values = quantized.values();
         let stored = Stored::Packed { shape: vec![1, 3, 1, 1], quantized };
-        let cut = quantize(&stored, &values, [1, 3, 1, 1], Target::Int8).unwrap();
+        let cut = quantize(&stored, &values, [1, 3, 1, 1], Target::Int8, WeightRange::Full).unwrap();
         assert!(!cut.exact && cut.error < 0.01);
+    }
+
+    #[test]
+    fn learnt_codes_of_8_bits_do_not_fit_the_reduced_range_and_those_of_7_do() {
+        let values = [0.3, -0.7, 0.11, 0.05, 1.4, -0.2];
+        for (target, grid, size) in [(Target::Int8, Grid::Symmetric, 3), (Target::Uint8, Grid::Affine, 6)] {
+            for (bits, exact) in [(8, false), (7, true), (4, true)] {
+                let quantized = quant::quantize(&values, bits, size, grid).unwrap();
+                let expected = quantized.values();
+                let stored = Stored::Packed { shape: vec![2, 3, 1, 1], quantized };
+                let made = quantize(&stored, &expected, [2, 3, 1, 1], target, WeightRange::Reduced).unwrap();
+                assert_eq!(made.exact, exact, "{target:?}, {bits} bits: {made:?}");
+                assert!(made.error < 0.01 && WeightRange::Reduced.holds(&made.weights.codes, target), "{made:?}");
+            }
+        }
     }
 
     #[test]
@@ -293,10 +315,37 @@ mod tests {
             }
         }
 
+        /// ONNX Runtime holds values as uint8: no sum of two products leaves 16 bits.
         #[test]
-        fn within_half_a_step(values in prop::collection::vec(-10f32..10.0, 12)) {
+        fn no_pair_of_products_of_the_reduced_range_saturates(
+            values in prop::collection::vec(-10f32..10.0, 12),
+            bits in prop::option::of(2u32..=8),
+            biases in prop::collection::vec(-1e9f32..1e9, 3),
+        ) {
+            let shape = [3, 4, 1, 1];
+            let full = Stored::Full { shape: shape.to_vec(), values: values.clone() };
+            let stored = bits.map_or(full, |bits| {
+                let quantized = quant::quantize(&values, bits, 4, Grid::Symmetric).unwrap();
+                Stored::Packed { shape: shape.to_vec(), quantized }
+            });
+            let values = stored.values().unwrap();
+            let mut weights = quantize(&stored, &values, shape, Target::Int8, WeightRange::Reduced).unwrap().weights;
+            make_room(&mut weights, &biases, 1e-3);
+            for pair in weights.codes.chunks(4).flat_map(|row| row.iter().flat_map(|a| row.iter().map(move |b| (*a, *b)))) {
+                for (x, y) in [(0, 255), (255, 0), (255, 255)] {
+                    let sum = x * pair.0 + y * pair.1;
+                    prop_assert!(i16::try_from(sum).is_ok(), "{pair:?}: {sum}");
+                }
+            }
+        }
+
+        #[test]
+        fn within_half_a_step(values in prop::collection::vec(-10f32..10.0, 12), reduced in any::<bool>()) {
             for target in [Target::Int8, Target::Uint8] {
-                let made = quantized(&values, [3, 4, 1, 1], target);
+                let range = if reduced { WeightRange::Reduced } else { WeightRange::Full };
+                let stored = Stored::Full { shape: vec![3, 4, 1, 1], values: values.clone() };
+                let made = quantize(&stored, &values, [3, 4, 1, 1], target, range).unwrap();
+                prop_assert!(range.holds(&made.weights.codes, target));
                 for (index, (value, decoded)) in values.iter().zip(made.weights.values()).enumerate() {
                     // Nudging the zero point moves a uint8 grid by up to half a step more.
                     let steps = if target == Target::Int8 { 0.501 } else { 1.001 };

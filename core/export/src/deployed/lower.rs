@@ -3,7 +3,7 @@
 
 use super::layer::{self, BITS};
 use super::note::{Fate, LayerNote};
-use super::{Activation, DeployedNet, FloatWeights, Grid, Kind, Layer, Operator, Value};
+use super::{Activation, DeployedNet, FloatWeights, Grid, Kind, Layer, Operator, Value, WeightRange};
 use pocketflow::affine::Affine;
 use pocketflow::fold::fold_model;
 use pocketflow::graph::{Graph, NodeId, Op};
@@ -44,11 +44,25 @@ pub fn without_range(model: &Model, target: Target) -> Result<Vec<String>> {
 /// No quantized weights, without `post_quant`; values that lack a range (all of them, by name); more bits than the target holds; an
 /// operator that integer runtimes do not have; weights that are not finite.
 pub fn lower(model: &Model, target: Target, ranges: &BTreeMap<String, [f32; 2]>, post_quant: bool) -> Result<Lowered> {
+    lower_within(model, target, ranges, post_quant, WeightRange::Full)
+}
+
+/// As [`lower`], with the weights that are multiplied as integers in codes of `weight_range`.
+///
+/// # Errors
+/// As [`lower`].
+pub fn lower_within(
+    model: &Model,
+    target: Target,
+    ranges: &BTreeMap<String, [f32; 2]>,
+    post_quant: bool,
+    weight_range: WeightRange,
+) -> Result<Lowered> {
     let folded = fold_model(model)?;
     let mut ranges = ranges.clone();
     align_ranges(&folded.graph, target, BITS, &mut ranges);
     let floats = if post_quant { Floats::Quantized } else { Floats::Kept };
-    let lowering = Lowering::new(model, &folded, target, &ranges, floats)?;
+    let lowering = Lowering { weight_range, ..Lowering::new(model, &folded, target, &ranges, floats)? };
     lowering.check()?;
     lowering.run()
 }
@@ -83,6 +97,7 @@ struct Lowering<'a> {
     target: Target,
     ranges: &'a BTreeMap<String, [f32; 2]>,
     floats: Floats,
+    weight_range: WeightRange,
 }
 
 impl<'a> Lowering<'a> {
@@ -94,7 +109,7 @@ impl<'a> Lowering<'a> {
         floats: Floats,
     ) -> Result<Self> {
         let (shapes, held) = (model.graph.shapes()?, held(&model.graph, target));
-        Ok(Self { original, model, shapes, held, target, ranges, floats })
+        Ok(Self { original, model, shapes, held, target, ranges, floats, weight_range: WeightRange::Full })
     }
 
     fn graph(&self) -> &Graph {
@@ -293,7 +308,9 @@ impl<'a> Lowering<'a> {
             return Ok((Layer::Float { weights: FloatWeights::Values { shape, values }, bias }, (Fate::Float, 0.0)));
         }
         let within = |error: Error| error.context(format!("cannot export layer `{name}`"));
-        let mut made = layer::quantize(stored, &values, shape, self.target).map_err(within)?;
+        // What is multiplied as floats saturates nowhere.
+        let range = input.map_or(WeightRange::Full, |_| self.weight_range);
+        let mut made = layer::quantize(stored, &values, shape, self.target, range).map_err(within)?;
         if input.is_none() && self.target == Target::Int8 {
             made = layer::refine(&values, made);
         }

@@ -137,11 +137,11 @@ fn images_or_rows(name: &str, sizes: &[usize]) -> ValueInfo {
 
 /// An attribute of one integer.
 pub(super) fn int(name: &str, value: usize) -> Attribute {
-    Attribute { name: Some(name.into()), i: Some(value as i64), ints: Vec::new(), r#type: Some(Attribute::INT) }
+    Attribute { name: Some(name.into()), i: Some(value as i64), r#type: Some(Attribute::INT), ..Attribute::default() }
 }
 
 /// An attribute of several integers.
 pub(super) fn ints(name: &str, values: &[usize]) -> Attribute {
     let ints = values.iter().map(|value| *value as i64).collect();
-    Attribute { name: Some(name.into()), i: None, ints, r#type: Some(Attribute::INTS) }
+    Attribute { name: Some(name.into()), ints, r#type: Some(Attribute::INTS), ..Attribute::default() }
 }

@@ -8,8 +8,10 @@ mod builder;
 mod network;
 mod operators;
 pub mod proto;
+mod saturation;
 
 pub use network::from_net;
+pub use saturation::may_saturate;
 
 use crate::deployed::lower_to_floats;
 use pocketflow::Result;

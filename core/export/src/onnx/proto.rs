@@ -67,13 +67,16 @@ pub struct Node {
     pub attribute: Vec<Attribute>,
 }
 
-/// `AttributeProto` of an integer or of several.
+/// `AttributeProto` of an integer, of several, or of a tensor.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Attribute {
     #[prost(string, optional, tag = "1")]
     pub name: Option<String>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    /// Read, never written: the value of other programs' `Constant` nodes.
+    #[prost(message, optional, tag = "5")]
+    pub t: Option<Tensor>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     /// [`Attribute::INT`] or [`Attribute::INTS`].
