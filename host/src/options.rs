@@ -30,6 +30,7 @@ pub const RESERVED: [&str; 26] = [
     "model",
     "model_dir",
     "enbl_post_quant",
+    "onnx_reduce_range",
     "type",
     "calibration_images",
     "calibration_method",

@@ -35,8 +35,8 @@ pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
                 .long("runtime")
                 .value_name("RUNTIME")
                 .default_value("auto")
-                .value_parser(["auto", "litert", "onnxruntime", "reference"])
-                .help("What runs the model"),
+                .value_parser(pocketflow_runtime::Choice::NAMES)
+                .help("What runs the model; onnxruntime-default: without the session option that makes its sums exact"),
         );
     let eval = eval.args(library_args());
     let bench = with_options("bench", "Measure exported files: size, latency, accuracy, side by side")
@@ -103,6 +103,17 @@ fn export_args() -> Vec<Arg> {
     let number = |id: &'static str, flag: &'static str| {
         Arg::new(id).long(flag).value_name("X").allow_negative_numbers(true).value_parser(value_parser!(f32))
     };
+    let switch = |id: &'static str, flag: &'static str| {
+        Arg::new(id)
+            .long(flag)
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true")
+            .value_parser(BoolishValueParser::new())
+            .hide_possible_values(true)
+    };
     vec![
         Arg::new("@model_dir")
             .long("model-dir")
@@ -111,18 +122,13 @@ fn export_args() -> Vec<Arg> {
             .value_parser(value_parser!(PathBuf))
             .value_hint(ValueHint::AnyPath)
             .help("The folder of a saved model (model.ckpt), or the model; the files go into the folder"),
-        Arg::new("@post_quant")
-            .long("enbl-post-quant")
-            .value_name("BOOL")
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_value("false")
-            .default_missing_value("true")
-            .value_parser(BoolishValueParser::new())
-            .hide_possible_values(true)
-            .help(
-                "Quantize what training left in float, with ranges from training images; without it, that stays float",
-            ),
+        switch("@post_quant", "enbl-post-quant").help(
+            "Quantize what training left in float, with ranges from training images; without it, that stays float",
+        ),
+        switch("@onnx_reduce_range", "onnx-reduce-range").help(
+            "Weights of 7 bits in the .onnx file, for programs that cannot set ONNX Runtime's session option \
+             session.x64quantprecision: the same answers on processors without VNNI",
+        ),
         Arg::new("@formats")
             .long("format")
             .value_name("FORMAT,...")

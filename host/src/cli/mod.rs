@@ -69,6 +69,8 @@ pub struct ExportFlags {
     /// A folder with a saved model, or the model itself.
     pub model_dir: PathBuf,
     pub post_quant: bool,
+    /// Weights of 7 bits in the .onnx file.
+    pub onnx_reduce_range: bool,
     /// Of [`crate::deploy::FORMATS`].
     pub formats: Vec<String>,
     /// `int8` or `uint8`.
@@ -256,6 +258,7 @@ fn export_flags(here: &ArgMatches, table: &mut Format) -> Result<ExportFlags, Ex
     Ok(ExportFlags {
         model_dir: required(here, "@model_dir")?,
         post_quant: required(here, "@post_quant")?,
+        onnx_reduce_range: required(here, "@onnx_reduce_range")?,
         formats,
         target: required(here, "@target")?,
         calibration_images: required(here, "@calibration_images")?,

@@ -74,6 +74,11 @@ fn the_formats_of_an_export_are_not_those_of_its_table() {
     assert_eq!((flags.formats, flags.target, flags.post_quant), (vec!["pb".to_owned()], "uint8".to_owned(), true));
     let Command::Export(flags) = read("export --model-dir=m").unwrap().command else { panic!("an export") };
     assert_eq!((flags.formats.len(), flags.post_quant, flags.default_ranges), (3, false, None));
+    assert!(!flags.onnx_reduce_range);
+    let Command::Export(flags) = read("export --model-dir=m --onnx_reduce_range").unwrap().command else {
+        panic!("an export")
+    };
+    assert!(flags.onnx_reduce_range);
     let refused = |text: &str| read(text).unwrap_err();
     assert!(refused("export").contains("--model-dir"));
     assert!(refused("export --model_dir=m --default_ranges_min=-1").contains("both"));

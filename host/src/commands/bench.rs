@@ -3,6 +3,7 @@
 use crate::deploy::exported::Exported;
 use crate::deploy::images::Images;
 use crate::deploy::measure::measure;
+use crate::deploy::precision;
 use crate::errors;
 use crate::layers::Layers;
 use crate::report::numbers::{bytes, grouped, percent};
@@ -26,6 +27,8 @@ const ROUNDS: usize = 5;
 struct Row {
     file: String,
     runtime: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_options: Option<serde_json::Value>,
     bytes: u64,
     /// With each number of threads, the best round's.
     latency: Vec<Timing>,
@@ -57,14 +60,22 @@ pub fn bench(
 ) -> Result<()> {
     let stop = Stop::watch()?;
     let files = models.iter().map(|path| Exported::select(program, layers, path)).collect::<Result<Vec<_>>>()?;
+    // Where ONNX Runtime's default options decide otherwise, the file is measured with them too.
+    let choices = |file: &Exported| match file.default_differs {
+        true => vec![Choice::Auto, Choice::OnnxruntimeDefault],
+        false => vec![Choice::Auto],
+    };
+    let files: Vec<(&Exported, Choice)> =
+        files.iter().flat_map(|file| choices(file).into_iter().map(move |choice| (file, choice))).collect();
     let mut rows = Vec::new();
-    for file in &files {
+    for (file, choice) in &files {
         let threads: usize = file.selected.settings.get("threads")?;
-        let mut runtime = file.open(Choice::Auto, libraries, threads)?;
+        let mut runtime = file.open(*choice, libraries, threads)?;
         let mut split = Images::open(&file.selected.dataset, Split::Eval, 0, images)?;
         let measured = measure(&mut *runtime, &mut split, || stop.requested())?;
         rows.push(Row {
             file: file.path.display().to_string(),
+            session_options: precision::session_options(runtime.name(), *choice),
             runtime: runtime.name().to_owned(),
             bytes: file.bytes,
             latency: Vec::new(),
@@ -74,13 +85,14 @@ pub fn bench(
             stand_in_data: file.selected.dataset.info().stand_in,
         });
     }
-    let most = files.iter().map(|file| file.selected.settings.get::<usize>("threads")).collect::<Result<Vec<_>>>()?;
+    let most =
+        files.iter().map(|(file, _)| file.selected.settings.get::<usize>("threads")).collect::<Result<Vec<_>>>()?;
     let most = most.into_iter().max().unwrap_or(1);
     let mut counts = vec![1, most];
     counts.dedup();
     for threads in counts {
         let mut runtimes =
-            files.iter().map(|file| file.open(Choice::Auto, libraries, threads)).collect::<Result<Vec<_>>>()?;
+            files.iter().map(|(file, choice)| file.open(*choice, libraries, threads)).collect::<Result<Vec<_>>>()?;
         let best = in_turns(&files, &mut runtimes, &stop)?;
         for (row, latency) in rows.iter_mut().zip(best) {
             row.latency.push(Timing { threads, latency });
@@ -90,15 +102,19 @@ pub fn bench(
         let text = serde_json::to_string_pretty(&rows).map_err(|error| Error::failed(error.to_string()))?;
         return errors::print_result(&(text + "\n"));
     }
-    errors::print_result(&text(&rows))
+    let mut text = text(&rows);
+    if files.iter().any(|(_, choice)| *choice == Choice::OnnxruntimeDefault) {
+        text += &format!("note: {}\n", precision::advice());
+    }
+    errors::print_result(&text)
 }
 
 /// Of each file the round with the least median.
-fn in_turns(files: &[Exported], runtimes: &mut [Box<dyn Runtime>], stop: &Stop) -> Result<Vec<Latency>> {
+fn in_turns(files: &[(&Exported, Choice)], runtimes: &mut [Box<dyn Runtime>], stop: &Stop) -> Result<Vec<Latency>> {
     let mut best: Vec<Option<Latency>> = vec![None; files.len()];
     let effort = Effort { warm_up: 3, runs: 10, at_least: Duration::from_millis(300) };
     for _ in 0..ROUNDS {
-        for ((file, runtime), best) in files.iter().zip(&mut *runtimes).zip(&mut best) {
+        for (((file, _), runtime), best) in files.iter().zip(&mut *runtimes).zip(&mut best) {
             if stop.requested() {
                 return Err(Error::interrupted("stopped while measuring"));
             }

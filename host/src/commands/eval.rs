@@ -2,7 +2,8 @@
 
 use crate::deploy::exported::Exported;
 use crate::deploy::images::Images;
-use crate::deploy::measure::measure;
+use crate::deploy::measure::{Measured, agreement, measure};
+use crate::deploy::precision;
 use crate::errors;
 use crate::layers::Layers;
 use crate::outputs::expect_unicode;
@@ -12,7 +13,7 @@ use crate::signals::Stop;
 use pocketflow::dataset::Split;
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
-use pocketflow_runtime::{Choice, LibraryPaths};
+use pocketflow_runtime::{Choice, LibraryPaths, Runtime};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -47,8 +48,14 @@ fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, lib
     let file = Exported::select(program, layers, path)?;
     let threads: usize = file.selected.settings.get("threads")?;
     let mut runtime = file.open(choice, libraries, threads)?;
-    let mut images = Images::open(&file.selected.dataset, Split::Eval, 0, u64::MAX)?;
-    let measured = measure(&mut *runtime, &mut images, || stop.requested())?;
+    let run = |runtime: &mut dyn Runtime| {
+        let mut images = Images::open(&file.selected.dataset, Split::Eval, 0, u64::MAX)?;
+        measure(runtime, &mut images, || stop.requested())
+    };
+    let measured = run(&mut *runtime)?;
+    let default = (file.default_differs && choice != Choice::OnnxruntimeDefault)
+        .then(|| run(&mut *file.open(Choice::OnnxruntimeDefault, libraries, threads)?))
+        .transpose()?;
     let info = file.selected.dataset.info();
     let size = file.bytes;
     let input = runtime.io().image.as_ref();
@@ -56,12 +63,20 @@ fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, lib
         let normalisation = input.and_then(|image| image.normalisation.as_ref());
         let (mean, std) = normalisation.map(|applied| (&applied.mean, &applied.std)).unzip();
         let is_stated = input.is_some_and(|image| image.is_stated);
-        let result = json!({
+        let mut result = json!({
             "file": path.display().to_string(), "runtime": runtime.name(), "dataset": info.name,
             "stand_in_data": info.stand_in, "images": measured.images, "top1": measured.top1, "top5": measured.top5,
             "milliseconds": measured.milliseconds, "model_bytes": size,
             "mean": mean, "std": std, "normalisation_stated": is_stated,
         });
+        if let Some(options) = precision::session_options(runtime.name(), choice) {
+            result["session_options"] = options;
+        }
+        if let Some(Measured { top1, top5, milliseconds, classes, .. }) = &default {
+            let alike = agreement(&measured.classes, classes);
+            result["default_options"] =
+                json!({ "top1": top1, "top5": top5, "milliseconds": milliseconds, "agreement": alike });
+        }
         return errors::print_result(&format!("{result:#}\n"));
     }
     let mut text = format!("{} · {} · {}\n", path.display(), runtime.name(), info.name);
@@ -81,6 +96,9 @@ fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, lib
     }
     if let Some(image) = input {
         text += &format!("input           {}\n", image.described());
+    }
+    if let Some(default) = &default {
+        text += &format!("note: {}: {}\n", precision::difference(&measured, default), precision::advice());
     }
     errors::print_result(&text)
 }

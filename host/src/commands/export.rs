@@ -3,10 +3,11 @@
 use crate::cli::ExportFlags;
 use crate::deploy::learner::{self, Verdict};
 use crate::deploy::origin::Origin as Source;
-use crate::deploy::{FORMATS, files, ranges, verify};
+use crate::deploy::{FORMATS, files, precision, ranges, verify};
 use crate::errors;
 use crate::layers::Layers;
 use crate::outputs::{Outputs, expect_unicode};
+use crate::report::numbers::percent;
 use crate::run::Program;
 use crate::select::{self, Saved, Selected};
 use pocketflow::atomic::together::Together;
@@ -17,7 +18,7 @@ use pocketflow::plugin::PluginKind;
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, ErrorKind, Result};
 use pocketflow_export::calibrate::Method;
-use pocketflow_export::deployed::{LayerNote, Lowered, lower, without_range};
+use pocketflow_export::deployed::{Fate, LayerNote, WeightRange, lower_within, without_range};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -40,14 +41,18 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
     let together = Together::begin(folder)?;
     let model = Model::load(&path)?;
     let target = Target::parse(&flags.target).ok_or_else(|| Error::config(format!("no type `{}`", flags.target)))?;
-    let quantizes = flags.formats.iter().any(|format| format == "tflite" || format == "onnx");
+    let writes = |wanted: &str| flags.formats.iter().any(|format| format == wanted);
+    if flags.onnx_reduce_range && !writes("onnx") {
+        return Err(Error::config("--onnx_reduce_range is about the .onnx file, and --format names no onnx"));
+    }
+    let quantizes = writes("tflite") || writes("onnx");
     let selected = Data::select(program, &layers, &model)?;
-    let lowered = match quantizes {
+    let integers = match quantizes {
         true => Some(integers(&model, target, flags, &selected)?),
         false => None,
     };
     let origin = Source::of(&model);
-    let made = files::make(&model, lowered.as_ref(), &flags.formats, &origin)?;
+    let made = files::make(&model, integers.as_ref(), &flags.formats, &origin)?;
     let verdict = match (flags.verify_images, &selected) {
         (0, _) => None,
         (_, Data::Missing(reason)) => {
@@ -73,10 +78,13 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
         }
         None => verify::Checked::default(),
     };
-    let layers = lowered.map(|lowered| lowered.layers).unwrap_or_default();
+    let onnx_layers = integers.as_ref().and_then(|integers| Some(integers.onnx.as_ref()?.layers.clone()));
+    let layers = integers.map(|integers| integers.lowered.layers).unwrap_or_default();
     let mut notes = checked.notes.clone();
     notes.extend(in_float(&layers));
     notes.extend(of_earlier(folder, &made));
+    notes.extend(option_needed(&made));
+    notes.extend(onnx_layers.as_deref().map(|layers| reduced(layers, target, &checked)));
     let outcome = verify::Outcome {
         model: path.display().to_string(),
         target: flags.target.clone(),
@@ -86,6 +94,7 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
         comparisons: checked.comparisons,
         notes,
         layers,
+        onnx_layers,
     };
     let json = outcome.to_json()?;
     let mut written: Vec<(&str, &[u8])> = made.iter().map(|file| (file.name.as_str(), file.bytes.as_slice())).collect();
@@ -127,6 +136,36 @@ fn in_float(layers: &[LayerNote]) -> Option<String> {
             layers.len()
         )
     })
+}
+
+/// Where the .onnx file needs a session option to compute the same on every processor.
+fn option_needed(made: &[files::Made]) -> Option<String> {
+    let file = made.iter().find(|file| file.name == files::QUANTIZED_ONNX)?;
+    precision::needs_option(&file.bytes)
+        .then(|| format!("{}: {}; {}", file.name, precision::advice(), precision::INSTEAD))
+}
+
+/// What `--onnx_reduce_range` did.
+fn reduced(layers: &[LayerNote], target: Target, checked: &verify::Checked) -> String {
+    let name = files::QUANTIZED_ONNX;
+    let changed = layers.iter().filter(|note| note.weights == Fate::Requantized).count();
+    let mut text = format!("{name} has weights of 7 bits (--onnx_reduce_range): ");
+    text += &match changed {
+        0 => "no layer is re-quantized".to_owned(),
+        changed => format!("{changed} of {} layers are re-quantized", layers.len()),
+    };
+    let run = |file: &str| checked.runs.iter().find(|run| run.file == file);
+    if let (Some(onnx), Some(other)) = (run(name), run("model_quantized.tflite")) {
+        let said = |run: &verify::Run| {
+            let alike = run.agreement.map(|share| format!(" and decides as the learner on {}", percent(share)));
+            format!("has {} of the images right{}", percent(run.measured.top1), alike.unwrap_or_default())
+        };
+        text += &format!("; it {}, model_quantized.tflite with 8 bits {}", said(onnx), said(other));
+    }
+    if target == Target::Uint8 {
+        text += "; products of uint8 weights are exact everywhere, also with 8 bits";
+    }
+    text
 }
 
 /// The images of the model's own data set, or why there are none.
@@ -213,8 +252,8 @@ fn model_in(given: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The network as integers, with ranges from images for what has none.
-fn integers(model: &Model, target: Target, flags: &ExportFlags, data: &Data) -> Result<Lowered> {
+/// The networks as integers, with ranges from images for what has none.
+fn integers(model: &Model, target: Target, flags: &ExportFlags, data: &Data) -> Result<files::Integers> {
     let open = match flags.post_quant {
         true => without_range(model, target)?,
         false => Vec::new(),
@@ -243,7 +282,9 @@ fn integers(model: &Model, target: Target, flags: &ExportFlags, data: &Data) -> 
             )));
         }
     };
-    lower(model, target, &ranges, flags.post_quant)
+    let lowered = |weights| lower_within(model, target, &ranges, flags.post_quant, weights);
+    let onnx = flags.onnx_reduce_range.then(|| lowered(WeightRange::Reduced)).transpose()?;
+    Ok(files::Integers { lowered: lowered(WeightRange::Full)?, onnx })
 }
 
 fn method(flags: &ExportFlags) -> Result<Method> {

@@ -2,6 +2,7 @@
 
 use super::images::expect_size;
 use super::origin::{self, Origin};
+use super::precision;
 use super::verify::normalisation;
 use crate::layers::Layers;
 use crate::run::Program;
@@ -21,6 +22,8 @@ pub struct Exported {
     pub bytes: u64,
     pub origin: Option<Origin>,
     pub selected: Selected,
+    /// ONNX Runtime's default options give other answers on this processor.
+    pub default_differs: bool,
 }
 
 impl Exported {
@@ -50,7 +53,8 @@ impl Exported {
         if let Some(warning) = &selected.warning {
             tracing::warn!("{warning}");
         }
-        Ok(Self { path: path.to_owned(), bytes: bytes.len() as u64, origin, selected })
+        let default_differs = kind == Kind::Onnx && precision::differs_here(precision::needs_option(&bytes));
+        Ok(Self { path: path.to_owned(), bytes: bytes.len() as u64, origin, selected, default_differs })
     }
 
     /// The file in a runtime; notes are logged.

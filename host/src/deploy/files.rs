@@ -1,7 +1,8 @@
 //! The files that `export` writes, as bytes: all are made before the first is written.
 
 use super::origin::{self, Origin};
-use pocketflow::integer::{Target, deployed_mean};
+use super::precision;
+use pocketflow::integer::Target;
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
 use pocketflow_export::deployed::Lowered;
@@ -46,11 +47,22 @@ impl Made {
     }
 }
 
-/// Makes the files of these formats. `lowered` is there where a format holds integers.
+/// The name of the .onnx file that holds integers.
+pub const QUANTIZED_ONNX: &str = "model_quantized.onnx";
+
+/// The networks of integers that files hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Integers {
+    pub lowered: Lowered,
+    /// For .onnx, where its weights have a range of their own.
+    pub onnx: Option<Lowered>,
+}
+
+/// Makes the files of these formats. `integers` is there where a format holds some.
 ///
 /// # Errors
 /// What a format cannot express, by node.
-pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin: &Origin) -> Result<Vec<Made>> {
+pub fn make(model: &Model, integers: Option<&Integers>, formats: &[String], origin: &Origin) -> Result<Vec<Made>> {
     let wants = |format: &str| formats.iter().any(|wanted| wanted == format);
     let mut made = Vec::new();
     if wants("pb") {
@@ -62,7 +74,7 @@ pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin
         let float = dressed(float, model, &meta.mean, &meta.std, origin)?;
         made.push(Made::model("model_original.tflite", tflite::write(&float)?));
     }
-    if let Some(Lowered { net, .. }) = lowered {
+    if let Some(Integers { lowered: Lowered { net, .. }, onnx }) = integers {
         if wants("tflite") {
             let integer = build::from_net(net)?;
             let (mean, std) = build::normalisation(net);
@@ -71,19 +83,19 @@ pub fn make(model: &Model, lowered: Option<&Lowered>, formats: &[String], origin
         }
         if wants("onnx") {
             // The image is normalised outside of this file, and must be as integers would, where they do.
-            let mut normalised = net.clone();
-            if net.values[net.input].grid.is_some() {
-                normalised.mean = deployed_mean(&net.mean, &net.std);
-            }
+            let mut normalised = onnx.as_ref().map_or(net, |onnx| &onnx.net).clone();
+            (normalised.mean, normalised.std) = build::deployed_normalisation(net);
             let info = OnnxInfo { labels: model.meta.labels.clone(), source: origin.to_json() };
             made.push(Made::model("model_original.onnx", onnx::from_model(model, &info)?));
-            made.push(Made::model("model_quantized.onnx", onnx::from_net(&normalised, &info)?));
+            made.push(Made::model(QUANTIZED_ONNX, onnx::from_net(&normalised, &info)?));
         }
     }
     if !model.meta.labels.is_empty() {
         made.push(Made::text("labels.txt", model.meta.labels.join("\n") + "\n"));
     }
-    made.push(Made::text("input.json", input(model, lowered)?));
+    let quantized_onnx = made.iter().find(|file| file.name == QUANTIZED_ONNX);
+    let input = input(model, integers.map(|integers| &integers.lowered), quantized_onnx)?;
+    made.push(Made::text("input.json", input));
     Ok(made)
 }
 
@@ -105,7 +117,7 @@ fn dressed(mut made: TfliteModel, model: &Model, mean: &[f32], std: &[f32], orig
 }
 
 /// What a program must know to feed the files.
-fn input(model: &Model, lowered: Option<&Lowered>) -> Result<String> {
+fn input(model: &Model, lowered: Option<&Lowered>, quantized_onnx: Option<&Made>) -> Result<String> {
     let [channels, height, width] = model.graph.input_shape();
     let meta = &model.meta;
     let mut facts = json!({
@@ -123,6 +135,9 @@ fn input(model: &Model, lowered: Option<&Lowered>) -> Result<String> {
         if let Some(logits) = logits {
             facts["logits"] = json!({ "scale": logits.scale, "zero_point": logits.zero_point });
         }
+    }
+    if let Some(file) = quantized_onnx {
+        facts["quantized_onnx"] = precision::facts(precision::needs_option(&file.bytes));
     }
     let text = serde_json::to_string_pretty(&facts);
     text.map(|text| text + "\n").map_err(|error| Error::failed(format!("input.json: {error}")))

@@ -9,6 +9,7 @@
 //! | [`images`] | pixels and labels from the data set of a model |
 //! | [`measure`] | accuracy and decisions of a file in a runtime |
 //! | [`learner`] | the learner's own evaluation, image by image |
+//! | [`precision`] | ONNX Runtime's session option: where it matters, what users are told |
 //! | [`ranges`] | ranges of values from training images |
 
 pub mod exported;
@@ -17,6 +18,7 @@ pub mod images;
 pub mod learner;
 pub mod measure;
 pub mod origin;
+pub mod precision;
 pub mod ranges;
 pub mod verify;
 

@@ -1,9 +1,10 @@
 //! Exported files against the learner that trained the model: both look at the same test images.
 
-use super::files::Made;
+use super::files::{Made, QUANTIZED_ONNX};
 use super::images::{Images, expect_size};
 use super::measure::{Measured, agreement, measure};
 use super::origin::Origin;
+use super::precision;
 use crate::report::numbers::{bytes, grouped, percent, trimmed};
 use crate::report::table::{right_aligned, table};
 use crate::select::Selected;
@@ -20,6 +21,9 @@ use std::path::Path;
 pub struct Run {
     pub file: String,
     pub runtime: String,
+    /// Of ONNX Runtime: the session options that decide how it computes, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_options: Option<serde_json::Value>,
     #[serde(flatten)]
     pub measured: Measured,
     /// The share of images on which it decides as the learner does; `None` where that is not known.
@@ -72,6 +76,9 @@ pub struct Outcome {
     pub comparisons: Vec<Comparison>,
     pub notes: Vec<String>,
     pub layers: Vec<LayerNote>,
+    /// Those of the .onnx file, where its weights have a range of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub onnx_layers: Option<Vec<LayerNote>>,
 }
 
 /// The data set's normalisation, for files that state none.
@@ -116,7 +123,8 @@ pub fn verify(
         let step = runtime.io().outputs.first().and_then(|output| output.grid).map(|grid| grid.scale);
         let agreement = classes.and_then(|classes| agreement(&measured.classes, classes));
         let runtime = runtime.name().to_owned();
-        checked.runs.push(Run { file: name.into(), runtime, measured, agreement, step });
+        let session_options = precision::session_options(&runtime, choice);
+        checked.runs.push(Run { file: name.into(), runtime, session_options, measured, agreement, step });
         Ok(())
     };
     for file in made.iter().filter(|file| file.is_model && !file.name.ends_with(".pb")) {
@@ -124,6 +132,14 @@ pub fn verify(
         let by_reference = checked.runs.last().is_some_and(|last| last.runtime.starts_with("reference"));
         if file.name == "model_quantized.tflite" && !by_reference {
             run(&file.name, Choice::Reference, &mut checked)?;
+        }
+        let onnx = file.name.ends_with(".onnx") && precision::differs_here(precision::needs_option(&file.bytes));
+        if onnx && checked.runs.last().is_some_and(|last| last.file == file.name) {
+            run(&file.name, Choice::OnnxruntimeDefault, &mut checked)?;
+            if let [.., exact, default] = checked.runs.as_slice() {
+                let difference = precision::difference(&exact.measured, &default.measured);
+                checked.notes.push(format!("{}: {difference}", file.name));
+            }
         }
     }
     checked.comparisons = comparisons(&checked.runs);
@@ -202,7 +218,11 @@ impl Outcome {
         }
         if !self.layers.is_empty() {
             text += "\n";
-            text += &self.layers();
+            text += &self.table_of(&self.layers);
+        }
+        if let Some(layers) = &self.onnx_layers {
+            text += &format!("\n{QUANTIZED_ONNX}:\n");
+            text += &self.table_of(layers);
         }
         for note in &self.notes {
             text += &format!("note: {note}\n");
@@ -228,7 +248,7 @@ impl Outcome {
         table.trim_fmt() + "\n"
     }
 
-    fn layers(&self) -> String {
+    fn table_of(&self, layers: &[LayerNote]) -> String {
         let fate = |fate: Fate| match fate {
             Fate::Exact => "exact",
             Fate::Requantized => "re-quantized",
@@ -237,7 +257,7 @@ impl Outcome {
         };
         let header = ["layer", "kind", "bits in training", "weights", "error", "output", "computes in"];
         let mut table = table(&header, right_aligned(&[2, 4]));
-        for note in &self.layers {
+        for note in layers {
             let bits = if note.bits == 32 { "float".into() } else { note.bits.to_string() };
             let error = format!("{:.2} %", 100.0 * note.weight_error);
             let arithmetic = if note.integer { &self.target } else { "float" };

@@ -5,6 +5,7 @@ mod bad_input;
 mod files;
 mod outputs;
 mod runtimes;
+mod saturation;
 
 use pocketflow_tests::place::{Place, SMALL};
 use serde_json::Value;
