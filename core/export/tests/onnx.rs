@@ -208,6 +208,23 @@ fn activation_functions_that_saturation_does_not_do() {
 }
 
 #[test]
+fn an_average_that_keeps_its_grid_rounds_halves_up_as_tflite_does() {
+    let scale = |target: Target, zero_point: i32, output: f32| {
+        let mut net = every(target, 0);
+        let low = if target == Target::Int8 { -128 } else { 0 };
+        let grid = |scale| Some(Grid { scale, zero_point: low + zero_point });
+        (net.values[5].grid, net.values[6].grid) = (grid(0.03), grid(output));
+        floats(&decode(&from_net(&net, &info()).unwrap()), "average/codes.scale")[0]
+    };
+    let less = scale(Target::Uint8, 0, 0.03);
+    // Of 255 codes far less than the step between the averages of a pool, and more than rounding in f32.
+    assert!(less < 0.03 && less > 0.03 * (1.0 - 2e-6), "{less}");
+    assert_eq!(scale(Target::Uint8, 120, 0.03), 0.03, "halves below zero would go down");
+    assert_eq!(scale(Target::Uint8, 0, 0.01), 0.01, "another grid");
+    assert_eq!(scale(Target::Int8, 0, 0.03), 0.03, "a mean of its own");
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let refuse = |spoil: &dyn Fn(&mut DeployedNet)| {
         let mut net = every(Target::Int8, 0);

@@ -89,7 +89,25 @@ impl Writer<'_> {
 
     /// What holds a value that was computed in float: codes where it has a grid.
     fn store(&mut self, index: usize, real: String) -> Result<String> {
-        let Some(grid) = self.grid_of(index)? else { return Ok(real) };
+        let grid = self.grid_of(index)?;
+        self.encode(index, real, grid)
+    }
+
+    /// The grid that an average is encoded on. TensorFlow Lite's average pool of uint8, which keeps the grid of its input, rounds
+    /// halves up, and ONNX Runtime to even codes; a scale less by a millionth makes it round up too and moves no other average.
+    fn rounded_up(&self, operator: &Operator, (scale, zero): (f32, u8)) -> Result<(f32, u8)> {
+        /// Averages of more pixels come nearer to a half than what the scale moves them by.
+        const MOST_PIXELS: usize = 1024;
+        let [input, output] = [self.value(operator.inputs[0])?, self.value(operator.output)?];
+        let pixels = input.shape[0].saturating_mul(input.shape[1]);
+        let keeps = self.net.target == Target::Uint8 && input.grid == output.grid;
+        let scale = if keeps && zero == 0 && pixels <= MOST_PIXELS { scale * (1.0 - 2f32.powi(-20)) } else { scale };
+        Ok((scale, zero))
+    }
+
+    /// The codes of real values on a grid; without one, the values.
+    fn encode(&mut self, index: usize, real: String, grid: Option<(f32, u8)>) -> Result<String> {
+        let Some(grid) = grid else { return Ok(real) };
         let name = format!("{}/codes", self.value(index)?.name);
         let [scale, zero] = self.grid(grid, &name)?;
         Ok(self.builder.node(name, "QuantizeLinear", &[&real, &scale, &zero], Vec::new()))
@@ -141,7 +159,8 @@ impl Writer<'_> {
                 let image = held.as_image(&mut self.builder, name)?;
                 let real = self.decode(first, &image, name)?;
                 let mean = self.builder.node(name.into(), "GlobalAveragePool", &[&real], Vec::new());
-                (self.store(operator.output, mean)?, false)
+                let grid = self.grid_of(operator.output)?.map(|grid| self.rounded_up(operator, grid)).transpose()?;
+                (self.encode(operator.output, mean, grid)?, false)
             }
             Kind::MaxPool { kernel, stride, padding } => {
                 let image = held.as_image(&mut self.builder, name)?;
