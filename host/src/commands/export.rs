@@ -149,11 +149,10 @@ fn option_needed(made: &[files::Made]) -> Option<String> {
 fn reduced(layers: &[LayerNote], target: Target, checked: &verify::Checked) -> String {
     let name = files::QUANTIZED_ONNX;
     let changed = layers.iter().filter(|note| note.weights == Fate::Requantized).count();
-    let mut text = format!("{name} has weights of 7 bits (--onnx_reduce_range): ");
-    text += &match changed {
-        0 => "no layer is re-quantized".to_owned(),
-        changed => format!("{changed} of {} layers are re-quantized", layers.len()),
-    };
+    let mut text = format!("{name} has weights of 7 bits (--onnx_reduce_range)");
+    if changed > 0 {
+        text += &format!(", {changed} of {} layers are re-quantized", layers.len());
+    }
     let run = |file: &str| checked.runs.iter().find(|run| run.file == file);
     if let (Some(onnx), Some(other)) = (run(name), run("model_quantized.tflite")) {
         let said = |run: &verify::Run| {
