@@ -158,17 +158,23 @@ mod tests {
             [Target::Int8, Target::Uint8].into_iter().flat_map(|target| normalisations.map(|each| (target, each)))
         {
             let net = identity(target, &mean, &std);
-            let mut interpreter = Interpreter::new(&crate::tflite::build::from_net(&net).unwrap()).unwrap();
+            let file = crate::tflite::build::from_net(&net).unwrap();
+            let mut interpreter = Interpreter::new(&file).unwrap();
             let pixels: Vec<u8> = (0..=255_u8).flat_map(|pixel| [pixel; 3]).collect();
             let image = match target {
                 Target::Int8 => Data::Int8(pixels.iter().map(|pixel| (pixel ^ 0x80).cast_signed()).collect()),
                 Target::Uint8 => Data::Uint8(pixels.clone()),
             };
-            let codes: Vec<i32> = match interpreter.run(&[image]).unwrap().remove(0) {
-                Data::Int8(codes) => codes.into_iter().map(i32::from).collect(),
-                Data::Uint8(codes) => codes.into_iter().map(i32::from).collect(),
-                other => panic!("{other:?}"),
+            // Not the file's output: a uint8 file ends in a softmax.
+            let pool = file.tensors.iter().position(|tensor| tensor.name == "pool").unwrap();
+            let mut codes: Vec<i32> = Vec::new();
+            let mut keep = |tensor: usize, data: &Data| match data {
+                Data::Int8(found) if tensor == pool => codes = found.iter().map(|code| i32::from(*code)).collect(),
+                Data::Uint8(found) if tensor == pool => codes = found.iter().map(|code| i32::from(*code)).collect(),
+                _ => {}
             };
+            interpreter.run_watched(&[image], &mut keep).unwrap();
+            assert_eq!(codes.len(), pixels.len());
             let grid = net.values[0].grid.unwrap();
             let (mean, std) = deployed_normalisation(&net);
             for (index, (pixel, code)) in pixels.iter().zip(&codes).enumerate() {
