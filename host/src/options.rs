@@ -15,7 +15,7 @@ pub const OF_ONE_RUN: [&str; 2] = ["run_dir", "resume"];
 pub const OTHER_VARIABLES: [&str; 3] = ["POCKETFLOW_PLUGIN_PATH", "POCKETFLOW_LITERT", "POCKETFLOW_ONNXRUNTIME"];
 
 /// Flags of the program that are no options; no key of an option may be one of these.
-pub const RESERVED: [&str; 26] = [
+pub const RESERVED: [&str; 27] = [
     crate::provenance::TABLE,
     "config",
     "plugin_dir",
