@@ -1,5 +1,6 @@
 //! [`Agent`] across the boundary.
 
+use super::call::Callee;
 use super::guard::{Held, Owner};
 use super::wire::{Bytes, Outcome, inward, outward, pack, unpack};
 use crate::agent::{Agent, AgentLoss, AgentSpace, Transition};
@@ -92,44 +93,45 @@ pub fn provide(owner: Owner, agent: Box<dyn Agent>) -> AgentBox {
     AgentObject_TO::from_value(Provided(Held::new(owner, agent)), TD_Opaque)
 }
 
-struct Foreign(AgentBox);
+struct Foreign(Callee, AgentBox);
 
 impl Agent for Foreign {
     fn prepare(&mut self, space: &AgentSpace) -> Result<()> {
-        inward(self.0.prepare(pack("an agent's space", space)?.as_rslice()))
+        let space = pack("an agent's space", space)?;
+        inward(self.0.call("prepare", || self.1.prepare(space.as_rslice())))
     }
 
     fn begin(&mut self) -> Result<()> {
-        inward(self.0.begin())
+        inward(self.0.call("begin", || self.1.begin()))
     }
 
     fn act(&mut self, state: &[f32]) -> Result<Vec<f32>> {
-        inward(self.0.act(state.into())).map(RVec::into_vec)
+        inward(self.0.call("act", || self.1.act(state.into()))).map(RVec::into_vec)
     }
 
     fn record(&mut self, transition: Transition) -> Result<()> {
         let Transition { state, action, next_state, terminal } = &transition;
         let [state, action, next_state] = [state, action, next_state].map(|values| RSlice::from_slice(values));
-        inward(self.0.record(state, action, next_state, *terminal))
+        inward(self.0.call("record", || self.1.record(state, action, next_state, *terminal)))
     }
 
     fn finish(&mut self, reward: f32) -> Result<()> {
-        inward(self.0.finish(reward))
+        inward(self.0.call("finish", || self.1.finish(reward)))
     }
 
     fn learn(&mut self) -> Result<AgentLoss> {
-        unpack("an agent's losses", &inward(self.0.learn())?)
+        unpack("an agent's losses", &inward(self.0.call("learn", || self.1.learn()))?)
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        inward(self.0.save()).map(RVec::into_vec)
+        inward(self.0.call("save", || self.1.save())).map(RVec::into_vec)
     }
 
     fn restore(&mut self, saved: &[u8]) -> Result<()> {
-        inward(self.0.restore(saved.into()))
+        inward(self.0.call("restore", || self.1.restore(saved.into())))
     }
 }
 
-pub fn consume(object: AgentBox) -> Box<dyn Agent> {
-    Box::new(Foreign(object))
+pub fn consume(callee: Callee, object: AgentBox) -> Box<dyn Agent> {
+    Box::new(Foreign(callee, object))
 }

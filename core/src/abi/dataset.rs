@@ -1,6 +1,7 @@
 //! [`Dataset`] and [`Batches`] across the boundary. Pixels and labels cross by moving the caller's buffers there and back.
 
 use super::buffer::Buffer;
+use super::call::Callee;
 use super::guard::{Held, Owner};
 use super::wire::{Bytes, Outcome, inward, outward, pack, unpack};
 use crate::dataset::{Batch, Batches, Dataset, DatasetInfo, Shard, Split};
@@ -134,22 +135,23 @@ pub fn provide(owner: Owner, dataset: Box<dyn Dataset>) -> DatasetBox {
     DatasetObject_TO::from_value(Provided(Held::new(owner, dataset)), TD_Opaque)
 }
 
-struct ForeignBatches(BatchesBox);
+struct ForeignBatches(Callee, BatchesBox);
 
 impl Batches for ForeignBatches {
     fn next(&mut self, out: &mut Batch) -> Result<bool> {
         let mut lent = WireBatch::lend(out);
-        let result = self.0.next(&mut lent);
+        let result = self.0.call("next", || self.1.next(&mut lent));
         *out = lent.take_back();
         inward(result)
     }
 
     fn skip(&mut self, samples: u64) -> Result<()> {
-        inward(self.0.skip(samples))
+        inward(self.0.call("skip", || self.1.skip(samples)))
     }
 }
 
 struct Foreign {
+    callee: Callee,
     object: DatasetBox,
     /// Fetched once, where an error can still be returned.
     info: DatasetInfo,
@@ -162,13 +164,14 @@ impl Dataset for Foreign {
 
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {
         let request = pack("a request for batches", &(split, shard, seed))?;
-        Ok(Box::new(ForeignBatches(inward(self.object.open(request.as_rslice()))?)))
+        let opened = self.callee.call("open", || self.object.open(request.as_rslice()));
+        Ok(Box::new(ForeignBatches(self.callee, inward(opened)?)))
     }
 }
 
 /// # Errors
 /// The data set does not say what it is.
-pub fn consume(object: DatasetBox) -> Result<Box<dyn Dataset>> {
-    let info = unpack("a data set's description", &inward(object.info())?)?;
-    Ok(Box::new(Foreign { object, info }))
+pub fn consume(callee: Callee, object: DatasetBox) -> Result<Box<dyn Dataset>> {
+    let info = unpack("a data set's description", &inward(callee.call("info", || object.info()))?)?;
+    Ok(Box::new(Foreign { callee, object, info }))
 }

@@ -1,5 +1,6 @@
 //! [`Learner`] and its [`Job`] across the boundary.
 
+use super::call::Callee;
 use super::guard::{Held, Owner};
 use super::wire::{Bytes, Outcome, inward, outward, pack, unpack};
 use super::{dataset, net, services};
@@ -107,8 +108,8 @@ fn receive(job: WireJob) -> Result<Job> {
     Ok(Job {
         settings,
         net_id,
-        net: net::consume(job.net),
-        dataset: dataset::consume(job.dataset)?.into(),
+        net: net::consume(Callee::host(), job.net),
+        dataset: dataset::consume(Callee::host(), job.dataset)?.into(),
         host: services::consume(job.host),
         run_dir,
         model,
@@ -146,18 +147,20 @@ pub fn provide(owner: Owner, learner: Box<dyn Learner>) -> LearnerBox {
     LearnerObject_TO::from_value(Provided(Held::new(owner, learner)), TD_Opaque)
 }
 
-struct Foreign(LearnerBox);
+struct Foreign(Callee, LearnerBox);
 
 impl Learner for Foreign {
     fn train(&mut self, job: &Job) -> Result<Report> {
-        unpack("a report", &inward(self.0.train(send(job)?))?)
+        let job = send(job)?;
+        unpack("a report", &inward(self.0.call("train", || self.1.train(job)))?)
     }
 
     fn evaluate(&mut self, job: &Job) -> Result<Report> {
-        unpack("a report", &inward(self.0.evaluate(send(job)?))?)
+        let job = send(job)?;
+        unpack("a report", &inward(self.0.call("evaluate", || self.1.evaluate(job)))?)
     }
 }
 
-pub fn consume(object: LearnerBox) -> Box<dyn Learner> {
-    Box::new(Foreign(object))
+pub fn consume(callee: Callee, object: LearnerBox) -> Box<dyn Learner> {
+    Box::new(Foreign(callee, object))
 }

@@ -1,5 +1,6 @@
 //! The host's view of a plugin library: opens it, and makes ordinary trait objects of what it exports.
 
+use super::call::Callee;
 use super::root::{self, LibraryHeader, RootRef};
 use super::wire::{inward, pack, unpack};
 use super::{agent, dataset, learner, log, net};
@@ -12,7 +13,7 @@ use crate::net::Net;
 use crate::option::Value;
 use crate::plugin::{Declaration, PluginKind};
 use crate::settings::Settings;
-use abi_stable::library::{AbiHeaderRef, LibraryError, RawLibrary};
+use abi_stable::library::{AbiHeaderRef, LibraryError};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -44,6 +45,8 @@ const ROOT_SYMBOL: &str = "POCKETFLOW_ROOT";
 #[derive(Clone, Copy)]
 pub struct Library {
     root: RootRef,
+    /// What its functions are called by before it has made anything.
+    callee: Callee,
 }
 
 impl Library {
@@ -54,28 +57,30 @@ impl Library {
     /// See [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let short = |error: LibraryError| match error {
-            LibraryError::OpenError { err, .. } => OpenError::Load(err.to_string()),
-            LibraryError::GetSymbolError { .. } => OpenError::NoRoot,
             LibraryError::RootModule { err, .. } => OpenError::Start(err.to_string()),
             other => {
                 tracing::debug!("`{}`: {other}", path.display());
                 OpenError::Layout
             }
         };
-        let raw = RawLibrary::load_at(path).map_err(short)?;
+        let callee = Callee::new(format!("the library `{}`", path.display()));
+        // SAFETY: its constructors run, whatever they do; the caller has tried them in another process.
+        let raw = callee.call("constructors", || unsafe { libloading::Library::new(path) });
+        let raw = raw.map_err(|error| OpenError::Load(reason(&error)))?;
         // Closing would run destructors of thread-locals and of libtorch in an order nobody controls.
-        let raw: &'static RawLibrary = Box::leak(Box::new(raw));
+        let raw: &'static libloading::Library = Box::leak(Box::new(raw));
         // SAFETY: a symbol of this name is the header that `export!` makes; `upgrade` checks what it begins with.
-        let header = unsafe { raw.get::<AbiHeaderRef>(ROOT_SYMBOL.as_bytes()) }.map_err(short)?;
+        let header = unsafe { raw.get::<AbiHeaderRef>(ROOT_SYMBOL.as_bytes()) }.map_err(|_| OpenError::NoRoot)?;
         let header: &'static LibraryHeader = header.upgrade().map_err(short)?;
-        let root: RootRef = header.init_root_module().map_err(short)?;
-        inward((root.start())(log::sink())).map_err(|error| OpenError::Start(error.to_string()))?;
-        Ok(Self { root })
+        let root: RootRef = callee.call("root", || header.init_root_module()).map_err(short)?;
+        let started = callee.call("start", || (root.start())(log::sink()));
+        inward(started).map_err(|error| OpenError::Start(error.to_string()))?;
+        Ok(Self { root, callee })
     }
 
     /// What is linked into this program, behind the same functions.
     pub fn linked() -> Self {
-        Self { root: root::root() }
+        Self { root: root::root(), callee: Callee::new("this program".into()) }
     }
 
     /// All plugins of the library, by kind and name.
@@ -83,28 +88,34 @@ impl Library {
     /// # Errors
     /// The library's answer cannot be read.
     pub fn declarations(&self) -> Result<Vec<Declared>> {
-        unpack("declarations", &inward((self.root.declarations())())?)
+        unpack("declarations", &inward(self.callee.call("options", || (self.root.declarations())()))?)
     }
 
     /// # Errors
     /// No learner of that name here; what the learner says to the settings.
     pub fn learner(&self, name: &str, settings: &Settings) -> Result<Box<dyn Learner>> {
         let settings = pack("settings", settings)?;
-        inward((self.root.learner())(name.into(), settings.as_rslice())).map(learner::consume)
+        let callee = named(PluginKind::Learner, name);
+        let made = callee.call("configure", || (self.root.learner())(name.into(), settings.as_rslice()));
+        inward(made).map(|object| learner::consume(callee, object))
     }
 
     /// # Errors
     /// No net of that name here; what the net says to the settings.
     pub fn net(&self, name: &str, settings: &Settings) -> Result<Box<dyn Net>> {
         let settings = pack("settings", settings)?;
-        inward((self.root.net())(name.into(), settings.as_rslice())).map(net::consume)
+        let callee = named(PluginKind::Net, name);
+        let made = callee.call("configure", || (self.root.net())(name.into(), settings.as_rslice()));
+        inward(made).map(|object| net::consume(callee, object))
     }
 
     /// # Errors
     /// No data set of that name here; what it says to the settings, [`crate::ErrorKind::DataNotFound`] among others.
     pub fn dataset(&self, name: &str, settings: &Settings) -> Result<Box<dyn Dataset>> {
         let settings = pack("settings", settings)?;
-        inward((self.root.dataset())(name.into(), settings.as_rslice())).and_then(dataset::consume)
+        let callee = named(PluginKind::Dataset, name);
+        let made = callee.call("configure", || (self.root.dataset())(name.into(), settings.as_rslice()));
+        inward(made).and_then(|object| dataset::consume(callee, object))
     }
 
     /// The options that a net recognises in names and shapes of weights ([`Net::recognise`]); none in an older library.
@@ -114,7 +125,9 @@ impl Library {
     pub fn recognise(&self, name: &str, weights: &[(String, Vec<usize>)]) -> Result<Vec<(String, Value)>> {
         let Some(recognise) = self.root.recognise() else { return Ok(Vec::new()) };
         let weights = pack("names of weights", &weights)?;
-        unpack("options", &inward(recognise(name.into(), weights.as_rslice()))?)
+        let callee = named(PluginKind::Net, name);
+        let asked = callee.call("recognise", || recognise(name.into(), weights.as_rslice()));
+        unpack("options", &inward(asked)?)
     }
 
     /// What a data set is without its images ([`Dataset::describe`]).
@@ -124,7 +137,9 @@ impl Library {
     pub fn describe(&self, name: &str, settings: &Settings) -> Result<DatasetInfo> {
         let describe = self.root.describe().ok_or_else(|| older(name))?;
         let settings = pack("settings", settings)?;
-        unpack("a data set's description", &inward(describe(name.into(), settings.as_rslice()))?)
+        let callee = named(PluginKind::Dataset, name);
+        let asked = callee.call("describe", || describe(name.into(), settings.as_rslice()));
+        unpack("a data set's description", &inward(asked)?)
     }
 
     /// Has a data set check its files ([`Dataset::check`]).
@@ -140,15 +155,28 @@ impl Library {
         let check = self.root.check().ok_or_else(|| older(name))?;
         let settings = pack("settings", settings)?;
         let progress = dataset::progress(progress);
-        unpack("a report", &inward(check(name.into(), settings.as_rslice(), progress))?)
+        let callee = named(PluginKind::Dataset, name);
+        let asked = callee.call("check", || check(name.into(), settings.as_rslice(), progress));
+        unpack("a report", &inward(asked)?)
     }
 
     /// # Errors
     /// No agent of that name here; what the agent says to the settings.
     pub fn agent(&self, name: &str, settings: &Settings) -> Result<Box<dyn Agent>> {
         let settings = pack("settings", settings)?;
-        inward((self.root.agent())(name.into(), settings.as_rslice())).map(agent::consume)
+        let callee = named(PluginKind::Agent, name);
+        let made = callee.call("configure", || (self.root.agent())(name.into(), settings.as_rslice()));
+        inward(made).map(|object| agent::consume(callee, object))
     }
+}
+
+fn named(kind: PluginKind, name: &str) -> Callee {
+    Callee::new(format!("{kind} `{name}`"))
+}
+
+/// What the system says of a library that it cannot load.
+fn reason(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn older(name: &str) -> Error {

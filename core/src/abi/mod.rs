@@ -10,6 +10,7 @@
 //! | `root` | the table of functions that a library exports, served from [`crate::plugin::linked`] |
 //! | [`library`](Library) | the host's view of a library: makes ordinary trait objects |
 //! | `learner`, `net`, `dataset`, `agent`, `services` | per trait an object type, its provider (wraps a trait object) and its consumer (is one) |
+//! | [`call`](Call) | which plugin is being called |
 //! | `guard` | a panic becomes an error on the side where it happens |
 //! | `log` | a plugin's events go to the host's subscriber |
 //!
@@ -21,6 +22,7 @@
 
 mod agent;
 mod buffer;
+mod call;
 mod dataset;
 mod guard;
 mod handshake;
@@ -33,6 +35,7 @@ mod services;
 mod wire;
 
 pub use buffer::Buffer;
+pub use call::Call;
 pub(crate) use guard::Owner;
 pub use guard::catch;
 pub use handshake::{HANDSHAKE_SYMBOL, Handshake, INTERFACE};
@@ -57,6 +60,7 @@ macro_rules! export {
         $crate::export!(libtorch = "");
     };
     (libtorch = $version:expr) => {
+        $crate::plugin!(@unwinds);
         // SAFETY: the names begin with the project's; a library has one of each.
         #[unsafe(no_mangle)]
         pub static POCKETFLOW_HANDSHAKE: $crate::abi::Handshake = $crate::abi::Handshake::new($version);

@@ -1,5 +1,6 @@
 //! [`Net`] across the boundary.
 
+use super::call::Callee;
 use super::guard::{Held, Owner, carry};
 use super::wire::{Bytes, Outcome, inward, outward, pack, unpack};
 use crate::error::Result;
@@ -37,18 +38,18 @@ pub fn provide(owner: Owner, net: Box<dyn Net>) -> NetBox {
     NetObject_TO::from_value(Provided(Held::new(owner, net)), TD_Opaque)
 }
 
-struct Foreign(NetBox);
+struct Foreign(Callee, NetBox);
 
 impl Net for Foreign {
     fn graph(&self) -> Result<Graph> {
-        unpack("a graph", &inward(self.0.graph())?)
+        unpack("a graph", &inward(self.0.call("graph", || self.1.graph()))?)
     }
 
     fn recipe(&self, samples: u64) -> Recipe {
-        carry(inward(self.0.recipe(samples)).and_then(|bytes| unpack("a recipe", &bytes)))
+        carry(inward(self.0.call("recipe", || self.1.recipe(samples))).and_then(|bytes| unpack("a recipe", &bytes)))
     }
 }
 
-pub fn consume(object: NetBox) -> Box<dyn Net> {
-    Box::new(Foreign(object))
+pub fn consume(callee: Callee, object: NetBox) -> Box<dyn Net> {
+    Box::new(Foreign(callee, object))
 }

@@ -1,6 +1,7 @@
 //! [`Host`] across the boundary: provided by the host, consumed by learners.
 
 use super::agent::{self, AgentBox};
+use super::call::Callee;
 use super::guard::{Owner, carry};
 use super::wire::{Bytes, Outcome, inward, outward, pack, unpack};
 use crate::agent::Agent;
@@ -77,7 +78,8 @@ impl Host for Foreign {
     }
 
     fn agent(&self, name: &str) -> Result<Box<dyn Agent>> {
-        inward(self.0.agent(name.into())).map(agent::consume)
+        let callee = Callee::new(format!("agent `{name}`"));
+        inward(self.0.agent(name.into())).map(|object| agent::consume(callee, object))
     }
 }
 
