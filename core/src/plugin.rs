@@ -138,7 +138,15 @@ pub fn declare<T: Plugin>(kind: PluginKind, name: &str, version: &str) -> Declar
 #[macro_export]
 macro_rules! plugin {
     ($($kind:ident $name:literal => $type:ty),+ $(,)?) => {
+        $crate::plugin!(@unwinds);
         $( $crate::plugin!(@one $kind $name $type); )+
+    };
+    (@unwinds) => {
+        #[cfg(panic = "abort")]
+        compile_error!(
+            "a plugin built with `panic = \"abort\"` ends the whole program where it panics, instead of returning an error: \
+             remove `panic = \"abort\"` from the profile in Cargo.toml (or from RUSTFLAGS)"
+        );
     };
     (@one learner $name:literal $type:ty) => {
         $crate::plugin!(@submit Learner $name $type, $crate::plugin::Maker::Learner($crate::plugin!(@make $type)));
