@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`options`], [`cli`], [`layers`], [`commands`] | the host's own options; the command line; the layered settings; what is not a run |
 //! | [`discover`], [`libtorch`], [`registry`] | where plugins and libtorch are; what plugins there are, and making one |
+//! | [`probe`], [`ending`] | the first opening of a library, in a process of its own; plugins that end the process |
 //! | [`program`] | all of it, from the command line to the exit status |
 //! | [`select`], [`run`], [`services`] | what a run is made of; how it goes; what learners may ask of the host |
 //! | [`normalised`] | a data set whose pixels are normalised as a model wants it |
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod commands;
 pub mod deploy;
 pub mod discover;
+pub mod ending;
 pub mod errors;
 pub mod layers;
 pub mod libtorch;
@@ -24,6 +26,7 @@ pub mod logging;
 pub mod normalised;
 pub mod options;
 pub mod outputs;
+pub mod probe;
 pub mod program;
 pub mod progress;
 pub mod provenance;

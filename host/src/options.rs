@@ -12,7 +12,8 @@ pub const OWNER: &str = "host";
 pub const OF_ONE_RUN: [&str; 2] = ["run_dir", "resume"];
 
 /// Variables with our prefix that are no option.
-pub const OTHER_VARIABLES: [&str; 3] = ["POCKETFLOW_PLUGIN_PATH", "POCKETFLOW_LITERT", "POCKETFLOW_ONNXRUNTIME"];
+pub const OTHER_VARIABLES: [&str; 4] =
+    [crate::probe::limits::SECONDS_VARIABLE, "POCKETFLOW_PLUGIN_PATH", "POCKETFLOW_LITERT", "POCKETFLOW_ONNXRUNTIME"];
 
 /// Flags of the program that are no options; no key of an option may be one of these.
 pub const RESERVED: [&str; 27] = [

@@ -10,7 +10,7 @@ use crate::options::host_options;
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::run::{self, Program, Task};
-use crate::signals;
+use crate::{ending, probe, signals};
 use pocketflow::plugin::Declaration;
 use pocketflow::{Error, Result};
 use std::ffi::OsString;
@@ -20,11 +20,13 @@ use std::sync::Arc;
 
 /// Does what the command line says; returns the exit status.
 pub fn main() -> ExitCode {
+    probe::child::answer_if_asked();
     errors::install_panic_hook();
     if let Err(error) = signals::survive_file_limits() {
         errors::print(&error);
         return ExitCode::from(errors::status(error.kind()));
     }
+    ending::watch();
     let args: Vec<OsString> = std::env::args_os().collect();
     let progress = Arc::new(Progress::new());
     let done = catch_unwind(AssertUnwindSafe(|| carry_out(&args, &progress)));
@@ -36,12 +38,17 @@ pub fn main() -> ExitCode {
             errors::status(error.kind())
         }
     };
+    ending::expected();
     ExitCode::from(status)
 }
 
 fn carry_out(args: &[OsString], progress: &Arc<Progress>) -> Result<u8> {
     let early = cli::early(args);
     let log = Log::start(early.log.as_deref(), progress)?;
+    if let Some(version) = cli::version_asked(args) {
+        errors::print_result(&version)?;
+        return Ok(0);
+    }
     let host_options = host_options();
     let registry = Registry::discover(&PluginDirs { explicit: early.plugin_dirs }, &host_options);
     let declarations: Vec<Declaration> = registry.entries().iter().map(|entry| entry.declaration.clone()).collect();

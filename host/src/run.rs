@@ -15,7 +15,7 @@ use crate::run_dir::{self, RunDir};
 use crate::select::{self, Saved, Selected, Selection};
 use crate::services::{Parts, Services};
 use crate::signals::Stop;
-use crate::{errors, resume};
+use crate::{ending, errors, resume};
 use pocketflow::dataset::DatasetInfo;
 use pocketflow::error::Context;
 use pocketflow::graph::Graph;
@@ -140,6 +140,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         Task::Train | Task::Evaluate => None,
     };
     let job = Job { settings, net_id, net, dataset, host, run_dir, model };
+    ending::of_run(&job.run_dir, &job.run_dir.join(run_dir::LOG), matches!(task, Task::Train));
     let mut learner = program.registry.learner(&selection.learner.name, &job.settings)?;
     let worked = match task {
         Task::Train => learner.train(&job),

@@ -5,6 +5,7 @@ mod outputs;
 mod resuming;
 mod runs;
 mod stopping;
+mod wicked;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -181,6 +181,15 @@ fn parse_in(args: &[OsString], declarations: &[Declaration], width: Option<usize
     }
 }
 
+/// The answer to `--version`, for which no plugin need be known; `None`: something else is asked for.
+pub fn version_asked(args: &[OsString]) -> Option<String> {
+    if !args.iter().any(|arg| arg == "--version" || arg == "-V") {
+        return None;
+    }
+    let asked = command(&[], Shown::All).try_get_matches_from(args);
+    asked.err().filter(|error| error.kind() == ErrorKind::DisplayVersion).map(|error| error.render().to_string())
+}
+
 fn understood(matches: &ArgMatches) -> Result<Invocation, Exit> {
     let mut made = Invocation::default();
     let mut path = Vec::new();

@@ -1,9 +1,9 @@
 //! Reads a library's handshake from the file, so that what does not fit is told without running code of it.
 
+use super::content::open_regular;
 use object::read::{ReadCache, ReadRef};
 use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol};
 use pocketflow::abi::{HANDSHAKE_SYMBOL, Handshake, INTERFACE};
-use std::fs::File;
 use std::path::Path;
 
 /// Why a file is refused unloaded.
@@ -31,7 +31,7 @@ impl HandshakeError {
 /// # Errors
 /// See [`HandshakeError`].
 pub fn read(path: &Path) -> Result<Handshake, HandshakeError> {
-    let cache = ReadCache::new(File::open(path)?);
+    let cache = ReadCache::new(open_regular(path)?);
     let handshake = find(&cache)?;
     match handshake.interface() {
         INTERFACE => Ok(handshake),

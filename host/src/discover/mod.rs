@@ -4,6 +4,7 @@
 //! the system: loading a library runs its code.
 
 pub mod cache;
+pub mod content;
 pub mod handshake;
 
 use crate::registry::Failure;
@@ -79,7 +80,7 @@ impl Search {
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
             let named = path.file_name().is_some_and(|name| wanted(&name.to_string_lossy()));
-            if named && path.extension().is_some_and(|extension| extension == DLL_EXTENSION) && !path.is_dir() {
+            if named && path.extension().is_some_and(|extension| extension == DLL_EXTENSION) {
                 files.push(path);
             }
         }
@@ -93,7 +94,13 @@ impl Search {
     }
 
     fn file(&mut self, file: &Path) -> std::io::Result<()> {
-        let file = file.canonicalize()?;
+        let file = match (file.canonicalize(), fs::read_link(file)) {
+            (Err(error), Ok(target)) => {
+                let text = format!("it is a link to `{}`: {error}", target.display());
+                return Err(std::io::Error::new(error.kind(), text));
+            }
+            (file, _) => file?,
+        };
         if self.seen.insert(file.clone()) {
             self.found.files.push(file);
         }

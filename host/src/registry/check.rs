@@ -2,7 +2,8 @@
 
 use super::Source;
 use super::claims::Claims;
-use super::loader::Loader;
+use super::examine::{Memory, examine};
+use crate::discover::cache::Cache;
 use crate::discover::handshake::{self, HandshakeError};
 use pocketflow::plugin::Declaration;
 use std::path::{Path, PathBuf};
@@ -46,18 +47,22 @@ pub fn check(path: &Path) -> Check {
         // The loader comes to the same and says it.
         Err(_) => {}
     }
-    match Loader::default().load(&path) {
-        Ok(loaded) => {
-            check.problems = loaded.failures;
+    // Tried anew, whatever is known of it.
+    let mut cache = Cache::open();
+    let examined = examine(std::slice::from_ref(&path), &mut cache, Memory::Renew).pop();
+    cache.save();
+    match examined.unwrap_or_else(|| Err("it was not looked at".into())) {
+        Ok(described) => {
+            check.problems = described.failures;
             let mut claims = Claims::new(&[]);
-            for declaration in loaded.declarations {
+            for declaration in described.declarations {
                 if let Err(problem) = claims.admit(&declaration, &Source::File(path.clone())) {
                     check.problems.push(problem);
                 }
                 check.declarations.push(declaration);
             }
         }
-        Err(refusal) => check.problems.push(refusal.reason),
+        Err(reason) => check.problems.push(reason),
     }
     check
 }

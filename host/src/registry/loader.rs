@@ -1,9 +1,11 @@
-//! Loads a library: handshake, libtorch if it needs one, then the library itself and what it declares.
+//! Loads a library into this process: libtorch if it needs one, then the library itself and what it declares. It has been
+//! tried in another process before; see [`super::examine`].
 
 use crate::discover::handshake;
 use crate::libtorch::Libtorch;
 use pocketflow::Result;
-use pocketflow::abi::{Library, OpenError};
+use pocketflow::abi::Library;
+use pocketflow::error::Context;
 use pocketflow::plugin::Declaration;
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,19 +25,6 @@ pub struct Loaded {
     pub failures: Vec<String>,
 }
 
-/// Why a library cannot be used.
-pub struct Refusal {
-    pub reason: String,
-    /// It is so until the file changes, and was found without running code of it.
-    pub lasting: bool,
-}
-
-impl Refusal {
-    fn passing(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), lasting: false }
-    }
-}
-
 impl Loader {
     /// The libtorch for a library that was built for a version, or for none.
     ///
@@ -48,22 +37,16 @@ impl Loader {
     }
 
     /// # Errors
-    /// See [`Refusal`].
-    pub fn load(&mut self, path: &Path) -> Result<Loaded, Refusal> {
-        let handshake = handshake::read(path)
-            .map_err(|error| Refusal { reason: error.to_string(), lasting: error.is_lasting() })?;
+    /// The library or its libtorch cannot be opened; its answer cannot be read.
+    pub fn load(&mut self, path: &Path) -> Result<Loaded> {
+        let handshake = handshake::read(path).map_err(failed)?;
         let wanted = handshake.libtorch();
-        if let Some(libtorch) = self.libtorch(wanted.as_deref()).map_err(Refusal::passing)? {
-            libtorch.open().map_err(Refusal::passing)?;
+        if let Some(libtorch) = self.libtorch(wanted.as_deref())? {
+            libtorch.open()?;
         }
-        let library = Library::open(path).map_err(|error: OpenError| Refusal::passing(error))?;
-        let declared = library.declarations().map_err(Refusal::passing)?;
-        if declared.is_empty() {
-            let hint = "does it name the crates whose plugins it exports (`use pocketflow_synthetic as _;`)?";
-            return Err(Refusal::passing(format!("it holds no plugins; {hint}")));
-        }
+        let library = in_this_folder(|| Library::open(path).map_err(failed))?;
         let mut loaded = Loaded { library, libtorch: wanted, declarations: Vec::new(), failures: Vec::new() };
-        for declared in declared {
+        for declared in library.declarations()? {
             match declared.result {
                 Ok(declaration) => loaded.declarations.push(declaration),
                 Err(error) => loaded.failures.push(format!("{} `{}`: {error}", declared.kind, declared.name)),
@@ -71,4 +54,19 @@ impl Loader {
         }
         Ok(loaded)
     }
+}
+
+fn failed(error: impl std::error::Error) -> pocketflow::Error {
+    pocketflow::Error::failed(error.to_string())
+}
+
+/// Runs code of a library that has no business in the working directory: the paths of the settings are relative to it.
+fn in_this_folder<T>(open: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Ok(before) = std::env::current_dir() else { return open() };
+    let opened = open()?;
+    if std::env::current_dir().is_ok_and(|now| now != before) {
+        std::env::set_current_dir(&before)
+            .with_context(|| format!("it left `{}`, and there is no way back", before.display()))?;
+    }
+    Ok(opened)
 }

@@ -1,16 +1,20 @@
 //! All plugins there are, loaded from files or linked in, by kind and name.
 //!
-//! Plugins from files are described from the cache where it knows them, and loaded when the first of theirs is made.
+//! Plugins from files are described from the cache where it knows them, else tried in a process of their own, and loaded into
+//! this one when the first of theirs is made.
 
 mod check;
 mod claims;
+mod examine;
 mod loader;
 
 pub use check::Check;
 
-use crate::discover::cache::{Cache, Content, Identity};
+use crate::discover::cache::{Cache, Identity};
+use crate::discover::content::ContentHash;
 use crate::discover::{self, PluginDirs};
 use claims::{Claims, canonical};
+use examine::{Described, Memory, examine};
 use loader::Loader;
 use pocketflow::abi::Library;
 use pocketflow::agent::Agent;
@@ -80,7 +84,7 @@ pub struct Registry {
 /// A library as the entries describe it.
 enum Known {
     Loaded(Library),
-    Cached { identity: Identity, libtorch: Option<String>, declarations: Vec<Declaration> },
+    Described(Box<Described>),
 }
 
 impl Registry {
@@ -89,15 +93,18 @@ impl Registry {
     pub fn discover(dirs: &PluginDirs, host_options: &[OptionSpec]) -> Self {
         let mut registry = Self::default();
         let mut claims = Claims::new(host_options);
-        let mut loader = Loader::default();
         registry.add_linked(&mut claims);
         let found = discover::files(dirs);
         registry.failures.extend(found.failures);
         let mut cache = Cache::open();
-        for path in found.files {
-            registry.add_file(path, &mut claims, &mut loader, &mut cache);
-        }
+        let examined = examine(&found.files, &mut cache, Memory::Use);
         cache.save();
+        for (path, examined) in found.files.into_iter().zip(examined) {
+            match examined {
+                Ok(described) => registry.add_file(path, described, &mut claims),
+                Err(reason) => registry.fail(&path, reason),
+            }
+        }
         registry.entries.sort_by(|a, b| {
             let key = |entry: &Entry| (entry.declaration.kind, entry.declaration.name.clone());
             key(a).cmp(&key(b))
@@ -124,42 +131,15 @@ impl Registry {
         }
     }
 
-    fn add_file(&mut self, path: PathBuf, claims: &mut Claims, loader: &mut Loader, cache: &mut Cache) {
-        let identity = Identity::of(&path);
-        let known = identity.as_ref().ok().and_then(|identity| cache.get(identity)).cloned();
-        let (known, declarations) = match (known, identity) {
-            (Some(Content::Refused { reason }), _) => return self.fail(&path, reason),
-            (Some(Content::Plugins { libtorch, declarations }), Ok(identity)) => {
-                if let Err(error) = loader.libtorch(libtorch.as_deref()) {
-                    return self.fail(&path, error.to_string());
-                }
-                let known = Known::Cached { identity, libtorch, declarations: declarations.clone() };
-                (known, declarations)
-            }
-            (_, identity) => match loader.load(&path) {
-                Ok(loaded) => {
-                    let whole = loaded.failures.is_empty();
-                    for reason in loaded.failures {
-                        self.fail(&path, reason);
-                    }
-                    if let (true, Ok(identity)) = (whole, identity) {
-                        let (libtorch, declarations) = (loaded.libtorch, loaded.declarations.clone());
-                        cache.put(identity, Content::Plugins { libtorch, declarations });
-                    }
-                    (Known::Loaded(loaded.library), loaded.declarations)
-                }
-                Err(refusal) => {
-                    if let (true, Ok(identity)) = (refusal.lasting, identity) {
-                        cache.put(identity, Content::Refused { reason: refusal.reason.clone() });
-                    }
-                    return self.fail(&path, refusal.reason);
-                }
-            },
-        };
-        for declaration in declarations {
-            self.admit(declaration, Source::File(path.clone()), &path, claims);
+    fn add_file(&mut self, path: PathBuf, described: Described, claims: &mut Claims) {
+        for reason in &described.failures {
+            self.fail(&path, reason.clone());
         }
-        self.libraries.get_mut().unwrap_or_else(PoisonError::into_inner).insert(path, known);
+        for declaration in &described.declarations {
+            self.admit(declaration.clone(), Source::File(path.clone()), &path, claims);
+        }
+        let libraries = self.libraries.get_mut().unwrap_or_else(PoisonError::into_inner);
+        libraries.insert(path, Known::Described(Box::new(described)));
     }
 
     fn admit(&mut self, declaration: Declaration, source: Source, path: &Path, claims: &mut Claims) {
@@ -292,24 +272,29 @@ impl Registry {
         let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
         let known = libraries.get_mut(path);
         let known = known.ok_or_else(|| Error::failed(format!("`{}` was not looked at", path.display())))?;
-        let (identity, libtorch, declarations) = match known {
+        let described = match known {
             Known::Loaded(library) => return Ok((*library, &declaration.name)),
-            Known::Cached { identity, libtorch, declarations } => (identity, libtorch, declarations),
+            Known::Described(described) => described,
         };
         let unusable = |reason: String| Error::failed(format!("{kind} `{name}`: `{}`: {reason}", path.display()));
-        let loaded = Loader::default().load(path).map_err(|refusal| unusable(refusal.reason))?;
-        if loaded.declarations != *declarations || loaded.libtorch != *libtorch || !loaded.failures.is_empty() {
+        let again = "it is not what it was when its options were read; give the command again";
+        let same = |identity: Identity| {
+            identity == described.identity || ContentHash::of(path).is_ok_and(|now| now == described.content)
+        };
+        if !Identity::of(path).is_ok_and(same) {
+            // Nobody has tried what is there now.
+            return Err(unusable(again.into()));
+        }
+        let loaded = Loader::default().load(path).map_err(|error| unusable(error.to_string()))?;
+        let as_described = loaded.declarations == described.declarations
+            && loaded.failures == described.failures
+            && loaded.libtorch == described.libtorch;
+        if !as_described {
             // The settings were made from other options than the library now has.
             let mut cache = Cache::open();
-            match loaded.failures.is_empty() {
-                true => {
-                    let (libtorch, declarations) = (loaded.libtorch, loaded.declarations);
-                    cache.put(identity.clone(), Content::Plugins { libtorch, declarations });
-                }
-                false => cache.forget(path),
-            }
+            cache.forget(&described.content);
             cache.save();
-            return Err(unusable("it is not what it was when its options were read; give the command again".into()));
+            return Err(unusable(again.into()));
         }
         *known = Known::Loaded(loaded.library);
         Ok((loaded.library, &declaration.name))

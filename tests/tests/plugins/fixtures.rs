@@ -12,6 +12,16 @@ use std::sync::OnceLock;
 /// Set in processes that [`in_child`] starts.
 const CHILD: &str = "POCKETFLOW_TEST_CHILD";
 
+/// This program answers when a library is to be tried, as the host does: before the tests begin.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static PROBE: extern "C" fn() = {
+    extern "C" fn answer() {
+        host::probe::child::answer_if_asked();
+    }
+    answer
+};
+
 /// A fixture's library. Cargo puts it beside the test, as it does with each library that a test's package depends on.
 pub fn library(name: &str) -> PathBuf {
     own_cache();

@@ -139,7 +139,7 @@ fn is_loaded(path: &Path) -> bool {
 const FOLDER: &str = "POCKETFLOW_TEST_FOLDER";
 
 #[test]
-fn plugins_are_described_from_the_cache_and_loaded_when_made() {
+fn plugins_are_described_unloaded_and_loaded_when_made() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         let file = Path::new(&folder).join("toy.so");
         let registry = discover([&file]);
@@ -155,27 +155,26 @@ fn plugins_are_described_from_the_cache_and_loaded_when_made() {
     let file = folder.path().join("toy.so");
     fs::copy(library("toy"), &file).unwrap();
     let run = || {
-        let test = "listing::plugins_are_described_from_the_cache_and_loaded_when_made";
+        let test = "listing::plugins_are_described_unloaded_and_loaded_when_made";
         in_child(test, &[(FOLDER, folder.path()), ("XDG_CACHE_HOME", folder.path())]).unwrap().0
     };
-    let first = run();
-    assert!(first.contains("loaded at discovery: true") && first.contains("made: toy4"), "{first}");
-    let second = run();
-    assert!(second.contains("loaded at discovery: false"), "{second}");
-    assert!(second.contains("made: toy4") && second.contains("loaded at last: true"), "{second}");
+    // Tried in another process, then described from the cache.
+    for _ in 0..2 {
+        let said = run();
+        assert!(said.contains("loaded at discovery: false"), "{said}");
+        assert!(said.contains("made: toy4") && said.contains("loaded at last: true"), "{said}");
+    }
 
     fs::write(folder.path().join("pocketflow/plugins.cache"), "garbage").unwrap();
     assert!(run().contains("made: toy4"));
 
-    // Another library of the same length and time: what is cached is wrong, and the next run knows.
+    // Another library of the same length and, as far as a user can set it, time.
     let meta = fs::metadata(&file).unwrap();
     let mut rival = fs::read(library("rival")).unwrap();
     rival.resize(meta.len().try_into().unwrap(), 0);
     let time = meta.modified().unwrap();
     fs::write(&file, rival).unwrap();
     fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
-    let stale = run();
-    assert!(stale.contains("loaded at discovery: false") && stale.contains("give the command again"), "{stale}");
-    let again = run();
-    assert!(again.contains("made: SameName"), "{again}");
+    let changed = run();
+    assert!(changed.contains("made: SameName"), "{changed}");
 }
