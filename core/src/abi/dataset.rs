@@ -3,6 +3,7 @@
 use super::buffer::Buffer;
 use super::guard::{Held, Owner};
 use super::wire::{Bytes, Outcome, inward, outward, pack, unpack};
+use crate::dataset::counted::CountedPass;
 use crate::dataset::{Batch, Batches, Dataset, DatasetInfo, Shard, Split};
 use crate::error::{Error, Result};
 use abi_stable::sabi_trait::TD_Opaque;
@@ -162,13 +163,27 @@ impl Dataset for Foreign {
 
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {
         let request = pack("a request for batches", &(split, shard, seed))?;
-        Ok(Box::new(ForeignBatches(inward(self.object.open(request.as_rslice()))?)))
+        let open = || {
+            let batches = inward(self.object.open(request.as_rslice()))?;
+            Ok(Box::new(ForeignBatches(batches)) as Box<dyn Batches>)
+        };
+        Ok(Box::new(CountedPass::open(&self.info, split, shard, open)?))
     }
 }
 
 /// # Errors
-/// The data set does not say what it is.
+/// The data set does not say what it is, or what it says makes no sense ([`DatasetInfo::check`]).
 pub fn consume(object: DatasetBox) -> Result<Box<dyn Dataset>> {
-    let info = unpack("a data set's description", &inward(object.info())?)?;
+    let info = described(&inward(object.info())?)?;
     Ok(Box::new(Foreign { object, info }))
+}
+
+/// A description that came over the boundary, checked.
+///
+/// # Errors
+/// As [`consume`].
+pub fn described(bytes: &[u8]) -> Result<DatasetInfo> {
+    let info: DatasetInfo = unpack("a data set's description", bytes)?;
+    info.check()?;
+    Ok(info)
 }

@@ -97,7 +97,7 @@ impl Library {
     /// No net of that name here; what the net says to the settings.
     pub fn net(&self, name: &str, settings: &Settings) -> Result<Box<dyn Net>> {
         let settings = pack("settings", settings)?;
-        inward((self.root.net())(name.into(), settings.as_rslice())).map(net::consume)
+        inward((self.root.net())(name.into(), settings.as_rslice())).map(|net| net::consume(net, name))
     }
 
     /// # Errors
@@ -124,7 +124,7 @@ impl Library {
     pub fn describe(&self, name: &str, settings: &Settings) -> Result<DatasetInfo> {
         let describe = self.root.describe().ok_or_else(|| older(name))?;
         let settings = pack("settings", settings)?;
-        unpack("a data set's description", &inward(describe(name.into(), settings.as_rslice()))?)
+        dataset::described(&inward(describe(name.into(), settings.as_rslice()))?)
     }
 
     /// Has a data set check its files ([`Dataset::check`]).

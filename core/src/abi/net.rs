@@ -37,18 +37,27 @@ pub fn provide(owner: Owner, net: Box<dyn Net>) -> NetBox {
     NetObject_TO::from_value(Provided(Held::new(owner, net)), TD_Opaque)
 }
 
-struct Foreign(NetBox);
+struct Foreign {
+    object: NetBox,
+    name: String,
+}
 
 impl Net for Foreign {
     fn graph(&self) -> Result<Graph> {
-        unpack("a graph", &inward(self.0.graph())?)
+        unpack("a graph", &inward(self.object.graph())?)
     }
 
     fn recipe(&self, samples: u64) -> Recipe {
-        carry(inward(self.0.recipe(samples)).and_then(|bytes| unpack("a recipe", &bytes)))
+        let recipe = inward(self.object.recipe(samples)).and_then(|bytes| {
+            let recipe: Recipe = unpack("a recipe", &bytes)?;
+            recipe.check(&self.name)?;
+            Ok(recipe)
+        });
+        carry(recipe)
     }
 }
 
-pub fn consume(object: NetBox) -> Box<dyn Net> {
-    Box::new(Foreign(object))
+/// `name`: what the net is called where its recipe makes no sense ([`Recipe::check`]).
+pub fn consume(object: NetBox, name: &str) -> Box<dyn Net> {
+    Box::new(Foreign { object, name: name.into() })
 }
