@@ -18,6 +18,7 @@ pub mod images;
 pub mod learner;
 pub mod measure;
 pub mod origin;
+pub mod own_graph;
 pub mod precision;
 pub mod ranges;
 pub mod verify;
