@@ -333,9 +333,11 @@ impl Selection {
     }
 }
 
-/// Whether a model is of a net that no plugin has.
+/// Whether a model is of a net that no plugin has. The name becomes a part of the run's folder, so it must be one that a plugin could
+/// have.
 fn is_missing(registry: &Registry, net: &str) -> bool {
-    !net.is_empty() && registry.find(PluginKind::Net, net).is_err()
+    let is_name = !net.is_empty() && net.chars().all(|each| each.is_ascii_alphanumeric() || "-_".contains(each));
+    is_name && registry.find(PluginKind::Net, net).is_err()
 }
 
 /// The plugin that a key names, else that of the saved model, else the key's default.

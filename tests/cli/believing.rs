@@ -82,7 +82,7 @@ fn classes_of_net_and_data_are_compared() {
 #[test]
 fn settings_are_finite_whatever_they_come_from() {
     let place = Place::new();
-    let said = ["loss_w_dst", "finite number"];
+    let said = ["is not a finite number"];
     for value in ["inf", "-inf", "nan", "1e999"] {
         place.run(&format!("--loss_w_dst={value}")).expect(2).says(&said);
     }
@@ -103,7 +103,7 @@ fn settings_are_finite_whatever_they_come_from() {
     let mut command = place.command(&patient());
     command.env("POCKETFLOW_LOSS_W_DST", "inf");
     crate::outcome(command.spawn().unwrap()).expect(2).says(&said);
-    place.run("--input_mean=1,inf,3").expect(2).says(&["input_mean"]);
+    place.run("--input_mean=1,inf,3").expect(2).says(&said);
     assert!(place.runs().is_empty());
 }
 
@@ -157,4 +157,8 @@ fn a_model_is_evaluated_without_the_plugin_of_its_net() {
     model.save(&place.path("m.ckpt")).unwrap();
     place.host(&format!("{plugins} eval m.ckpt")).expect(0);
     place.host(&format!("{plugins} eval m.ckpt --net=gone-net")).expect(2).says(&["`gone-net`"]);
+    // The name becomes a part of the run's folder.
+    model.meta.net = "../../gone".into();
+    model.save(&place.path("m.ckpt")).unwrap();
+    place.host(&format!("{plugins} eval m.ckpt")).expect(2).says(&["gone"]);
 }

@@ -27,6 +27,7 @@ impl OwnGraph {
             about: "the graph in the model's file; no plugin has this net".into(),
             version: String::new(),
             options: Vec::new(),
+            writes: Vec::new(),
             datasets: if dataset.is_empty() { Vec::new() } else { vec![dataset.into()] },
         }
     }
