@@ -311,10 +311,15 @@ impl Selection {
     /// # Errors
     /// Its library cannot be loaded; what it says to the settings.
     pub fn net_plugin(&self, registry: &Registry, settings: &Settings) -> Result<Option<Box<dyn Net>>> {
-        match is_missing(registry, &self.net.name) {
+        match self.lacks_net_plugin(registry) {
             true => Ok(None),
             false => registry.net(&self.net.name, settings).map(Some),
         }
+    }
+
+    /// Whether no plugin has the net.
+    pub fn lacks_net_plugin(&self, registry: &Registry) -> bool {
+        is_missing(registry, &self.net.name)
     }
 
     /// Keeps the choice of the run's folder.
