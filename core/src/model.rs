@@ -2,6 +2,8 @@
 //!
 //! Weights in the plan are packed; what is loaded stays packed, because quantizing Q(x) again need not give Q(x) bit for bit.
 
+mod sound;
+
 use crate::error::{Error, Result};
 use crate::fold::fold_graph;
 use crate::graph::{Graph, Param, Role};
@@ -115,7 +117,7 @@ impl Model {
     /// Saves atomically; returns the bytes on disk.
     ///
     /// # Errors
-    /// A model whose parts do not fit each other; as [`TensorFile::write`].
+    /// A model whose parts do not fit each other, or with a number that cannot be computed with (which); as [`TensorFile::write`].
     pub fn save(&self, path: &Path) -> Result<u64> {
         let cannot = |error: Error| error.context(format!("cannot save {}", path.display()));
         self.check().map_err(cannot)?;
@@ -124,7 +126,8 @@ impl Model {
     }
 
     /// # Errors
-    /// As [`TensorFile::read`]; a file of another kind; a graph, plan or tensor (which) that is missing, unknown or does not fit.
+    /// As [`TensorFile::read`]; a file of another kind; a graph, plan or tensor (which) that is missing, unknown or does not fit; a
+    /// number that cannot be computed with, as a weight that is not finite or a variance below zero.
     pub fn load(path: &Path) -> Result<Self> {
         let file = TensorFile::read(path)?;
         let cannot = |error: Error| error.context(format!("cannot use {} as a model", path.display()));
@@ -160,6 +163,29 @@ impl Model {
         let advice = "select the net and the net options that it was saved with, or another path";
         let message = format!("{} is not a model of `{}`: {what}; {advice}", path.display(), theirs.name);
         Err(Error::config(message))
+    }
+
+    /// How it is quantized, in words; `None` for a model in full precision, which alone can be the parent or the teacher of others.
+    pub fn quantization(&self) -> Option<String> {
+        let words = |what: &str, bits: Vec<u32>| {
+            let (least, most) = (bits.iter().min()?, bits.iter().max()?);
+            Some(match least == most {
+                true => format!("{what} in {least} bits"),
+                false => format!("{what} in {least} to {most} bits"),
+            })
+        };
+        let weights = words("weights", self.plan.weights.values().map(|quant| quant.bits).collect());
+        let activations = words("activations", self.plan.activations.values().map(|quant| quant.bits).collect());
+        let parts: Vec<String> = weights.into_iter().chain(activations).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// The classes that it tells apart: the outputs of its last node.
+    ///
+    /// # Errors
+    /// A graph that is not valid.
+    pub fn classes(&self) -> Result<usize> {
+        Ok(self.graph.shapes()?.last().map_or(0, |shape| shape[0]))
     }
 
     /// The values of a parameter, Q(x) where it is quantized.
@@ -218,12 +244,12 @@ impl Model {
         if count > 0.0 { bits / count } else { f64::from(FULL_PRECISION_BITS) }
     }
 
-    /// That graph, plan, meta and tensors fit each other and can be stored.
+    /// That graph, plan, meta and tensors fit each other, can be stored, and hold numbers that can be computed with.
     fn check(&self) -> Result<()> {
         let graph = &self.graph;
         self.plan.validate(graph)?;
-        self.check_numbers()?;
         let params = graph.params()?;
+        sound::check_meta(self)?;
         for Param { name, shape, node, role } in &params {
             let fail = |problem: String| Err(Error::failed(format!("tensor `{name}` of `{}` {problem}", graph.name)));
             let Some(stored) = self.tensors.get(name) else {
@@ -249,29 +275,11 @@ impl Model {
                 return fail(format!("is stored in {}; its plan says {}", show(found), show(wanted)));
             }
         }
+        sound::check_tensors(self, &params)?;
         match self.tensors.keys().find(|name| !params.iter().any(|param| param.name == **name)) {
             Some(name) => Err(Error::failed(format!("tensor `{name}` is none of `{}`", graph.name))),
             None => Ok(()),
         }
-    }
-
-    /// The header is JSON, which would turn these into nulls.
-    fn check_numbers(&self) -> Result<()> {
-        let ranges = self.plan.activations.iter();
-        if let Some((name, _)) =
-            ranges.clone().find(|(_, quant)| !quant.range.iter().flatten().all(|end| end.is_finite()))
-        {
-            return Err(Error::failed(format!("the activation range of `{name}` is not finite")));
-        }
-        let meta = &self.meta;
-        if !meta.mean.iter().chain(&meta.std).all(|value| value.is_finite())
-            || meta.top1.is_some_and(|top1| !top1.is_finite())
-        {
-            return Err(Error::failed(
-                "the mean, the standard deviation or the accuracy in its meta data is not finite",
-            ));
-        }
-        Ok(())
     }
 }
 

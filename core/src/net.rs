@@ -1,5 +1,7 @@
 //! The trait of a net: a graph and the recipe to train it. Data only; no net trains itself.
 
+mod sound;
+
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::option::Value;
@@ -16,7 +18,7 @@ pub trait Net: Send {
     /// Settings that make no valid network.
     fn graph(&self) -> Result<Graph>;
 
-    /// How to train it from scratch on `samples` training images.
+    /// How to train it from scratch on `samples` training images. It is checked where it is used ([`Recipe::check`]).
     fn recipe(&self, samples: u64) -> Recipe;
 
     /// The options under which the net has weights of these names and shapes, as far as they tell: for weights that are

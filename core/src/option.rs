@@ -31,7 +31,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// What values an option takes. Bounds are inclusive.
+/// What values an option takes. Bounds are inclusive; an infinite bound leaves the range open, and numbers are finite all the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     /// `--key`, `--key=True`, `--key=false`.
@@ -61,6 +61,8 @@ pub enum ValueError {
     Type { expected: String, got: String },
     #[error("{got} is out of range: {expected}")]
     Range { expected: String, got: String },
+    #[error("{got} is not a finite number: expected {expected}")]
+    Infinite { expected: String, got: String },
     #[error("`{got}` is not one of {choices}{hint}")]
     Choice { got: String, choices: String, hint: String },
 }
@@ -89,7 +91,19 @@ impl Kind {
     /// Takes a typed value (from a file), widening an integer to a float where a float is asked for; checks the range.
     pub fn check(&self, value: Value) -> Result<Value, ValueError> {
         let wrong = |got: &Value| ValueError::Type { expected: self.to_string(), got: got.to_string() };
-        let outside = |got: &Value| ValueError::Range { expected: self.to_string(), got: got.to_string() };
+        let outside = |got: &Value| {
+            let (expected, got_text) = (self.to_string(), got.to_string());
+            let finite = match got {
+                Value::Float(number) => number.is_finite(),
+                Value::Floats(numbers) => numbers.iter().all(|number| number.is_finite()),
+                _ => true,
+            };
+            match finite {
+                true => ValueError::Range { expected, got: got_text },
+                false => ValueError::Infinite { expected, got: got_text },
+            }
+        };
+        let within = |number: &f64, min: &f64, max: &f64| number.is_finite() && number >= min && number <= max;
         match (self, value) {
             (Self::Switch, value @ Value::Bool(_)) => Ok(value),
             (Self::Int { min, max }, Value::Int(number)) => match number {
@@ -100,7 +114,7 @@ impl Kind {
                 Self::Float { min: *min, max: *max }.check(Value::Float(number as f64))
             }
             (Self::Float { min, max }, Value::Float(number)) => match number {
-                number if number >= *min && number <= *max => Ok(Value::Float(number)),
+                number if within(&number, min, max) => Ok(Value::Float(number)),
                 number => Err(outside(&Value::Float(number))),
             },
             (Self::Text | Self::Path, value @ Value::Text(_)) => Ok(value),
@@ -116,7 +130,7 @@ impl Kind {
                 })
             }
             (Self::Floats { min, max }, Value::Floats(numbers)) => {
-                match numbers.iter().all(|number| number >= min && number <= max) {
+                match numbers.iter().all(|number| within(number, min, max)) {
                     true => Ok(Value::Floats(numbers)),
                     false => Err(outside(&Value::Floats(numbers))),
                 }
@@ -267,11 +281,27 @@ mod tests {
         assert_eq!(float.parse("1e-4"), Ok(Value::Float(1e-4)));
         assert_eq!(float.check(Value::Int(1)), Ok(Value::Float(1.0)));
         assert!(matches!(float.parse("2"), Err(ValueError::Range { .. })));
-        assert!(matches!(float.parse("NaN"), Err(ValueError::Range { .. })));
+        assert!(matches!(float.parse("NaN"), Err(ValueError::Infinite { .. })));
         let int = Kind::Int { min: 1, max: 32 };
         assert_eq!(int.parse("4"), Ok(Value::Int(4)));
         assert_eq!(int.parse("33").unwrap_err().to_string(), "33 is out of range: a whole number from 1 to 32");
         assert_eq!(int.parse("four").unwrap_err().to_string(), "expected a whole number from 1 to 32, got `four`");
+    }
+
+    #[test]
+    fn numbers_are_finite_whatever_the_range() {
+        let open = Kind::Float { min: 0.0, max: f64::INFINITY };
+        let any = Kind::Floats { min: f64::NEG_INFINITY, max: f64::INFINITY };
+        for bad in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            assert!(matches!(open.check(Value::Float(bad)), Err(ValueError::Infinite { .. })), "{bad}");
+            assert!(matches!(any.check(Value::Floats(vec![0.5, bad])), Err(ValueError::Infinite { .. })), "{bad}");
+        }
+        let message = open.parse("inf").unwrap_err().to_string();
+        assert_eq!(message, "inf is not a finite number: expected a number, 0 or more");
+        assert_eq!(open.parse("1e300"), Ok(Value::Float(1e300)));
+        assert!(any.parse("1,inf").is_err() && any.parse("nan").is_err());
+        // A number that no f64 holds.
+        assert!(matches!(open.parse("1e999"), Err(ValueError::Infinite { .. })));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Report {
     pub wall_seconds: f64,
     /// Training throughput; 0 where nothing was trained.
     pub images_per_second: f64,
+    /// What whoever reads these figures has to know of them, in sentences.
+    pub warnings: Vec<String>,
     /// The search for bits per layer; `None` where the bits were given.
     pub search: Option<SearchReport>,
 }

@@ -1,12 +1,12 @@
 //! The normalisation of a network's input where it is not the data set's own: weights of other programs were trained with
 //! theirs. A data set is wrapped, so that every learner normalises so and every model remembers it.
 
-use crate::deploy::images::expect_size;
+use crate::deploy::images::{expect_classes, expect_size};
+use pocketflow::Result;
 use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
 use pocketflow::graph::Graph;
 use pocketflow::option::{Kind, OptionSpec, Value};
 use pocketflow::settings::Settings;
-use pocketflow::{Error, Result};
 use std::sync::Arc;
 
 /// The keys of the two options.
@@ -99,13 +99,5 @@ pub fn expect_fit(graph: &Graph, info: &DatasetInfo) -> Result<()> {
     let [c, h, w] = graph.input_shape();
     expect_size(info.shape, [h, w, c], &format!("net `{}`", graph.name))?;
     let outputs = graph.shapes()?.last().map_or(0, |shape| shape[0]);
-    if info.labels.len() > outputs {
-        return Err(Error::config(format!(
-            "net `{}` tells {outputs} classes apart, `{}` has {}: set nb_classes, or select another data set",
-            graph.name,
-            info.name,
-            info.labels.len()
-        )));
-    }
-    Ok(())
+    expect_classes(info, outputs, &format!("net `{}`", graph.name))
 }

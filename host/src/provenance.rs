@@ -120,7 +120,9 @@ pub fn now(registry: &Registry, files: &Files<'_>, info: &DatasetInfo) -> Result
     all.insert(WORKING_FOLDER.into(), working_folder()?);
     all.insert("program".into(), env!("CARGO_PKG_VERSION").into());
     let Selection { learner, net, dataset, .. } = files.selection;
-    for plugin in [learner, net, dataset] {
+    // Of a net without a plugin, the model's file holds all there is.
+    let net = Some(net).filter(|_| !files.selection.lacks_net_plugin(registry));
+    for plugin in [Some(learner), net, Some(dataset)].into_iter().flatten() {
         let (name, print) = plugin_print(registry, plugin.kind, &plugin.name)?;
         all.insert(name, print);
     }

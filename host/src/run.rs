@@ -1,7 +1,7 @@
 //! One run from selection to report: everything that can be wrong is found before the first step, and what was reached is
 //! kept however it ends.
 
-use crate::deploy::learner::OwnGraph;
+use crate::deploy::own_graph::OwnGraph;
 use crate::layers::{self, Layers};
 use crate::libtorch;
 use crate::logging::{Log, SHOWN};
@@ -21,6 +21,7 @@ use pocketflow::error::Context;
 use pocketflow::graph::Graph;
 use pocketflow::job::{Event, Host, Job};
 use pocketflow::model::Model;
+use pocketflow::net::Net;
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
 use pocketflow::{Error, ErrorKind, Result};
@@ -70,12 +71,12 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         Task::Train | Task::Evaluate => None,
     };
     let Selected { mut selection, dataset, settings, warning } = select::select(&program.registry, &layers, saved)?;
-    let net = program.registry.net(&selection.net.name, &settings)?;
-    let net = match &task {
+    let net: Box<dyn Net> = match &task {
         Task::EvaluateModel { model, .. } if !select::is_chosen(&layers, "net")? => {
-            Box::new(OwnGraph { graph: model.graph.clone(), plugin: net })
+            let plugin = selection.net_plugin(&program.registry, &settings)?;
+            Box::new(OwnGraph::new(model.graph.clone(), plugin))
         }
-        _ => net,
+        _ => program.registry.net(&selection.net.name, &settings)?,
     };
     let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
     graph.validate()?;

@@ -1,13 +1,16 @@
 //! What a run is made of: which learner, net and data set, and the settings for them. Decides what `auto` means.
 
+mod data_dir;
 mod imported;
 
+use crate::deploy::own_graph::OwnGraph;
 use crate::layers::Layers;
 use crate::normalised;
 use crate::registry::Registry;
 use pocketflow::dataset::Dataset;
 use pocketflow::graph::Shape;
 use pocketflow::model::{Model, ModelMeta};
+use pocketflow::net::Net;
 use pocketflow::option::{Kind, OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::settings::{Origin, Settings};
@@ -122,9 +125,15 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
         let saved = saved.map(|saved| (saved.meta.learner.as_str(), "the model was made by it"));
         plugin(registry, layers, PluginKind::Learner, "learner", saved, &mut derived)?
     };
-    let net = {
-        let saved = saved.map(|saved| (saved.meta.net.as_str(), "the model is of it"));
-        plugin(registry, layers, PluginKind::Net, "net", saved, &mut derived)?
+    let net = match saved.map(|saved| saved.meta).filter(|meta| is_missing(registry, &meta.net)) {
+        Some(meta) if !is_chosen(layers, "net")? => {
+            derived.push(Derived::replaces("net", &meta.net, "the model is of it"));
+            OwnGraph::declaration(&meta.net, &meta.dataset)
+        }
+        _ => {
+            let saved = saved.map(|saved| (saved.meta.net.as_str(), "the model is of it"));
+            plugin(registry, layers, PluginKind::Net, "net", saved, &mut derived)?
+        }
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     derived.push(Derived::fills("threads", Value::Int(threads as i64), "all cores"));
@@ -159,6 +168,9 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
     let settings = own.settings(layers)?;
     match registry.dataset(&own.dataset.name, &settings) {
         Ok(dataset) => opened(layers, own, dataset, saved, None),
+        Err(error) if error.kind() == ErrorKind::DataNotFound && is_chosen(layers, data_dir::KEY)? => {
+            Err(data_dir::without_data(&own, &settings, &error))
+        }
         Err(error) if auto && error.kind() == ErrorKind::DataNotFound => {
             let (selection, dataset, warning) = stand_in(registry, layers, selection, &error)?;
             opened(layers, selection, dataset, saved, Some(warning))
@@ -294,6 +306,22 @@ impl Selection {
         self.dataset.datasets.is_empty()
     }
 
+    /// The plugin of the net; `None` where none has it, and only the graph in a model's file is known.
+    ///
+    /// # Errors
+    /// Its library cannot be loaded; what it says to the settings.
+    pub fn net_plugin(&self, registry: &Registry, settings: &Settings) -> Result<Option<Box<dyn Net>>> {
+        match self.lacks_net_plugin(registry) {
+            true => Ok(None),
+            false => registry.net(&self.net.name, settings).map(Some),
+        }
+    }
+
+    /// Whether no plugin has the net.
+    pub fn lacks_net_plugin(&self, registry: &Registry) -> bool {
+        is_missing(registry, &self.net.name)
+    }
+
     /// Keeps the choice of the run's folder.
     pub fn set_run_dir(&mut self, path: &Path, reason: &str) {
         self.derived.push(Derived::replaces("run_dir", &path.display().to_string(), reason));
@@ -308,6 +336,13 @@ impl Selection {
         }
         self
     }
+}
+
+/// Whether a model is of a net that no plugin has. The name becomes a part of the run's folder, so it must be one that a plugin could
+/// have.
+fn is_missing(registry: &Registry, net: &str) -> bool {
+    let is_name = !net.is_empty() && net.chars().all(|each| each.is_ascii_alphanumeric() || "-_".contains(each));
+    is_name && registry.find(PluginKind::Net, net).is_err()
 }
 
 /// The plugin that a key names, else that of the saved model, else the key's default.

@@ -121,8 +121,12 @@ impl Services {
         };
         let host: Arc<dyn Host> =
             self.me.upgrade().ok_or_else(|| Error::failed("the run that asks for a learner is over"))?;
+        let net = self.registry.net(&selection.net.name, &settings)?;
+        if data_changed {
+            normalised::expect_fit(&net.graph()?, &dataset.info())?;
+        }
         let job = Job {
-            net: self.registry.net(&selection.net.name, &settings)?,
+            net,
             net_id: selection.net.name.clone(),
             dataset,
             host,

@@ -297,6 +297,23 @@ fn a_run_with_little_to_tell() {
     model   ./models/model.ckpt
     "#);
 
+    // What is no success is said below the figures.
+    let larger = Report {
+        model_bytes: 2_000,
+        full_precision_bytes: 1_000,
+        compression_ratio: 0.5,
+        bucket_bytes: 1_500,
+        weight_bits_mean: 4.0,
+        warnings: vec!["the network answers class 1".into()],
+        ..Report::default()
+    };
+    let text = summary(&larger);
+    for said in
+        ["2.00 x larger", "warning: the network answers class 1", "2,000 bytes, more than the 1,000", "1,500 of"]
+    {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+
     // Nothing at all, not even figures that are numbers, is still a page and a table.
     let nothing = Report { top1: f64::NAN, wall_seconds: f64::NAN, weight_bits_mean: f64::NAN, ..Report::default() };
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! The program as a process: what it prints where, what it leaves, and its exit status.
 
+mod believing;
 mod commands;
 mod outputs;
 mod resuming;

@@ -103,7 +103,7 @@ fn a_learner_runs_another_with_other_settings() {
 #[test]
 fn saved_models_are_evaluated() {
     let place = Place::new();
-    place.run("--small_width=6 --save_path=saved/m.ckpt").expect(0);
+    place.run("--small_width=6 --nb_classes=6 --save_path=saved/m.ckpt").expect(0);
     // The model knows its learner, its net and its shape.
     let plugins = crate::with_plugin("patient");
     let outcome = place.host(&format!("{plugins} eval saved/m.ckpt --run_dir=out")).expect(0);
@@ -111,8 +111,8 @@ fn saved_models_are_evaluated() {
     assert_eq!(place.report("out")["top1"], 0.25);
     // A net that was chosen must be the model's.
     place.host(&format!("{plugins} eval saved/m.ckpt --net=small-net")).expect(2).says(&["small4"]);
-    place.run("--small_width=6 --save_path=saved/m.ckpt --exec_mode=eval").expect(0).says(&["evaluate"]);
-    place.run("--small_width=6 --save_path=saved/m.ckpt eval").expect(0).says(&["evaluate"]);
+    place.run("--small_width=6 --nb_classes=6 --save_path=saved/m.ckpt --exec_mode=eval").expect(0).says(&["evaluate"]);
+    place.run("--small_width=6 --nb_classes=6 --save_path=saved/m.ckpt eval").expect(0).says(&["evaluate"]);
     place.host(&format!("{plugins} eval nowhere.ckpt")).expect(2).says(&["`nowhere.ckpt`", "no such file"]);
     place.host(&format!("{plugins} eval saved/m.ckpt --runtime=litert")).expect(2).says(&["--runtime"]);
     place.write("x.tflite", "");

@@ -4,6 +4,7 @@ use super::buffer::Buffer;
 use super::call::Callee;
 use super::guard::{Held, Owner};
 use super::wire::{Bytes, Outcome, inward, outward, pack, unpack};
+use crate::dataset::counted::CountedPass;
 use crate::dataset::{Batch, Batches, Dataset, DatasetInfo, Shard, Split};
 use crate::error::{Error, Result};
 use abi_stable::sabi_trait::TD_Opaque;
@@ -164,14 +165,27 @@ impl Dataset for Foreign {
 
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {
         let request = pack("a request for batches", &(split, shard, seed))?;
-        let opened = self.callee.call("open", || self.object.open(request.as_rslice()));
-        Ok(Box::new(ForeignBatches(self.callee, inward(opened)?)))
+        let open = || {
+            let opened = self.callee.call("open", || self.object.open(request.as_rslice()));
+            Ok(Box::new(ForeignBatches(self.callee, inward(opened)?)) as Box<dyn Batches>)
+        };
+        Ok(Box::new(CountedPass::open(&self.info, split, shard, open)?))
     }
 }
 
 /// # Errors
-/// The data set does not say what it is.
+/// The data set does not say what it is, or what it says makes no sense ([`DatasetInfo::check`]).
 pub fn consume(callee: Callee, object: DatasetBox) -> Result<Box<dyn Dataset>> {
-    let info = unpack("a data set's description", &inward(callee.call("info", || object.info()))?)?;
+    let info = described(&inward(callee.call("info", || object.info()))?)?;
     Ok(Box::new(Foreign { callee, object, info }))
+}
+
+/// A description that came over the boundary, checked.
+///
+/// # Errors
+/// As [`consume`].
+pub fn described(bytes: &[u8]) -> Result<DatasetInfo> {
+    let info: DatasetInfo = unpack("a data set's description", bytes)?;
+    info.check()?;
+    Ok(info)
 }

@@ -107,8 +107,8 @@ fn receive(job: WireJob) -> Result<Job> {
     let Facts { settings, net_id, run_dir, model } = unpack("a job", &job.facts)?;
     Ok(Job {
         settings,
+        net: net::consume(Callee::host(), job.net, &net_id),
         net_id,
-        net: net::consume(Callee::host(), job.net),
         dataset: dataset::consume(Callee::host(), job.dataset)?.into(),
         host: services::consume(job.host),
         run_dir,

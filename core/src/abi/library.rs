@@ -106,7 +106,7 @@ impl Library {
         let settings = pack("settings", settings)?;
         let callee = named(PluginKind::Net, name);
         let made = callee.call("configure", || (self.root.net())(name.into(), settings.as_rslice()));
-        inward(made).map(|object| net::consume(callee, object))
+        inward(made).map(|object| net::consume(callee, object, name))
     }
 
     /// # Errors
@@ -139,7 +139,7 @@ impl Library {
         let settings = pack("settings", settings)?;
         let callee = named(PluginKind::Dataset, name);
         let asked = callee.call("describe", || describe(name.into(), settings.as_rslice()));
-        unpack("a data set's description", &inward(asked)?)
+        dataset::described(&inward(asked)?)
     }
 
     /// Has a data set check its files ([`Dataset::check`]).

@@ -38,18 +38,29 @@ pub fn provide(owner: Owner, net: Box<dyn Net>) -> NetBox {
     NetObject_TO::from_value(Provided(Held::new(owner, net)), TD_Opaque)
 }
 
-struct Foreign(Callee, NetBox);
+struct Foreign {
+    callee: Callee,
+    object: NetBox,
+    name: String,
+}
 
 impl Net for Foreign {
     fn graph(&self) -> Result<Graph> {
-        unpack("a graph", &inward(self.0.call("graph", || self.1.graph()))?)
+        unpack("a graph", &inward(self.callee.call("graph", || self.object.graph()))?)
     }
 
     fn recipe(&self, samples: u64) -> Recipe {
-        carry(inward(self.0.call("recipe", || self.1.recipe(samples))).and_then(|bytes| unpack("a recipe", &bytes)))
+        let asked = self.callee.call("recipe", || self.object.recipe(samples));
+        let recipe = inward(asked).and_then(|bytes| {
+            let recipe: Recipe = unpack("a recipe", &bytes)?;
+            recipe.check(&self.name)?;
+            Ok(recipe)
+        });
+        carry(recipe)
     }
 }
 
-pub fn consume(callee: Callee, object: NetBox) -> Box<dyn Net> {
-    Box::new(Foreign(callee, object))
+/// `name`: what the net is called where its recipe makes no sense ([`Recipe::check`]).
+pub fn consume(callee: Callee, object: NetBox, name: &str) -> Box<dyn Net> {
+    Box::new(Foreign { callee, object, name: name.into() })
 }

@@ -11,13 +11,16 @@
 //! | [`augment`] | pad, random crop, random flip |
 //! | [`images`] | access to images by index, and a set of images held in memory |
 //! | [`pass`] | [`Batches`] over any [`images::Images`] |
+//! | [`counted`] | [`Batches`] that are compared with what the data set says of itself |
 
 pub mod augment;
 pub mod check;
+pub mod counted;
 pub mod images;
 pub mod options;
 pub mod order;
 pub mod pass;
+mod sound;
 
 pub use crate::abi::Buffer;
 use crate::error::{Error, ErrorKind, Result};

@@ -49,7 +49,7 @@ fn tiny() -> Graph {
     net.finish().unwrap()
 }
 
-/// Incompressible and as spread as trained weights' are.
+/// Incompressible and as spread as trained weights' are; variances are positive.
 fn random_values(graph: &Graph) -> BTreeMap<String, Vec<f32>> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = || {
@@ -59,17 +59,22 @@ fn random_values(graph: &Graph) -> BTreeMap<String, Vec<f32>> {
         (state >> 40) as f32 / (1 << 24) as f32 - 0.5
     };
     let params = graph.params().unwrap().into_iter();
-    params.map(|param| (param.name, (0..param.shape.iter().product()).map(|_| next()).collect())).collect()
+    let values = params.map(|param| {
+        let shift = if param.role == Role::RunningVar { 0.75 } else { 0.0 };
+        (param.name, (0..param.shape.iter().product()).map(|_| next() + shift).collect())
+    });
+    values.collect()
 }
 
-fn meta() -> ModelMeta {
+fn meta(graph: &Graph) -> ModelMeta {
+    let classes = graph.shapes().unwrap().last().unwrap()[0];
     let labels = "airplane automobile bird cat deer dog frog horse ship truck";
     ModelMeta {
         net: "resnet_at_cifar10".into(),
         learner: "uniform".into(),
         dataset: "cifar10".into(),
         stand_in: false,
-        labels: labels.split(' ').map(String::from).collect(),
+        labels: labels.split(' ').take(classes).map(String::from).collect(),
         mean: vec![125.3, 123.0, 113.9],
         std: vec![63.0, 62.1, 66.7],
         top1: Some(0.9137),
@@ -87,7 +92,7 @@ fn plan(graph: &Graph, bits: u32, buckets: Buckets) -> QuantPlan {
 }
 
 fn model(graph: &Graph, plan: QuantPlan) -> Model {
-    Model::new(graph.clone(), plan, meta(), random_values(graph)).unwrap()
+    Model::new(graph.clone(), plan, meta(graph), random_values(graph)).unwrap()
 }
 
 fn saved(model: &Model) -> (tempfile::TempDir, std::path::PathBuf, u64) {
@@ -174,7 +179,7 @@ fn new_names_the_tensor_that_does_not_fit() {
     let fail = |change: fn(&mut BTreeMap<String, Vec<f32>>)| {
         let mut values = random_values(&graph);
         change(&mut values);
-        Model::new(graph.clone(), plan(&graph, 4, Buckets::Layer), meta(), values).unwrap_err().to_string()
+        Model::new(graph.clone(), plan(&graph, 4, Buckets::Layer), meta(&graph), values).unwrap_err().to_string()
     };
     assert_eq!(fail(|values| drop(values.remove("bn1.bias"))), "tensor `bn1.bias` of `tiny` is missing");
     assert_eq!(
@@ -188,9 +193,9 @@ fn new_names_the_tensor_that_does_not_fit() {
     );
     let mut bad = plan(&graph, 4, Buckets::Layer);
     bad.activations.get_mut("relu1").unwrap().range = Some([0.0, f32::INFINITY]);
-    let error = Model::new(graph.clone(), bad, meta(), random_values(&graph)).unwrap_err().to_string();
-    assert_eq!(error, "the activation range of `relu1` is not finite");
-    let bad = ModelMeta { top1: Some(f64::NAN), ..meta() };
+    let error = Model::new(graph.clone(), bad, meta(&graph), random_values(&graph)).unwrap_err().to_string();
+    assert!(error.starts_with("the activation range 0 to inf of node `relu1` is not finite"), "{error}");
+    let bad = ModelMeta { top1: Some(f64::NAN), ..meta(&graph) };
     assert!(Model::new(graph.clone(), plan(&graph, 4, Buckets::Layer), bad, random_values(&graph)).is_err());
 }
 

@@ -15,6 +15,7 @@
 //! | [`checkpoint`] | everything a run needs to go on, in one file |
 //! | [`parent`] | the full-precision network that a learner starts from, and its teacher |
 //! | [`device`] | the device and the threads a job runs on |
+//! | [`saved`] | models that a job reads: that they are of its net, for its images, in full precision where that is needed |
 //! | [`outcome`] | a model file's part of the report |
 
 pub mod calibrate;
@@ -28,6 +29,7 @@ pub mod network;
 pub mod optimizer;
 pub mod outcome;
 pub mod parent;
+pub mod saved;
 mod steps;
 pub mod train;
 

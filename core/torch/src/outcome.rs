@@ -3,6 +3,7 @@
 use crate::device;
 use crate::evaluate::{Metrics, judge};
 use crate::network::Network;
+use crate::saved;
 use crate::train::{split_name, splits};
 use pocketflow::graph::{NodeId, Op};
 use pocketflow::job::{Event, Job};
@@ -32,45 +33,14 @@ pub fn meta(job: &Job, learner: &str, top1: Option<f64>) -> ModelMeta {
     }
 }
 
-/// A model of the job's net, from a file.
-///
-/// # Errors
-/// No model there, a damaged one, or one of another net.
-pub fn load(job: &Job, path: &Path) -> Result<Model> {
-    let model = Model::load(path)?;
-    model.expect_graph(&job.net.graph()?, path)?;
-    let info = job.dataset.info();
-    if (model.meta.stand_in, &model.meta.dataset) != (info.stand_in, &info.name) {
-        let text = format!("{} was trained on `{}`, this run uses `{}`", path.display(), model.meta.dataset, info.name);
-        return Err(Error::config(format!("{text}: give another path, or move the file away to train anew")));
-    }
-    let meta = &model.meta;
-    let same = |ours: &[f32], theirs: &[f32]| {
-        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(x, y)| (x - y).abs() <= 1e-3 * (1.0 + y.abs()))
-    };
-    let fits = same(&meta.mean, &info.mean) && same(&meta.std, &info.std);
-    if !fits && !meta.mean.is_empty() {
-        return Err(Error::config(format!(
-            "{} takes its input with mean {:?} and std {:?}, this run with {:?} and {:?}: give {}",
-            path.display(),
-            meta.mean,
-            meta.std,
-            info.mean,
-            info.std,
-            meta.input_flags()
-        )));
-    }
-    Ok(model)
-}
-
 /// Evaluates the model at `path` on the job's data, exactly as it was saved.
 ///
 /// # Errors
-/// As [`load`]; the data set's.
+/// As [`saved::load`]; the data set's.
 pub fn evaluated(job: &Job, learner: &str, path: &Path) -> Result<Report> {
     let start = Instant::now();
     device::prepare(&job.settings)?;
-    let model = load(job, path)?;
+    let model = saved::load(job, path)?;
     let split = splits(job)?.1;
     let (metrics, classes) = judge(&Network::from_model(&model)?, job, split)?;
     job.host.event(Event::Decisions { split: split_name(split).into(), classes });
@@ -94,6 +64,10 @@ pub fn report(
     let info = job.dataset.info();
     let layers: Result<Vec<LayerReport>> =
         model.graph.layers().into_iter().map(|id| layer(model, id, before)).collect();
+    let warnings: Vec<String> = metrics.warning().into_iter().collect();
+    for warning in &warnings {
+        job.warn(warning);
+    }
     let model_bytes = std::fs::metadata(path)
         .map_err(|error| Error::from(error).context(format!("cannot read {}", path.display())))?
         .len();
@@ -114,6 +88,7 @@ pub fn report(
         full_precision_bytes,
         compression_ratio: full_precision_bytes as f64 / model_bytes.max(1) as f64,
         bucket_bytes: model.bucket_bytes(),
+        warnings,
         ..Report::default()
     })
 }

@@ -5,7 +5,7 @@ use crate::calibrate::{CALIBRATION_IMAGES, adopt_statistics};
 use crate::evaluate::{Metrics, evaluate};
 use crate::loss::Distillation;
 use crate::network::Network;
-use crate::outcome;
+use crate::saved;
 use crate::train::splits;
 use pocketflow::Result;
 use pocketflow::job::Job;
@@ -70,20 +70,22 @@ fn at(job: &Job, key: &str) -> Result<Model> {
         job.note(format!("no full-precision model at {}: {LEARNER} trains it first", path.display()));
         job.host.run_learner(LEARNER, &[("save_path".into(), path.display().to_string())])?;
     }
-    outcome::load(job, &path)
+    saved::full_precision(job, key)
 }
 
-/// The parent's figures on the evaluation split, where the parent is there.
+/// The parent's figures on the evaluation split, where the parent is there; that it is not, or why it cannot be compared with, is
+/// noted.
 ///
 /// # Errors
 /// The data set's.
 pub fn metrics(job: &Job) -> Result<Option<Metrics>> {
     let path: PathBuf = job.settings.get("save_path")?;
     if !path.exists() {
+        job.note(format!("no comparison with full precision: there is no model at {} (save_path)", path.display()));
         return Ok(None);
     }
-    match outcome::load(job, &path) {
-        Ok(model) => evaluate(&Network::from_model(&model)?, job, splits(job)?.1).map(Some),
+    match saved::compared(job, "save_path") {
+        Ok(parent) => evaluate(&Network::from_model(&parent)?, job, splits(job)?.1).map(Some),
         Err(error) => {
             job.warn(format!("no comparison with full precision: {error}"));
             Ok(None)

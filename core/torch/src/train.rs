@@ -9,6 +9,7 @@ use crate::optimizer::{Optimizer, Rule};
 use crate::{device, kernels};
 use pocketflow::checkpoints::{Checkpoints, Found};
 use pocketflow::dataset::Split;
+use pocketflow::dataset::counted::without_images;
 use pocketflow::job::{Event, Job};
 use pocketflow::net::Schedule;
 use pocketflow::{Error, ErrorKind, Result};
@@ -53,12 +54,17 @@ pub struct Trained {
 /// all training images and the test images.
 ///
 /// # Errors
-/// The setting is not declared.
+/// The setting is not declared; there are no images to evaluate on, which is better said before the training than after it.
 pub fn splits(job: &Job) -> Result<(Split, Split)> {
-    Ok(match job.settings.get::<String>("eval_split")?.as_str() {
+    let splits = match job.settings.get::<String>("eval_split")?.as_str() {
         "val" => (Split::Fit, Split::Val),
         _ => (Split::Train, Split::Eval),
-    })
+    };
+    let info = job.dataset.info();
+    match info.samples(splits.1) {
+        0 => Err(without_images(&info, splits.1).context("there is nothing to measure the accuracy on")),
+        _ => Ok(splits),
+    }
 }
 
 /// The word for the split of [`splits`] that is evaluated on.
@@ -116,6 +122,14 @@ pub fn train_on(network: &mut Network, job: &Job, training: &Training, splits: (
         return Err(settings.invalid("batch_size", &problem));
     }
     let total_steps = (training.epochs * steps_per_epoch as f64).round() as u64;
+    if total_steps == 0 && training.epochs > 0.0 {
+        let (phase, epochs) = (training.phase, training.epochs);
+        let problem =
+            format!("{phase}: {epochs} epochs of {steps_per_epoch} steps are not one step: nothing would be trained");
+        return Err(Error::config(format!(
+            "{problem}; raise the number of epochs (nb_epochs_rat), or use more images"
+        )));
+    }
     let optimizer = Optimizer::new(training.rule, training.weight_decay, network);
     let progress = Progress {
         phase: training.phase.into(),

@@ -1,6 +1,7 @@
 //! `host export`: a saved model as files that other runtimes read, and the proof that they compute what the learner did.
 
 use crate::cli::ExportFlags;
+use crate::deploy::images::expect_classes;
 use crate::deploy::learner::{self, Verdict};
 use crate::deploy::origin::Origin as Source;
 use crate::deploy::{FORMATS, files, precision, ranges, verify};
@@ -200,6 +201,9 @@ impl Data {
         if info.shape != model.graph.input_shape() {
             let (own, found) = (model.graph.input_shape(), info.shape);
             return Self::Missing(format!("the model takes images of {own:?}, the data set gives {found:?}"));
+        }
+        if let Err(error) = model.classes().and_then(|outputs| expect_classes(&info, outputs, "the model")) {
+            return Self::Missing(error.to_string());
         }
         Self::Open(Box::new(selected))
     }

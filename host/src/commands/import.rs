@@ -52,7 +52,8 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
     }
     let meta = meta(&imported, &graph)?;
     let values = tensors.into_iter().map(|(name, tensor)| (name, tensor.values)).collect();
-    let model = Model::new(graph, QuantPlan::default(), meta, values)?;
+    let model = Model::new(graph, QuantPlan::default(), meta, values)
+        .with_context(|| format!("the weights of {shown} make no model; nothing was saved"))?;
     let path: PathBuf = settings.get("save_path")?;
     let bytes = model.save(&path)?;
     let saved = path.display().to_string();

@@ -1,6 +1,6 @@
 //! An exported file with the data set that belongs to it.
 
-use super::images::expect_size;
+use super::images::{expect_classes, expect_size};
 use super::origin::{self, Origin};
 use super::precision;
 use super::verify::normalisation;
@@ -60,7 +60,8 @@ impl Exported {
     /// The file in a runtime; notes are logged.
     ///
     /// # Errors
-    /// A runtime that is not found or refuses the file; images of another size than it takes.
+    /// A runtime that is not found or refuses the file; images of another size than it takes, or of other classes than it tells
+    /// apart.
     pub fn open(&self, choice: Choice, libraries: &LibraryPaths, threads: usize) -> Result<Box<dyn Runtime>> {
         let info = self.selected.dataset.info();
         let Opened { runtime, note } = open(&self.path, choice, libraries, threads, &normalisation(&info))?;
@@ -71,6 +72,9 @@ impl Exported {
         if let Some(image) = &runtime.io().image {
             let need = [image.height, image.width, image.channels];
             expect_size(info.shape, need, &format!("`{}`", self.path.display()))?;
+        }
+        if let Some(outputs) = runtime.io().outputs.first().and_then(|output| output.elements()) {
+            expect_classes(&info, outputs, &format!("`{}`", self.path.display()))?;
         }
         Ok(runtime)
     }

@@ -1,7 +1,7 @@
 //! Pixels and labels from a data set, for those who need them outside a training.
 
 use pocketflow::background::Background;
-use pocketflow::dataset::{Batch, Dataset, Shard, Split};
+use pocketflow::dataset::{Batch, Dataset, DatasetInfo, Shard, Split};
 use pocketflow::graph::Shape;
 use pocketflow::{Error, Result};
 use std::sync::Arc;
@@ -81,6 +81,21 @@ pub fn expect_size(have: Shape, need: [usize; 3], file: &str) -> Result<()> {
     Err(Error::config(format!(
         "{file} takes images of {w} × {h} with {c} channels, the data set gives {width} × {height} with {channels}: select \
          the net and its image size, or another data set"
+    )))
+}
+
+/// That a network of `outputs` classes is for a data set's classes.
+///
+/// # Errors
+/// Says both numbers and what changes them.
+pub fn expect_classes(info: &DatasetInfo, outputs: usize, file: &str) -> Result<()> {
+    let classes = info.labels.len();
+    if classes == outputs {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "{file} tells {outputs} classes apart, the data set `{}` has {classes}: set nb_classes, or select another data set",
+        info.name
     )))
 }
 

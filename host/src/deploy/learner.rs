@@ -1,13 +1,12 @@
 //! The learner's own evaluation of a model, image by image: what exported files are compared with.
 
+use super::own_graph::OwnGraph;
 use crate::registry::Registry;
 use crate::select::Selected;
 use crate::signals::Stop;
 use pocketflow::agent::Agent;
-use pocketflow::graph::Graph;
 use pocketflow::job::{Event, Host, Job};
 use pocketflow::model::Model;
-use pocketflow::net::{Net, Recipe};
 use pocketflow::report::Report;
 use pocketflow::{Error, Result};
 use std::path::Path;
@@ -27,11 +26,11 @@ pub struct Verdict {
 pub fn evaluate(registry: &Registry, selected: &Selected, path: &Path, model: &Model) -> Result<Verdict> {
     let folder = tempfile::tempdir().map_err(|error| Error::from(error).context("cannot make a folder for a while"))?;
     let host = Arc::new(Listener { stop: Stop::watch()?, classes: Mutex::default() });
-    let net = registry.net(&selected.selection.net.name, &selected.settings)?;
+    let net = selected.selection.net_plugin(registry, &selected.settings)?;
     let job = Job {
         settings: selected.settings.clone(),
         net_id: selected.selection.net.name.clone(),
-        net: Box::new(OwnGraph { graph: model.graph.clone(), plugin: net }),
+        net: Box::new(OwnGraph::new(model.graph.clone(), net)),
         dataset: Arc::clone(&selected.dataset),
         host: host.clone(),
         run_dir: folder.path().to_owned(),
@@ -67,21 +66,5 @@ impl Host for Listener {
 
     fn agent(&self, name: &str) -> Result<Box<dyn Agent>> {
         Err(Error::failed(format!("an evaluation needs no agent: it asks for `{name}`")))
-    }
-}
-
-/// The net of a saved model: its own graph, whatever the net's options say now.
-pub struct OwnGraph {
-    pub graph: Graph,
-    pub plugin: Box<dyn Net>,
-}
-
-impl Net for OwnGraph {
-    fn graph(&self) -> Result<Graph> {
-        Ok(self.graph.clone())
-    }
-
-    fn recipe(&self, samples: u64) -> Recipe {
-        self.plugin.recipe(samples)
     }
 }

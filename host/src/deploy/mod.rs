@@ -6,6 +6,7 @@
 //! | [`verify`] | those files against the learner; what is said of it |
 //! | [`exported`] | an exported file with the data set that belongs to it |
 //! | [`origin`] | what an exported file says of where it comes from |
+//! | [`own_graph`] | the net of a saved model, also where its plugin is not here |
 //! | [`images`] | pixels and labels from the data set of a model |
 //! | [`measure`] | accuracy and decisions of a file in a runtime |
 //! | [`learner`] | the learner's own evaluation, image by image |
@@ -18,6 +19,7 @@ pub mod images;
 pub mod learner;
 pub mod measure;
 pub mod origin;
+pub mod own_graph;
 pub mod precision;
 pub mod ranges;
 pub mod verify;

@@ -25,6 +25,9 @@ pub fn summary(report: &Report) -> String {
         text += &layers(&report.layers);
         text += "\n";
     }
+    for warning in warnings(report) {
+        let _ = writeln!(text, "\nwarning: {warning}");
+    }
     if let Some(compared) = report.search.as_ref().and_then(search::table) {
         text += "\n";
         text += &compared;
@@ -42,6 +45,20 @@ pub fn summary(report: &Report) -> String {
         let _ = writeln!(text, "model   {}", report.model_path);
     }
     text
+}
+
+/// What stands out of the figures, and is no success.
+fn warnings(report: &Report) -> Vec<String> {
+    let mut warnings = report.warnings.clone();
+    if report.compression_ratio > 0.0 && report.model_bytes > report.full_precision_bytes {
+        let Report { model_bytes, full_precision_bytes, bucket_bytes, .. } = report;
+        let [model, full, ranges] = [*model_bytes, *full_precision_bytes, *bucket_bytes].map(grouped);
+        warnings.push(format!(
+            "the file takes {model} bytes, more than the {full} of full precision; {ranges} of them are ranges of buckets, which \
+             larger buckets make fewer"
+        ));
+    }
+    warnings
 }
 
 fn figures(report: &Report) -> String {
@@ -71,7 +88,8 @@ fn figures(report: &Report) -> String {
     accuracy("top-5 accuracy", report.top5_full_precision, report.top5);
     table.add_row(["loss", "-", &loss, ""]);
     let ratio = match report.compression_ratio {
-        ratio if ratio > 0.0 => format!("{ratio:.2} x smaller"),
+        ratio if ratio >= 1.0 => format!("{ratio:.2} x smaller"),
+        ratio if ratio > 0.0 => format!("{:.2} x larger", 1.0 / ratio),
         _ => "-".into(),
     };
     table.add_row(["bytes on disk", &size(report.full_precision_bytes), &size(report.model_bytes), &ratio]);

@@ -1,6 +1,6 @@
 //! The net and the data set of weights that another program made: what nobody chose, the weights tell.
 
-use super::{AUTO, Derived, Over, Selection, canonical, own_dataset, plugin};
+use super::{AUTO, Derived, Over, Selection, canonical, data_dir, is_chosen, own_dataset, plugin};
 use crate::layers::Layers;
 use crate::normalised;
 use crate::options::host_options;
@@ -59,6 +59,12 @@ pub fn for_weights(
     let settings = selection.settings(layers)?;
     let net = registry.net(&selection.net.name, &settings)?;
     let opened = registry.dataset(&selection.dataset.name, &settings).map(|dataset| dataset.info());
+    let opened = match opened {
+        Err(error) if error.kind() == ErrorKind::DataNotFound && is_chosen(layers, data_dir::KEY)? => {
+            return Err(data_dir::without_data(&selection, &settings, &error));
+        }
+        opened => opened,
+    };
     let info = match opened.or_else(|_| registry.describe(&selection.dataset.name, &settings)) {
         Ok(mut info) => {
             normalised::set(&mut info, &settings)?;

@@ -21,18 +21,18 @@ pub fn options() -> Vec<OptionSpec> {
         OptionSpec::float(
             "nb_epochs_rat",
             1.0,
-            0.0..=100.0,
+            1e-6..=100.0,
             "Factor on the training epochs (version 1: 100, version 2: 412), with a learning rate that falls as much faster.",
         ),
         OptionSpec::float(
             "lrn_rate_init",
             0.045,
-            0.0..=100.0,
+            1e-9..=100.0,
             "Initial learning rate, for a batch of `batch_size_norm`. Version 1 divides it by ten at epochs 30, 60, 80 and 90, \
              version 2 multiplies it by 0.98 every epoch.",
         ),
         OptionSpec::int("batch_size_norm", 96, 1..=65536, "Batch size that `lrn_rate_init` is meant for."),
-        OptionSpec::float("momentum", 0.9, 0.0..=1.0, "Momentum of stochastic gradient descent."),
+        OptionSpec::float("momentum", 0.9, 0.0..=0.999, "Momentum of stochastic gradient descent."),
         OptionSpec::float("loss_w_dcy", 4e-5, 0.0..=1.0, "Weight decay of the layers' weights."),
     ]
 }

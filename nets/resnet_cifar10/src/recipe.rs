@@ -22,17 +22,17 @@ pub fn options() -> Vec<OptionSpec> {
         OptionSpec::float(
             "nb_epochs_rat",
             1.0,
-            0.0..=100.0,
+            1e-6..=100.0,
             "Factor on the training epochs (250) and on the boundaries.",
         ),
         OptionSpec::float(
             "lrn_rate_init",
             0.1,
-            0.0..=100.0,
+            1e-9..=100.0,
             "Initial learning rate, for a batch of `batch_size_norm`.",
         ),
         OptionSpec::int("batch_size_norm", 128, 1..=65536, "Batch size that `lrn_rate_init` is meant for."),
-        OptionSpec::float("momentum", 0.9, 0.0..=1.0, "Momentum (Nesterov's) of stochastic gradient descent."),
+        OptionSpec::float("momentum", 0.9, 0.0..=0.999, "Momentum (Nesterov's) of stochastic gradient descent."),
         OptionSpec::float("loss_w_dcy", 2e-4, 0.0..=1.0, "Weight decay of the layers' weights."),
         OptionSpec::choice(
             "lrn_rate_schedule",

@@ -17,17 +17,17 @@ pub fn options() -> Vec<OptionSpec> {
         OptionSpec::float(
             "nb_epochs_rat",
             1.0,
-            0.0..=100.0,
+            1e-6..=100.0,
             "Factor on the training epochs (100) and on the boundaries (30, 60, 80, 90).",
         ),
         OptionSpec::float(
             "lrn_rate_init",
             0.1,
-            0.0..=100.0,
+            1e-9..=100.0,
             "Initial learning rate, for a batch of `batch_size_norm`; divided by ten at each boundary.",
         ),
         OptionSpec::int("batch_size_norm", 256, 1..=65536, "Batch size that `lrn_rate_init` is meant for."),
-        OptionSpec::float("momentum", 0.9, 0.0..=1.0, "Momentum of stochastic gradient descent."),
+        OptionSpec::float("momentum", 0.9, 0.0..=0.999, "Momentum of stochastic gradient descent."),
         OptionSpec::float("loss_w_dcy", 1e-4, 0.0..=1.0, "Weight decay of the layers' weights."),
     ]
 }

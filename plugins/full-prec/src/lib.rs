@@ -3,7 +3,6 @@
 use pocketflow::Result;
 use pocketflow::job::Job;
 use pocketflow::learner::Learner;
-use pocketflow::model::Model;
 use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::report::Report;
@@ -12,7 +11,7 @@ use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::network::Network;
 use pocketflow_torch::optimizer::Rule;
 use pocketflow_torch::train::{Training, splits, train};
-use pocketflow_torch::{device, outcome, parent};
+use pocketflow_torch::{device, outcome, parent, saved};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -50,8 +49,7 @@ impl Learner for FullPrec {
         let path: PathBuf = job.settings.get("save_path")?;
         let mut network = Network::initialised(&graph, job.settings.get("seed")?)?;
         if job.settings.get("enbl_warm_start")? {
-            let model = Model::load(&path)?;
-            model.expect_graph(&graph, &path)?;
+            let model = saved::full_precision(job, "save_path")?;
             network = Network::from_model(&model)?;
             job.note(format!("warm start from {}", path.display()));
             parent::adopt(job, &mut network)?;

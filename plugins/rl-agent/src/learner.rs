@@ -93,6 +93,10 @@ impl Learner for BitSearch {
 
     fn evaluate(&mut self, job: &Job) -> Result<Report> {
         let path = job.model.as_ref().unwrap_or(&self.quantization.save_path);
-        outcome::evaluated(job, NAME, path)
+        let mut report = outcome::evaluated(job, NAME, path)?;
+        if let Some(metrics) = parent::metrics(job)? {
+            (report.top1_full_precision, report.top5_full_precision) = (Some(metrics.top1), Some(metrics.top5));
+        }
+        Ok(report)
     }
 }

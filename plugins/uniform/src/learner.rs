@@ -98,6 +98,13 @@ impl Learner for Uniform {
         let metrics = evaluate(&Network::from_model(&model)?, job, evaluation)?;
         job.note(format!("quantized model saved to {}", path.display()));
         let mut report = outcome::report(job, NAME, &model, path, Some(&before), metrics)?;
+        if report.model_bytes > report.full_precision_bytes {
+            job.warn(format!(
+                "the quantized file takes {} bytes, the same network in full precision {}: {} of them are ranges of buckets; buckets of \
+                 more weights (uql_bucket_size, or uql_bucket_type = channel) or none take less",
+                report.model_bytes, report.full_precision_bytes, report.bucket_bytes
+            ));
+        }
         report.top1_full_precision = Some(full_precision.top1);
         report.top5_full_precision = Some(full_precision.top5);
         (report.wall_seconds, report.images_per_second) = (start.elapsed().as_secs_f64(), trained.images_per_second);

@@ -28,6 +28,13 @@ fn a_network_trained_for_integers_exports_as_it_was_trained() {
         let again: serde_json::Value = serde_json::from_str(&place.host(eval).expect(0).stdout).unwrap();
         assert_eq!(again["top1"], reference["top1"]);
         assert_eq!(again["stand_in_data"], true);
+        // The learner's own model is compared with its parent, though its batch normalisations are folded and the parent's are not.
+        let eval =
+            format!("eval models_uqtf_eval/model.ckpt --nb_smpls_eval=200 --run_dir=eval-{target} --format=json");
+        let again: serde_json::Value = serde_json::from_str(&place.host(&eval).expect(0).stdout).unwrap();
+        for figure in ["top1", "top1_full_precision"] {
+            assert_eq!(again[figure], report[figure], "{figure}");
+        }
         let model = tflite::read(&place.bytes("models_uqtf_eval/model_quantized.tflite")).unwrap();
         assert_eq!(model.signature.as_ref().unwrap().key, "serving_default");
         assert_eq!(model.files[0].0, "labels.txt");

@@ -157,7 +157,7 @@ fn batches_fill_the_learners_own_buffers() {
     let watched = Arc::new(Watched { inner, seen: Arc::clone(&seen) });
     let mut learner = registry.learner("toy", &settings).unwrap();
     let report = learner.train(&job_on(&registry, watched, settings, Arc::default())).unwrap();
-    let image = |split: &str, label: u32| format!("{split} {label} {:?}", vec![(label % 256) as u8; 12]);
+    let image = |split: &str, id: u32| format!("{split} {} {:?}", id % 2, vec![(id % 256) as u8; 12]);
     // Seed 3; the second half of the training images and all test images, each without its first.
     let want: Vec<String> = [32, 33].map(|label| image("Train", label)).into_iter().collect();
     let first_eval = Split::Eval as u32 * 100 + 30;

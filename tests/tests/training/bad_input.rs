@@ -1,5 +1,6 @@
 //! What is wrong is named, with what to do, by the right exit status, and nothing is lost.
 
+use pocketflow::model::Model;
 use pocketflow_tests::place::{Place, SMALL};
 use std::fs;
 
@@ -27,6 +28,49 @@ fn a_model_that_is_cut_or_of_another_net() {
     place.host(&uniform).expect(1).says(&["models/model.ckpt", "cut"]);
     assert!(!place.path("uql_quant_models").exists(), "nothing half-made");
     place.host("eval nothing.ckpt").expect(2).says(&["nothing.ckpt"]);
+}
+
+#[test]
+fn a_quantized_model_is_no_parent_and_no_teacher() {
+    let place = Place::new();
+    place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.004")).expect(0);
+    let buckets = "--uql_use_buckets --uql_bucket_type=split --uql_bucket_size=1";
+    let run = place.host(&format!("--learner=uniform {SMALL} --uql_quant_epochs=0 {buckets} --run_dir=run")).expect(0);
+    // Ranges of buckets that hold one weight take more than the weights.
+    run.says(&["uql_bucket_size", "ranges of buckets"]);
+    let quantized = "uql_quant_models/model.ckpt";
+    let said = [quantized, "is quantized", "weights in 4 bits", "learner `uniform`", "full-prec"];
+    for learner in ["uniform --uql_quant_epochs=0", "uniform-tf", "rl-agent", "full-prec --enbl_warm_start"] {
+        let flags = format!("--learner={learner} {SMALL} --nb_epochs_rat=0.004 --save_path={quantized}");
+        let run = place.host(&flags).expect(2);
+        run.says(&said).says(&["`save_path`", "flag --save-path"]);
+    }
+    let taught = format!("--learner=uniform {SMALL} --uql_quant_epochs=1 --enbl_dst --save_path_dst={quantized}");
+    place.host(&taught).expect(2).says(&said).says(&["`save_path_dst`"]);
+}
+
+#[test]
+fn a_warm_start_goes_by_the_same_rules_as_a_parent() {
+    let place = Place::new();
+    let first = format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.004");
+    place.host(&first).expect(0);
+    let again = format!("{first} --enbl_warm_start");
+    let said = ["models/model.ckpt", "takes its input with mean", "--input-mean="];
+    place.host(&format!("{again} --input_mean=1,2,3 --input_std=4,5,6")).expect(2).says(&said);
+    let mut model = Model::load(&place.path("models/model.ckpt")).unwrap();
+    model.meta.dataset = "cifar10".into();
+    model.save(&place.path("models/model.ckpt")).unwrap();
+    place.host(&again).expect(2).says(&["models/model.ckpt", "was trained on `cifar10`", "`synthetic`"]);
+}
+
+#[test]
+fn images_to_measure_the_accuracy_on_are_needed_before_the_training() {
+    let place = Place::new();
+    let few = SMALL.replace("--nb_smpls_val=100", "--nb_smpls_val=0");
+    let run = place.host(&format!("--learner=full-prec {few} --eval_split=val --nb_epochs_rat=0.004")).expect(2);
+    assert!(!run.stderr.contains("epochs"), "nothing is trained: {}", run.stderr);
+    run.says(&["nb_smpls_val", "no validation images"]);
+    place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=1e-6")).expect(2).says(&["nb_epochs_rat"]);
 }
 
 #[test]

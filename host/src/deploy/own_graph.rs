@@ -1,0 +1,71 @@
+//! The net of a saved model: the graph in its file, whatever the net's options say now, and also where the net's plugin is not here.
+
+use pocketflow::Result;
+use pocketflow::graph::Graph;
+use pocketflow::net::{FineTune, Net, Recipe, Schedule};
+use pocketflow::plugin::{Declaration, PluginKind};
+
+/// The graph of a model, for who evaluates it.
+pub struct OwnGraph {
+    graph: Graph,
+    /// `None` where no plugin has the net.
+    plugin: Option<Box<dyn Net>>,
+}
+
+impl OwnGraph {
+    /// The graph, with the recipe of the plugin; `plugin` may have failed only where there is none of its name.
+    pub fn new(graph: Graph, plugin: Option<Box<dyn Net>>) -> Self {
+        Self { graph, plugin }
+    }
+
+    /// What stands for a net without a plugin in the selection: its name, and the data set that its model was trained on.
+    pub fn declaration(net: &str, dataset: &str) -> Declaration {
+        Declaration {
+            kind: PluginKind::Net,
+            name: net.into(),
+            aliases: Vec::new(),
+            about: "the graph in the model's file; no plugin has this net".into(),
+            version: String::new(),
+            options: Vec::new(),
+            writes: Vec::new(),
+            datasets: if dataset.is_empty() { Vec::new() } else { vec![dataset.into()] },
+        }
+    }
+}
+
+impl Net for OwnGraph {
+    fn graph(&self) -> Result<Graph> {
+        Ok(self.graph.clone())
+    }
+
+    fn recipe(&self, samples: u64) -> Recipe {
+        match &self.plugin {
+            Some(plugin) => plugin.recipe(samples),
+            // Of no use, and refused wherever it is used (`Recipe::check`): an evaluation trains nothing.
+            None => Recipe {
+                epochs: 0.0,
+                momentum: 0.0,
+                nesterov: false,
+                weight_decay: 0.0,
+                schedule: Schedule::Cosine { init: 0.0 },
+                fine_tune: FineTune { lrn_rate: 0.0, boundaries: Vec::new(), epochs: 0.0 },
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pocketflow::graph::{GraphBuilder, Op};
+
+    #[test]
+    fn without_a_plugin_it_has_a_graph_and_no_recipe() {
+        let mut builder = GraphBuilder::new("small", [3, 2, 2]);
+        builder.add("fc", Op::Linear { out: 2, bias: false }, &[0]);
+        let graph = builder.finish().unwrap();
+        let own = OwnGraph::new(graph.clone(), None);
+        assert_eq!(own.graph().unwrap(), graph);
+        assert!(own.recipe(10).check("small").is_err());
+    }
+}
