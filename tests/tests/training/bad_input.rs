@@ -38,7 +38,9 @@ fn a_quantized_model_is_no_parent_and_no_teacher() {
     let run = place.host(&format!("--learner=uniform {SMALL} --uql_quant_epochs=0 {buckets} --run_dir=run")).expect(0);
     // Ranges of buckets that hold one weight take more than the weights.
     run.says(&["uql_bucket_size", "ranges of buckets"]);
-    let quantized = "uql_quant_models/model.ckpt";
+    // Elsewhere, as no run may write over its own parent.
+    let quantized = "child.ckpt";
+    fs::copy(place.path("uql_quant_models/model.ckpt"), place.path(quantized)).unwrap();
     let said = [quantized, "is quantized", "weights in 4 bits", "learner `uniform`", "full-prec"];
     for learner in ["uniform --uql_quant_epochs=0", "uniform-tf", "rl-agent", "full-prec --enbl_warm_start"] {
         let flags = format!("--learner={learner} {SMALL} --nb_epochs_rat=0.004 --save_path={quantized}");
