@@ -1,6 +1,7 @@
 //! An option, declared once by its owner. Flag, environment variable, file key, help, completion, reference page and the
 //! checks on a value are all derived from the [`OptionSpec`].
 
+use crate::names;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -117,17 +118,16 @@ impl Kind {
                 number if within(&number, min, max) => Ok(Value::Float(number)),
                 number => Err(outside(&Value::Float(number))),
             },
+            (Self::Path, Value::Text(text)) if text.is_empty() => {
+                Err(ValueError::Type { expected: "a path that is not empty".into(), got: text })
+            }
             (Self::Text | Self::Path, value @ Value::Text(_)) => Ok(value),
             (Self::Choice(choices), Value::Text(text)) => {
                 if choices.contains(&text) {
                     return Ok(Value::Text(text));
                 }
-                let near = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&text));
-                Err(ValueError::Choice {
-                    got: text,
-                    choices: choices.join(", "),
-                    hint: near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default(),
-                })
+                let hint = names::hint(&text, choices.iter().map(String::as_str));
+                Err(ValueError::Choice { got: text, choices: choices.join(", "), hint })
             }
             (Self::Floats { min, max }, Value::Floats(numbers)) => {
                 match numbers.iter().all(|number| within(number, min, max)) {

@@ -5,6 +5,7 @@ use crate::dataset::check::{CheckReport, Progress};
 use crate::dataset::{Dataset, DatasetInfo};
 use crate::error::Result;
 use crate::learner::Learner;
+use crate::names;
 use crate::net::{NamedShape, Net};
 use crate::option::{OptionSpec, Value};
 use crate::settings::Settings;
@@ -50,6 +51,18 @@ pub struct Declaration {
     /// Options of the program whose files the plugin writes; see [`Plugin::WRITES`].
     #[serde(default)]
     pub writes: Vec<String>,
+}
+
+impl Declaration {
+    /// Whether `name` is a spelling of its name or of one of its aliases.
+    pub fn is_called(&self, name: &str) -> bool {
+        std::iter::once(&self.name).chain(&self.aliases).any(|own| names::same(own, name))
+    }
+
+    /// Whether `name` is a spelling of one of its [`Declaration::datasets`].
+    pub fn is_for(&self, name: &str) -> bool {
+        self.datasets.iter().any(|dataset| names::same(dataset, name))
+    }
 }
 
 /// The static facts of a plugin, given by the type that implements its trait.

@@ -8,6 +8,7 @@
 //! | 130 | stopped on request, after saving |
 
 use anstyle::{AnsiColor, Style};
+use pocketflow::names::shown_text;
 use pocketflow::{Error, ErrorKind, Result};
 use std::any::Any;
 use std::fmt::Write as _;
@@ -45,7 +46,8 @@ pub fn text(error: &Error) -> String {
         if !said.is_empty() {
             text.push_str("\n  because: ");
         }
-        text.push_str(&message.trim_end().replace('\n', "\n    "));
+        // A message may hold names and texts of files and plugins.
+        text.push_str(&shown_text(message.trim_end()).replace('\n', "\n    "));
         said.push(message);
     }
     text
@@ -147,6 +149,17 @@ mod tests {
         assert_eq!(plain, "error: cannot open x: no such file");
         let stopped = anstream::adapter::strip_str(&text(&Error::interrupted("saved"))).to_string();
         assert_eq!(stopped, "stopped: saved");
+    }
+
+    #[test]
+    fn what_comes_from_outside_cannot_move_the_cursor_or_fill_the_screen() {
+        let error = Error::failed(format!("tensor `{}`", "x".repeat(50 << 20))).context("a\u{1b}[2Jb");
+        let plain = anstream::adapter::strip_str(&text(&error)).to_string();
+        assert!(
+            plain.starts_with("error: a\\u{1b}[2Jb\n  because: tensor `xxx") && plain.len() < 5_000,
+            "{}",
+            plain.len()
+        );
     }
 
     #[test]

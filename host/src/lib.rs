@@ -5,6 +5,7 @@
 //! | [`options`], [`cli`], [`layers`], [`commands`] | the host's own options; the command line; the layered settings; what is not a run |
 //! | [`discover`], [`libtorch`], [`registry`] | where plugins and libtorch are; what plugins there are, and making one |
 //! | [`probe`], [`ending`] | the first opening of a library, in a process of its own; plugins that end the process |
+//! | [`refused`] | plugins that are not usable, for messages that name them |
 //! | [`program`] | all of it, from the command line to the exit status |
 //! | [`select`], [`run`], [`services`] | what a run is made of; how it goes; what learners may ask of the host |
 //! | [`normalised`] | a data set whose pixels are normalised as a model wants it |
@@ -30,6 +31,7 @@ pub mod probe;
 pub mod program;
 pub mod progress;
 pub mod provenance;
+pub mod refused;
 pub mod registry;
 pub mod report;
 pub mod resume;

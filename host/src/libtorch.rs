@@ -2,7 +2,7 @@
 //! no run path of their own, all share one libtorch, and its CUDA half is there where it is installed.
 
 use crate::discover::cache;
-use pocketflow::{Error, Result};
+use pocketflow::{Error, ErrorKind, Result};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -169,7 +169,11 @@ fn defined(header: &str) -> Option<String> {
 
 fn load(path: &Path) -> Result<()> {
     let opened = open_for_all(path.as_os_str());
-    opened.map_err(|error| Error::failed(format!("cannot load `{}`: {error}", path.display())))
+    // Its own message says only which call failed; the system's reason is its cause.
+    opened.map_err(|error| {
+        let reason = Error::from_error(ErrorKind::Failed, &error);
+        reason.context(format!("cannot load `{}`", path.display()))
+    })
 }
 
 #[cfg(unix)]

@@ -1,6 +1,7 @@
-//! The host's own options, declared as any plugin declares its own, and the names that no plugin may take.
+//! The host's own options, declared as any plugin declares its own.
 
 use crate::layers::problem::Problem;
+use pocketflow::Result;
 use pocketflow::option::{Kind, OptionSpec};
 use pocketflow::settings::Settings;
 
@@ -14,37 +15,6 @@ pub const OF_ONE_RUN: [&str; 2] = ["run_dir", "resume"];
 /// Variables with our prefix that are no option.
 pub const OTHER_VARIABLES: [&str; 4] =
     [crate::probe::limits::SECONDS_VARIABLE, "POCKETFLOW_PLUGIN_PATH", "POCKETFLOW_LITERT", "POCKETFLOW_ONNXRUNTIME"];
-
-/// Flags of the program that are no options; no key of an option may be one of these.
-pub const RESERVED: [&str; 27] = [
-    crate::provenance::TABLE,
-    "config",
-    "plugin_dir",
-    "log",
-    "format",
-    "help",
-    "version",
-    "extends",
-    "force",
-    "runtime",
-    "plugin_path",
-    "model",
-    "model_dir",
-    "enbl_post_quant",
-    "onnx_reduce_range",
-    "type",
-    "calibration_images",
-    "calibration_method",
-    "calibration_percent",
-    "default_ranges_min",
-    "default_ranges_max",
-    "verify_images",
-    "images",
-    "litert",
-    "onnxruntime",
-    "map",
-    "overwrite",
-];
 
 /// The options of the host, as the spec lists them.
 pub fn host_options() -> Vec<OptionSpec> {
@@ -115,23 +85,6 @@ pub fn host_options() -> Vec<OptionSpec> {
     ]
 }
 
-/// Whether a key can be an option: lower snake case, and none of the program's own names. The registry asks this of
-/// every plugin; the command line cannot hold other keys.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_key(key: &str) -> Result<(), String> {
-    let starts = key.starts_with(|first: char| first.is_ascii_lowercase());
-    let rest = key.chars().all(|each| each.is_ascii_lowercase() || each.is_ascii_digit() || each == '_');
-    if !starts || !rest || key.ends_with('_') || key.contains("__") {
-        return Err(format!("`{key}` is no option key: keys are lower case, as `uql_weight_bits`"));
-    }
-    if RESERVED.contains(&key) {
-        return Err(format!("`{key}` is a name of the program's own command line"));
-    }
-    Ok(())
-}
-
 /// What a type and a range cannot say of the host's values.
 pub(crate) fn check_values(settings: &Settings) -> Vec<Problem> {
     let device = settings.entry("device").filter(|setting| setting.owner == OWNER);
@@ -149,6 +102,17 @@ pub(crate) fn check_values(settings: &Settings) -> Vec<Problem> {
     }
 }
 
+/// That the run is of one worker; others are for a later version.
+///
+/// # Errors
+/// It is of more.
+pub fn expect_one_worker(settings: &Settings) -> Result<()> {
+    match settings.find::<u32>("n")?.unwrap_or(1) {
+        0 | 1 => Ok(()),
+        _ => Err(settings.invalid("n", "this version trains with one worker; leave it out or give 1")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,22 +123,9 @@ mod tests {
     fn every_default_is_valid_and_every_key_is_good_and_unique() {
         let mut seen = BTreeSet::new();
         for spec in host_options() {
-            check_key(&spec.key).unwrap();
+            spec.check().unwrap();
             assert!(seen.insert(spec.key.clone()), "{} is declared twice", spec.key);
             assert!(spec.doc.ends_with('.'), "{}: {}", spec.key, spec.doc);
-            if let Some(default) = spec.default {
-                assert_eq!(spec.kind.check(default.clone()), Ok(default));
-            }
-        }
-    }
-
-    #[test]
-    fn keys_that_the_command_line_cannot_hold_are_refused() {
-        for key in ["", "Uql", "a-b", "1a", "a__b", "a_", "a b", "help", "config", "ünd"] {
-            assert!(check_key(key).is_err(), "{key}");
-        }
-        for key in ["n", "uql_weight_bits", "a1"] {
-            assert_eq!(check_key(key), Ok(()));
         }
     }
 

@@ -6,7 +6,6 @@ use crate::discover::PluginDirs;
 use crate::errors;
 use crate::layers::{self, Layers};
 use crate::logging::Log;
-use crate::options::host_options;
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::run::{self, Program, Task};
@@ -49,12 +48,14 @@ fn carry_out(args: &[OsString], progress: &Arc<Progress>) -> Result<u8> {
         errors::print_result(&version)?;
         return Ok(0);
     }
-    let host_options = host_options();
-    let registry = Registry::discover(&PluginDirs { explicit: early.plugin_dirs }, &host_options);
+    let reserved = cli::reserved();
+    let registry = Registry::discover(&PluginDirs::of_process(early.plugin_dirs), &reserved);
     let declarations: Vec<Declaration> = registry.entries().iter().map(|entry| entry.declaration.clone()).collect();
+    let refused = registry.refused();
     let invocation = match cli::parse(args, &declarations) {
         Ok(invocation) => invocation,
         Err(exit) => {
+            let exit = exit.explained(&refused);
             match exit.to_stdout {
                 true => errors::print_result(&exit.text)?,
                 false => errors::print_plain(&format!("{}\n", exit.text.trim_end())),
@@ -62,7 +63,7 @@ fn carry_out(args: &[OsString], progress: &Arc<Progress>) -> Result<u8> {
             return Ok(exit.status);
         }
     };
-    let layers = || layers::load(&invocation, &declarations, &host_options);
+    let layers = || layers::load(&invocation, &declarations, &reserved.options, refused.clone());
     let format = invocation.format;
     let text = match &invocation.command {
         Command::Run => return train_or_evaluate(registry, progress, log, &invocation, layers()?),
@@ -90,7 +91,7 @@ fn carry_out(args: &[OsString], progress: &Arc<Progress>) -> Result<u8> {
         Command::PluginsList => plugins::list(&registry, format),
         Command::PluginsShow { name } => plugins::show(&registry, name, format)?,
         Command::PluginsCheck { file } => {
-            let (text, usable) = plugins::check(file, format);
+            let (text, usable) = plugins::check(file, &reserved, format);
             errors::print_result(&text)?;
             return Ok(u8::from(!usable));
         }

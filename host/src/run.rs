@@ -6,6 +6,7 @@ use crate::layers::{self, Layers};
 use crate::libtorch;
 use crate::logging::{Log, SHOWN};
 use crate::normalised;
+use crate::options;
 use crate::outputs::Outputs;
 use crate::progress::{self, Progress};
 use crate::provenance::{self, Files, Kept, Was};
@@ -71,6 +72,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         Task::Train | Task::Evaluate => None,
     };
     let Selected { mut selection, dataset, settings, warning } = select::select(&program.registry, &layers, saved)?;
+    options::expect_one_worker(&settings)?;
     let net: Box<dyn Net> = match &task {
         Task::EvaluateModel { model, .. } if !select::is_chosen(&layers, "net")? => {
             let plugin = selection.net_plugin(&program.registry, &settings)?;

@@ -10,6 +10,7 @@ use crate::registry::Registry;
 use pocketflow::dataset::Dataset;
 use pocketflow::graph::Shape;
 use pocketflow::model::{Model, ModelMeta};
+use pocketflow::names;
 use pocketflow::net::Net;
 use pocketflow::option::{Kind, OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind};
@@ -23,7 +24,7 @@ use std::sync::Arc;
 pub use imported::{Imported, for_weights};
 
 /// The value of `dataset` that leaves the choice to the program.
-const AUTO: &str = "auto";
+pub const AUTO: &str = "auto";
 
 /// The plugins of a run, and the values that the program chose for it.
 #[derive(Debug, Clone)]
@@ -77,8 +78,11 @@ impl Derived {
         let open = match (self.over, now) {
             (Over::Default, now) => by_default && now != Some(&self.value),
             (_, None) => true,
-            // The option's own word for "as many as there are".
+            // The option's own word for "as many as there are"; more than there are would wait for each other.
             (_, Some(Value::Int(0))) if self.key == "threads" => true,
+            (_, Some(Value::Int(asked))) if self.key == "threads" => {
+                matches!(self.value, Value::Int(cores) if cores < *asked)
+            }
             (over, Some(now)) => over == Over::Written && *now != self.value,
         };
         if open {
@@ -137,6 +141,12 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     derived.push(Derived::fills("threads", Value::Int(threads as i64), "all cores"));
+    if let Some((asked, origin)) = layers.chosen("threads")?
+        && asked.parse().is_ok_and(|asked: usize| asked > threads)
+    {
+        let cores = if threads == 1 { "core" } else { "cores" };
+        tracing::warn!("`threads` = {asked} ({origin}): this machine has {threads} {cores}; {threads} are used");
+    }
     let agents = of_kind(registry, PluginKind::Agent).cloned().collect();
     let chosen = layers.chosen("dataset")?.filter(|(name, _)| name != AUTO);
     let auto = chosen.is_none();
@@ -144,7 +154,7 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
         Some((name, origin)) => canonical(registry, PluginKind::Dataset, "dataset", (&name, &origin), &mut derived)?,
         None => own_dataset(registry, &net, &mut derived)?,
     };
-    if let Some(own) = net.datasets.first().filter(|own| dataset.datasets.contains(own)) {
+    if let Some(own) = net.datasets.first().filter(|own| dataset.is_for(own)) {
         // Chosen by name, it still has to look like the data set that the net is for.
         let value = Value::Text(own.clone());
         derived.push(Derived::fills("stand_in_for", value, format!("the data set of {}", net.name)));
@@ -225,7 +235,7 @@ fn stand_in(
     missing: &Error,
 ) -> Result<(Selection, Arc<dyn Dataset>, String)> {
     let real = selection.dataset.name.clone();
-    let Some(other) = of_kind(registry, PluginKind::Dataset).find(|dataset| dataset.datasets.contains(&real)) else {
+    let Some(other) = of_kind(registry, PluginKind::Dataset).find(|dataset| dataset.is_for(&real)) else {
         return Err(missing.clone());
     };
     selection.derived.retain(|derived| derived.key != "dataset");
@@ -273,7 +283,7 @@ impl Selection {
 
     /// The declaration of a key among the options of this selection and `further` ones of the host, with its owner.
     pub fn spec<'a>(&'a self, host: &'a [OptionSpec], key: &str) -> Option<(&'a OptionSpec, Option<PluginKind>)> {
-        let key = key.trim_start_matches('-').replace('-', "_");
+        let key = names::canonical(key);
         let named = |spec: &&OptionSpec| spec.key == key || spec.aliases.contains(&key);
         let plugins = [&self.learner, &self.net, &self.dataset].into_iter().chain(&self.agents);
         let mut of_plugins = plugins.filter_map(|plugin| Some((plugin.options.iter().find(named)?, Some(plugin.kind))));

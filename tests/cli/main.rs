@@ -3,6 +3,7 @@
 mod believing;
 mod commands;
 mod outputs;
+mod refusals;
 mod resuming;
 mod runs;
 mod stopping;
@@ -10,6 +11,7 @@ mod wicked;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 /// A working directory of its own, with no settings of the user and only the plugins that a test names.
 struct Place {
@@ -45,7 +47,7 @@ impl Place {
 
     /// The program in this place; arguments are the words of `line`.
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+        let mut command = Command::new(program());
         let of_ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
             let name = name.to_string_lossy();
             name.starts_with("POCKETFLOW_") || name == "RUST_LOG" || name == "RUST_BACKTRACE"
@@ -84,6 +86,22 @@ impl Place {
     fn report(&self, run: impl AsRef<Path>) -> serde_json::Value {
         serde_json::from_str(&self.read(run.as_ref().join("report.json"))).unwrap()
     }
+}
+
+/// The program in a folder of its own, so that only those plugins are found that a test names.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        // On the file system of the program: a link costs nothing.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("alone");
+        std::fs::create_dir_all(&folder).unwrap();
+        let (program, fresh) = (folder.join("host"), folder.join(format!("host-{}", std::process::id())));
+        std::fs::hard_link(env!("CARGO_BIN_EXE_host"), &fresh).unwrap();
+        std::fs::rename(&fresh, &program).unwrap();
+        // Where both are links to one file already, the name is left.
+        let _ = std::fs::remove_file(&fresh);
+        program
+    })
 }
 
 fn outcome(child: Child) -> Outcome {

@@ -1,7 +1,7 @@
 //! Plugins that are part of the program go the same way as those from files: same registry, same guards.
 
 use host::discover::PluginDirs;
-use host::registry::{Registry, Source};
+use host::registry::{Registry, Reserved, Source};
 use pocketflow::plugin::PluginKind;
 use pocketflow::settings::Settings;
 // Named, or the linker drops it with its registrations.
@@ -9,8 +9,7 @@ use pocketflow_fixture_panics as _;
 
 #[test]
 fn linked_plugins_are_listed_made_and_guarded() {
-    let empty = tempfile::tempdir().unwrap();
-    let registry = Registry::discover(&PluginDirs { explicit: vec![empty.path().into()] }, &[]);
+    let registry = Registry::discover(&PluginDirs::default(), &Reserved::default());
     let entry = registry.find(PluginKind::Net, "panics").unwrap();
     assert_eq!(entry.source, Source::Linked);
     assert_eq!(registry.entries().len(), 4);

@@ -34,11 +34,18 @@ pub fn prepare(settings: &Settings) -> Result<()> {
     kernels::keep_memory()
 }
 
-/// The GPU of `wanted`: `cpu`, `cuda:N`, or `auto`, the first where there is one.
+/// The GPU of `wanted`: `cpu`, `cuda:N`, or `auto`, the first where there is one. Any other word is an error: a misspelt
+/// GPU must not become the CPU without a word.
 fn choose(wanted: &str, gpus: i64) -> Result<Option<i64>, String> {
-    match wanted.strip_prefix("cuda:").map(str::parse::<i64>) {
-        None if wanted == "auto" => Ok((gpus > 0).then_some(0)),
-        None => Ok(None),
+    let number = match wanted {
+        "auto" => return Ok((gpus > 0).then_some(0)),
+        "cpu" => return Ok(None),
+        _ => wanted.strip_prefix("cuda:"),
+    };
+    // Digits alone: `parse` takes signs.
+    let number = number.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    match number.map(str::parse::<i64>) {
+        None | Some(Err(_)) => Err("expected auto, cpu or cuda:N with the number of a GPU, as cuda:0".into()),
         Some(Ok(number)) if number < gpus => Ok(Some(number)),
         Some(_) if gpus == 0 => {
             Err("libtorch sees no GPU here: the machine has none, its driver does not work, or this \
@@ -81,6 +88,11 @@ mod tests {
         assert_eq!(choose("cpu", 2), Ok(None));
         assert_eq!(choose("auto", 2), Ok(Some(0)));
         assert_eq!(choose("cuda:1", 2), Ok(Some(1)));
+        for unknown in ["gpu", "cuda", "CUDA:0", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "CPU", ""] {
+            for gpus in [0, 2] {
+                assert!(choose(unknown, gpus).is_err_and(|text| text.contains("cuda:N")), "{unknown} with {gpus} GPUs");
+            }
+        }
         assert!(choose("cuda:2", 2).unwrap_err().contains("cuda:0 to cuda:1"));
         assert!(choose("cuda:0", 0).unwrap_err().contains("no CUDA half"));
     }

@@ -68,7 +68,14 @@ fn at(job: &Job, key: &str) -> Result<Model> {
     let path: PathBuf = job.settings.get(key)?;
     if !path.exists() {
         job.note(format!("no full-precision model at {}: {LEARNER} trains it first", path.display()));
-        job.host.run_learner(LEARNER, &[("save_path".into(), path.display().to_string())])?;
+        // The wishes to start warm and to distil are the compressed network's: its parent begins from nothing.
+        let own = [
+            ("save_path", path.display().to_string()),
+            ("enbl_warm_start", "false".into()),
+            ("enbl_dst", "false".into()),
+        ];
+        let own: Vec<(String, String)> = own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        job.host.run_learner(LEARNER, &own)?;
     }
     saved::full_precision(job, key)
 }

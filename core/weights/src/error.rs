@@ -1,5 +1,7 @@
 //! What can be wrong with a file of weights.
 
+use pocketflow::names::shown;
+
 /// Why a file of weights is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
@@ -13,9 +15,9 @@ pub enum WeightsError {
     #[error("its pickle, at byte {at}: {problem}")]
     Pickle { at: usize, problem: String },
     /// A class or function that the pickle names, and that is not known to be data.
-    #[error("its pickle, at byte {at}, asks for `{name}`, which is code and no weights; nothing was run")]
+    #[error("its pickle, at byte {at}, asks for `{}`, which is code and no weights; nothing was run", shown(name))]
     Code { at: usize, name: String },
-    #[error("its tensor `{name}` {problem}")]
+    #[error("its tensor `{}` {problem}", shown(name))]
     Tensor { name: String, problem: String },
 }
 

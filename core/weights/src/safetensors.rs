@@ -7,12 +7,35 @@ use crate::{LoadedTensor, Tensors};
 use ::safetensors::{Dtype, SafeTensors};
 use std::io::Read;
 
+/// The longest table that is read, in bytes; that of the largest image classifiers is a hundredth of it.
+const LONGEST_TABLE: u64 = 8 << 20;
+/// The most tensors of a file.
+const MOST_TENSORS: usize = 50_000;
+
 /// Reads a whole file.
 ///
 /// # Errors
+/// A table that is too long, or names too many tensors: it is refused before the rest is read.
 /// A table that does not fit the file; a type of number that no weights are stored in.
 pub fn read(mut file: impl Read) -> Result<Tensors, WeightsError> {
     let mut bytes = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut bytes)?;
+    if let Ok(length) = <[u8; 8]>::try_from(bytes.as_slice()) {
+        let length = u64::from_le_bytes(length);
+        if length > LONGEST_TABLE {
+            return Err(WeightsError::Malformed(format!(
+                "its table of tensors has {length} bytes; at most {LONGEST_TABLE} are read"
+            )));
+        }
+        file.by_ref().take(length).read_to_end(&mut bytes)?;
+        // Each tensor has its own offsets; a name that holds the word counts too, which no network's do.
+        let tensors = bytes.windows(12).filter(|part| *part == b"data_offsets").count();
+        if tensors > MOST_TENSORS {
+            return Err(WeightsError::Malformed(format!(
+                "its table names {tensors} tensors; at most {MOST_TENSORS} are read"
+            )));
+        }
+    }
     file.read_to_end(&mut bytes)?;
     let stored = SafeTensors::deserialize(&bytes).map_err(|error| WeightsError::Malformed(error.to_string()))?;
     stored

@@ -1,13 +1,17 @@
 //! The clap command, built from the options. Options of all plugins are taken, since a plugin may be selected in a file;
 //! help shows those of the plugins that the command line itself selects.
 
-use crate::layers::Selection;
 use crate::layers::catalogue::{Owner, shown};
-use crate::options::{check_key, host_options};
+use crate::layers::{EXTENDS, PREFIX, Selection};
+use crate::options::{OTHER_VARIABLES, host_options};
+use crate::provenance;
+use crate::registry::Reserved;
+use crate::select::AUTO;
 use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use pocketflow::integer::Target;
+use pocketflow::names::{canonical, shown as shown_name};
 use pocketflow::option::{Kind, OptionSpec};
 use pocketflow::plugin::{Declaration, PluginKind};
 use std::collections::BTreeSet;
@@ -23,11 +27,33 @@ pub enum Shown<'a> {
 
 /// The whole command line of `host`.
 pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
-    let options = option_args(declarations, shown);
+    with_option_args(option_args(declarations, shown), declarations)
+}
+
+/// The keys that no plugin may declare: the host's options, every flag that any command has besides, and what a file or a
+/// variable means that is no option.
+pub fn reserved() -> Reserved {
+    let mut bare = with_option_args(Vec::new(), &[]);
+    // Adds `--help`, `--version` and the command `help`.
+    bare.build();
+    let mut keys = BTreeSet::from([EXTENDS.to_owned(), provenance::TABLE.to_owned()]);
+    keys.extend(OTHER_VARIABLES.iter().map(|name| name.trim_start_matches(PREFIX).to_ascii_lowercase()));
+    let mut commands = vec![&bare];
+    while let Some(command) = commands.pop() {
+        commands.extend(command.get_subcommands());
+        for arg in command.get_arguments() {
+            // What stands without a flag, as `MODEL`, has only its name.
+            keys.insert(canonical(arg.get_id().as_str().trim_start_matches('@')));
+            keys.extend(arg.get_long_and_visible_aliases().unwrap_or_default().into_iter().map(canonical));
+        }
+    }
+    Reserved { options: host_options(), keys, names: BTreeSet::from([AUTO.to_owned()]) }
+}
+
+fn with_option_args(options: Vec<Arg>, declarations: &[Declaration]) -> Command {
     let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about).args(fixed_args());
     let with_options = |name, about| leaf(name, about).args(options.clone());
-    let path =
-        |id, name| Arg::new(id).value_name(name).value_parser(value_parser!(PathBuf)).value_hint(ValueHint::AnyPath);
+    let path = |id, name| Arg::new(id).value_name(name).value_parser(PathText).value_hint(ValueHint::AnyPath);
     let eval = with_options("eval", "Evaluate a saved model on the test images")
         .arg(path("@model", "MODEL").help("A save path; without it, the model that the learner saved"))
         .arg(
@@ -119,7 +145,7 @@ fn export_args() -> Vec<Arg> {
             .long("model-dir")
             .value_name("DIR")
             .required(true)
-            .value_parser(value_parser!(PathBuf))
+            .value_parser(PathText)
             .value_hint(ValueHint::AnyPath)
             .help("The folder of a saved model (model.ckpt), or the model; the files go into the folder"),
         switch("@post_quant", "enbl-post-quant").help(
@@ -164,7 +190,7 @@ fn export_args() -> Vec<Arg> {
 /// Where other runtimes' libraries are.
 fn library_args() -> [Arg; 2] {
     let path = |id: &'static str, flag: &'static str| {
-        Arg::new(id).long(flag).value_name("PATH").value_parser(value_parser!(PathBuf)).value_hint(ValueHint::AnyPath)
+        Arg::new(id).long(flag).value_name("PATH").value_parser(PathText).value_hint(ValueHint::AnyPath)
     };
     [
         path("@litert", "litert").help("LiteRT's library, libLiteRt.so [variable: POCKETFLOW_LITERT]"),
@@ -180,7 +206,7 @@ fn fixed_args() -> [Arg; 4] {
             .value_name(name)
             .value_hint(hint)
             .action(ArgAction::Append)
-            .value_parser(value_parser!(PathBuf))
+            .value_parser(PathText)
     };
     [
         path("@config", "FILE", ValueHint::FilePath)
@@ -218,10 +244,9 @@ fn option_args(declarations: &[Declaration], shown: Shown<'_>) -> Vec<Arg> {
     let mut taken = BTreeSet::new();
     let mut args = Vec::new();
     for (owner, spec, hide) in all {
-        // A key of several plugins is one flag; a key that no flag can be is refused by the registry.
-        if check_key(&spec.key).is_ok() && taken.insert(spec.key.clone()) {
-            let aliases =
-                spec.aliases.iter().filter(|alias| check_key(alias).is_ok() && taken.insert((*alias).clone()));
+        // A key of several plugins is one flag.
+        if taken.insert(spec.key.clone()) {
+            let aliases = spec.aliases.iter().filter(|alias| taken.insert((*alias).clone()));
             let aliases: Vec<String> = aliases.map(|alias| alias.replace('_', "-")).collect();
             args.push(option_arg(&owner, &spec, declarations).visible_aliases(aliases).hide(hide));
         }
@@ -238,6 +263,11 @@ fn option_arg(owner: &Owner, spec: &OptionSpec, declarations: &[Declaration]) ->
             None => "Options of every run".to_owned(),
         })
         .value_parser(Unchecked { choices: choices(owner, spec, declarations) });
+    // Keys of one letter are the host's: `-n=4` is what the original's scripts write.
+    let arg = match (owner.kind, spec.key.chars().next(), spec.key.len()) {
+        (None, Some(letter), 1) => arg.short(letter),
+        _ => arg,
+    };
     match &spec.kind {
         Kind::Switch => arg
             .value_name("BOOL")
@@ -292,9 +322,8 @@ struct Unchecked {
 impl TypedValueParser for Unchecked {
     type Value = String;
 
-    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
-        let invalid = || clap::Error::new(ErrorKind::InvalidUtf8).with_cmd(command);
-        value.to_str().map(str::to_owned).ok_or_else(invalid)
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        text(command, arg, value)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
@@ -303,6 +332,40 @@ impl TypedValueParser for Unchecked {
             false => Some(Box::new(self.choices.iter().map(PossibleValue::new))),
         }
     }
+}
+
+/// A path that is not empty. It has to be text, as settings, reports and plugins keep paths as text.
+#[derive(Clone)]
+struct PathText;
+
+impl TypedValueParser for PathText {
+    type Value = PathBuf;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<PathBuf, clap::Error> {
+        let text = text(command, arg, value)?;
+        match text.is_empty() {
+            true => Err(wrong(command, format!("the path of {} is empty", named(arg)))),
+            false => Ok(text.into()),
+        }
+    }
+}
+
+fn text(command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+    let invalid = || {
+        let shown = value.to_string_lossy();
+        wrong(command, format!("the value of {} is not UTF-8 text: `{}`", named(arg), shown_name(&shown)))
+    };
+    value.to_str().map(str::to_owned).ok_or_else(invalid)
+}
+
+fn wrong(command: &Command, message: String) -> clap::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, message + "\n").with_cmd(command)
+}
+
+/// An argument as a user writes it: its flag, or the word that help has for it.
+fn named(arg: Option<&Arg>) -> String {
+    let flag = arg.and_then(Arg::get_long).map(|flag| format!("--{flag}"));
+    flag.or_else(|| arg?.get_value_names()?.first().map(ToString::to_string)).unwrap_or_else(|| "an argument".into())
 }
 
 /// Completes the names of plugins, and takes any: an unknown one is answered by the registry, which knows more.

@@ -7,13 +7,15 @@
 mod build;
 mod words;
 
+pub use build::reserved;
 pub(crate) use build::{Shown, command};
 pub use words::{Early, early};
 
 use crate::deploy::FORMATS;
 use crate::layers::Selection;
+use crate::refused::{Refused, why_unknown};
 use clap::ArgMatches;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use pocketflow::plugin::Declaration;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -130,17 +132,34 @@ pub struct Exit {
     pub text: String,
     pub status: u8,
     pub to_stdout: bool,
+    /// The flag that no option has, where that is what is wrong.
+    pub unknown: Option<String>,
 }
 
 impl Exit {
     fn usage(text: String) -> Self {
-        Self { text, status: 2, to_stdout: false }
+        Self { text, status: 2, to_stdout: false, unknown: None }
+    }
+
+    /// The same; an unknown flag that a plugin would have, were it usable, is told with the reason why it is not.
+    #[must_use]
+    pub fn explained(mut self, refused: &[Refused]) -> Self {
+        let flag = self.unknown.as_deref().and_then(|flag| flag.split('=').next());
+        if let Some(why) = flag.and_then(|flag| why_unknown(refused, flag)) {
+            self.text.push_str(&format!("\n{why}\n"));
+        }
+        self
     }
 }
 
 impl From<clap::Error> for Exit {
     fn from(error: clap::Error) -> Self {
+        let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+            (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) => Some(flag.clone()),
+            _ => None,
+        };
         Self {
+            unknown,
             text: error.render().ansi().to_string(),
             status: u8::try_from(error.exit_code()).unwrap_or(2),
             to_stdout: !error.use_stderr(),

@@ -11,12 +11,12 @@ use std::path::PathBuf;
 pub struct Early {
     pub plugin_dirs: Vec<PathBuf>,
     pub log: Option<String>,
-    /// `learner`, `net`, `dataset`, `agent` with their values, where given as flags.
+    /// `learner`, `net`, `dataset` with their values, where given as flags.
     choices: Vec<(String, String)>,
 }
 
 impl Early {
-    /// The value of `--learner`, `--net`, `--dataset` or `--agent`, the last that was given.
+    /// The value of `--learner`, `--net` or `--dataset`, the last that was given.
     pub fn choice(&self, key: &str) -> Option<&str> {
         self.choices.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
@@ -29,7 +29,7 @@ pub fn early(args: &[OsString]) -> Early {
     let mut words = args.iter().skip(1).take_while(|word| *word != "--").peekable();
     while let Some(word) = words.next() {
         let Some((name, value)) = flag(word) else { continue };
-        if !matches!(name.as_str(), "plugin-dir" | "log" | "learner" | "net" | "dataset" | "agent") {
+        if !matches!(name.as_str(), "plugin-dir" | "log" | "learner" | "net" | "dataset") {
             continue;
         }
         let value = match value {

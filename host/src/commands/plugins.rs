@@ -1,10 +1,12 @@
 //! `host plugins list|show|check`: which plugins there are, which are not usable and why, and what options one has.
 
 use crate::cli::Format;
-use crate::registry::{Check, Entry, Failure, Registry, Source};
+use crate::refused::why_missing;
+use crate::registry::{Check, Entry, Failure, Registry, Reserved, Source};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use pocketflow::abi::INTERFACE;
+use pocketflow::names;
 use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::{Error, Result};
@@ -39,8 +41,8 @@ pub fn show(registry: &Registry, name: &str, format: Format) -> Result<String> {
 }
 
 /// `plugins check FILE`: what the file offers, and whether this host can use it.
-pub fn check(file: &Path, format: Format) -> (String, bool) {
-    let check = Registry::check(file);
+pub fn check(file: &Path, reserved: &Reserved, format: Format) -> (String, bool) {
+    let check = Registry::check(file, reserved);
     let text = match format {
         Format::Text => check_text(&check),
         Format::Json => check_json(&check),
@@ -67,7 +69,12 @@ fn list_text(entries: &[Entry], failures: &[Failure]) -> String {
     if !failures.is_empty() {
         text += "\nnot usable:\n";
         for Failure { path, reason, .. } in failures {
-            let _ = writeln!(text, "  {}\n    {}", path.display(), reason.trim_end().replace('\n', "\n    "));
+            let _ = writeln!(
+                text,
+                "  {}\n    {}",
+                path.display(),
+                names::shown_text(reason.trim_end()).replace('\n', "\n    ")
+            );
         }
     }
     text
@@ -169,7 +176,7 @@ fn check_text(Check { path, interface, libtorch, declarations, problems }: &Chec
         false => text += "not usable:\n",
     }
     for problem in problems {
-        let _ = writeln!(text, "  {}", problem.trim_end().replace('\n', "\n    "));
+        let _ = writeln!(text, "  {}", names::shown_text(problem.trim_end()).replace('\n', "\n    "));
     }
     text
 }
@@ -187,12 +194,12 @@ fn check_json(check: &Check) -> String {
 }
 
 fn unknown(registry: &Registry, name: &str) -> Error {
-    let names: Vec<&str> = registry.entries().iter().map(|entry| entry.declaration.name.as_str()).collect();
-    let near = names.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-    let hint = match near {
-        Some(near) if strsim::jaro_winkler(near, name) > 0.8 => format!("; did you mean `{near}`?"),
-        _ => String::new(),
-    };
-    let there = if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
-    Error::config(format!("no plugin is called `{name}`{hint} ({there})"))
+    let known: Vec<&str> = registry.entries().iter().map(|entry| entry.declaration.name.as_str()).collect();
+    let refused = registry.refused();
+    if let Some(why) = KINDS.into_iter().find_map(|kind| why_missing(&refused, kind, name)) {
+        return Error::config(format!("no plugin is called `{}`: {why}", names::shown(name)));
+    }
+    let hint = names::hint(name, known.iter().copied());
+    let there = if known.is_empty() { "there are none".into() } else { format!("there are {}", known.join(", ")) };
+    Error::config(format!("no plugin is called `{}`{hint} ({there})", names::shown(name)))
 }

@@ -5,13 +5,12 @@
 
 use super::leaf::Raw;
 use crate::options::OWNER;
+use crate::refused::{Refused, why_unknown};
+use pocketflow::names;
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind};
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// Below this likeness (1 is equal), the nearest key is a guess that misleads.
-const ALIKE: f64 = 0.45;
 
 /// Who declared an option.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +61,8 @@ pub struct Catalogue {
     /// Never an empty list.
     keys: BTreeMap<String, Vec<Owned>>,
     aliases: BTreeMap<String, String>,
+    /// Plugins whose options are missing here.
+    refused: Vec<Refused>,
 }
 
 impl Catalogue {
@@ -72,6 +73,18 @@ impl Catalogue {
             made.extend(&Owner::of(declaration), &declaration.options);
         }
         made
+    }
+
+    /// The same, with the plugins that were found and are not usable, for messages.
+    #[must_use]
+    pub fn with_refused(mut self, refused: Vec<Refused>) -> Self {
+        self.refused = refused;
+        self
+    }
+
+    /// The plugins that were found and are not usable.
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
     }
 
     fn extend(&mut self, owner: &Owner, specs: &[OptionSpec]) {
@@ -103,14 +116,18 @@ impl Catalogue {
 
     /// The key or alias most like `written`.
     pub fn nearest(&self, written: &str) -> Option<&str> {
-        nearest(&written.to_ascii_lowercase().replace('-', "_"), self.names())
+        names::nearest(written, self.names())
     }
 
     /// An unknown key, as an error says it.
     pub fn unknown(&self, written: &str) -> String {
+        let shown = names::shown(written);
+        if let Some(why) = why_unknown(&self.refused, written) {
+            return format!("unknown key `{shown}`: {why}");
+        }
         match self.nearest(written) {
-            Some(near) => format!("unknown key `{written}`; did you mean `{near}`?"),
-            None => format!("unknown key `{written}`; `host config show` lists the keys there are"),
+            Some(near) => format!("unknown key `{shown}`; did you mean `{near}`?"),
+            None => format!("unknown key `{shown}`; `host config show` lists the keys there are"),
         }
     }
 
@@ -135,17 +152,6 @@ pub(crate) fn wrong(key: &str, raw: &Raw, owner: &Owner, reason: &str) -> String
         Some(_) => format!("`{key}` = {shown} (option of {owner}): {reason}"),
         None => format!("`{key}` = {shown}: {reason}"),
     }
-}
-
-/// The candidate most like `written`, if any is much like it.
-pub fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer than any key: no typing error, and the comparison takes the product of both lengths.
-    if written.len() > 200 {
-        return None;
-    }
-    let scored = candidates.map(|candidate| (strsim::normalized_damerau_levenshtein(written, candidate), candidate));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)));
-    best.filter(|(score, _)| *score >= ALIKE).map(|(_, candidate)| candidate)
 }
 
 /// A value as a person writes it in a table or a help text; unset is said.

@@ -2,10 +2,12 @@
 //! snake case.
 
 use super::Layer;
-use super::catalogue::{Catalogue, nearest};
+use super::catalogue::Catalogue;
 use super::leaf::{Leaf, Raw};
 use super::problem::Problem;
 use crate::options::OTHER_VARIABLES;
+use crate::refused::why_unknown;
+use pocketflow::names;
 use pocketflow::settings::Origin;
 use std::ffi::OsString;
 
@@ -37,11 +39,13 @@ pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, catalogue
         .collect();
     ours.sort();
     for (name, value) in ours {
-        let Some(key) = catalogue.names().find(|key| variable(key) == name) else {
+        let key = name.trim_start_matches(PREFIX).to_ascii_lowercase();
+        // A variable in another case is another variable.
+        let Some(key) = catalogue.find(&key).and(Some(key)).filter(|key| variable(key) == name) else {
             made.warnings.push(unknown(&name, catalogue));
             continue;
         };
-        let (key, origin) = (key.to_owned(), Origin::Variable { name });
+        let origin = Origin::Variable { name };
         match value.into_string() {
             Ok(text) => made.layer.leaves.push(Leaf { key, raw: Raw::Words(text), origin }),
             Err(_) => made.problems.push(Problem::at(&origin, format!("the value of `{key}` is no UTF-8 text"))),
@@ -51,13 +55,15 @@ pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, catalogue
 }
 
 fn unknown(name: &str, catalogue: &Catalogue) -> String {
-    let known: Vec<String> = catalogue.names().map(variable).collect();
+    let shown = names::shown(name);
     // Without the prefix, which makes all names look alike.
-    let bare = |name: &str| name.trim_start_matches(PREFIX).to_owned();
-    let names: Vec<String> = known.iter().map(|name| bare(name)).collect();
-    match nearest(&bare(name), names.iter().map(String::as_str)) {
-        Some(near) => format!("the variable {name} is not known and is ignored; did you mean {PREFIX}{near}?"),
-        None => format!("the variable {name} is not known and is ignored"),
+    let key = name.trim_start_matches(PREFIX).to_ascii_lowercase();
+    if let Some(why) = why_unknown(catalogue.refused(), &key) {
+        return format!("the variable {shown} is not known and is ignored: {why}");
+    }
+    match catalogue.nearest(&key) {
+        Some(near) => format!("the variable {shown} is not known and is ignored; did you mean {}?", variable(near)),
+        None => format!("the variable {shown} is not known and is ignored"),
     }
 }
 

@@ -16,13 +16,15 @@ pub(crate) mod sample;
 mod selection;
 mod written;
 
-pub use environment::variable;
+pub use environment::{PREFIX, variable};
 pub use files::PROJECT_FILE;
+pub use parse::EXTENDS;
 pub use selection::Selection;
 pub use written::{text_of, to_toml};
 
 use crate::cli::Invocation;
 use crate::options;
+use crate::refused::Refused;
 use catalogue::{Catalogue, Owned, Owner, wrong};
 use figment::Figment;
 use leaf::{Leaf, Raw};
@@ -76,12 +78,17 @@ pub struct Layers {
     warnings: Vec<String>,
 }
 
-/// Reads the layers of this process and logs warnings.
+/// Reads the layers of this process and logs warnings; `refused` are plugins that messages may have to explain.
 ///
 /// # Errors
 /// Files that cannot be read, unknown keys, values that no owner of their key takes: all of them, each with its source.
-pub fn load(invocation: &Invocation, declarations: &[Declaration], host_options: &[OptionSpec]) -> Result<Layers> {
-    let layers = load_from(&Sources::of_process(), invocation, declarations, host_options)?;
+pub fn load(
+    invocation: &Invocation,
+    declarations: &[Declaration],
+    host_options: &[OptionSpec],
+    refused: Vec<Refused>,
+) -> Result<Layers> {
+    let layers = load_from(&Sources::of_process(), invocation, declarations, host_options, refused)?;
     for warning in &layers.warnings {
         tracing::warn!("{warning}");
     }
@@ -97,8 +104,9 @@ pub fn load_from(
     invocation: &Invocation,
     declarations: &[Declaration],
     host_options: &[OptionSpec],
+    refused: Vec<Refused>,
 ) -> Result<Layers> {
-    let catalogue = Catalogue::new(host_options, declarations);
+    let catalogue = Catalogue::new(host_options, declarations).with_refused(refused);
     let mut files = files::Files::default();
     for path in [&sources.user_file, &sources.project_file].into_iter().flatten() {
         files.add_if_there(path);

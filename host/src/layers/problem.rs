@@ -2,10 +2,14 @@
 
 use pocketflow::Error;
 use pocketflow::settings::Origin;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+/// The most problems that are printed: who sees so many mends the first ones, and asks again.
+const SHOWN: usize = 30;
+
 /// One thing wrong in one place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     source: String,
     line: Option<usize>,
@@ -38,11 +42,13 @@ impl fmt::Display for Problem {
 /// # Errors
 /// There are problems.
 pub(crate) fn report(problems: &[Problem]) -> Result<(), Error> {
+    let mut sources: HashMap<&str, usize> = HashMap::new();
+    let mut seen: HashSet<&Problem> = HashSet::new();
     let mut said: Vec<(usize, &Problem)> = Vec::new();
-    for problem in problems.iter() {
-        if !said.iter().any(|(_, earlier)| *earlier == problem) {
-            let first = problems.iter().position(|other| other.source == problem.source);
-            said.push((first.unwrap_or_default(), problem));
+    for (index, problem) in problems.iter().enumerate() {
+        let first = *sources.entry(&problem.source).or_insert(index);
+        if seen.insert(problem) {
+            said.push((first, problem));
         }
     }
     said.sort_by_key(|(source, problem)| (*source, problem.line));
@@ -50,8 +56,12 @@ pub(crate) fn report(problems: &[Problem]) -> Result<(), Error> {
         [] => Ok(()),
         [(_, one)] => Err(Error::config(one.to_string())),
         many => {
-            let lines: Vec<String> = many.iter().map(|(_, problem)| format!("\n  {problem}")).collect();
-            Err(Error::config(format!("{} problems with the settings:{}", many.len(), lines.concat())))
+            let lines = many.iter().take(SHOWN).map(|(_, problem)| format!("\n  {problem}"));
+            let more = match many.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!("\n  and {more} more"),
+            };
+            Err(Error::config(format!("{} problems with the settings:{}{more}", many.len(), lines.collect::<String>())))
         }
     }
 }
@@ -73,5 +83,15 @@ mod tests {
           a:1: bad
         ");
         assert_eq!(report(&[]), Ok(()));
+    }
+
+    #[test]
+    fn hundreds_of_thousands_are_counted_and_the_first_are_shown() {
+        let begin = std::time::Instant::now();
+        let at = |line| Problem::at(&Origin::File { path: "a".into(), line: Some(line) }, "bad");
+        let problems: Vec<Problem> = (1..=200_000).map(at).collect();
+        let text = report(&problems).unwrap_err().to_string();
+        assert!(text.starts_with("200000 problems") && text.ends_with("\n  a:30: bad\n  and 199970 more"), "{text}");
+        assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
     }
 }

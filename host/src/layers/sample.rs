@@ -91,7 +91,7 @@ pub fn try_layers(
     }
     let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
     let sources = Sources { variables, ..Sources::default() };
-    let loaded = load_from(&sources, &invocation, &declarations(), &host_options());
+    let loaded = load_from(&sources, &invocation, &declarations(), &host_options(), Vec::new());
     loaded.map_err(|error| without(&error.to_string(), dir.path())).map(|mut layers| {
         for leaf in layers.layers.iter_mut().flat_map(|layer| &mut layer.leaves) {
             if let pocketflow::settings::Origin::File { path, .. } = &mut leaf.origin {

@@ -1,7 +1,8 @@
 //! Which plugins the settings select.
 
 use super::Layers;
-use super::catalogue::nearest;
+use crate::refused::why_missing;
+use pocketflow::names;
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::settings::Origin;
 use pocketflow::{Error, Result};
@@ -35,18 +36,15 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// A plugin by its name or one of its aliases.
 fn find<'a>(declarations: &'a [Declaration], kind: PluginKind, name: &str) -> Option<&'a Declaration> {
-    let mut of_kind = declarations.iter().filter(|declaration| declaration.kind == kind);
-    of_kind.find(|declaration| declaration.name == name || declaration.aliases.iter().any(|alias| alias == name))
+    declarations.iter().find(|declaration| declaration.kind == kind && declaration.is_called(name))
 }
 
 /// The data set that a net is for, or what can stand in for it.
 fn own_dataset<'a>(declarations: &'a [Declaration], net: &Declaration) -> Option<&'a Declaration> {
     let wanted = net.datasets.first()?;
     let mut stand_ins = declarations.iter().filter(|each| each.kind == PluginKind::Dataset);
-    find(declarations, PluginKind::Dataset, wanted)
-        .or_else(|| stand_ins.find(|each| each.datasets.iter().any(|original| original == wanted)))
+    find(declarations, PluginKind::Dataset, wanted).or_else(|| stand_ins.find(|each| each.is_for(wanted)))
 }
 
 impl Layers {
@@ -67,29 +65,33 @@ impl Layers {
             // A default without its plugin is the trouble of a run; the settings can be shown without.
             let left_open = matches!(origin, Origin::Default { .. }) || (kind == PluginKind::Dataset && name == "auto");
             if declaration.is_none() && !left_open {
-                return Err(unknown(declarations, kind, &name, &origin.to_string()));
+                return Err(self.unknown_plugin(declarations, kind, &name, &origin));
             }
         }
         selection.agents = declarations.iter().filter(|declaration| declaration.kind == PluginKind::Agent).collect();
         Ok(selection)
     }
-}
 
-fn unknown(declarations: &[Declaration], kind: PluginKind, name: &str, origin: &str) -> Error {
-    let of_kind = declarations.iter().filter(|declaration| declaration.kind == kind);
-    let names: Vec<&str> = of_kind.map(|declaration| declaration.name.as_str()).collect();
-    let meant =
-        nearest(name, names.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    Error::config(match names.is_empty() {
-        true => format!("{origin}: unknown {kind} `{name}`; no {kind} was found, see `host plugins list`"),
-        false => format!("{origin}: unknown {kind} `{name}`{meant}\nThere are: {}", names.join(", ")),
-    })
+    fn unknown_plugin(&self, declarations: &[Declaration], kind: PluginKind, name: &str, origin: &Origin) -> Error {
+        let shown = names::shown(name);
+        if let Some(why) = why_missing(self.catalogue.refused(), kind, name) {
+            return Error::config(format!("{origin}: unknown {kind} `{shown}`: {why}"));
+        }
+        let of_kind = declarations.iter().filter(|declaration| declaration.kind == kind);
+        let known: Vec<&str> = of_kind.map(|declaration| declaration.name.as_str()).collect();
+        let hint = names::hint(name, known.iter().copied());
+        Error::config(match known.is_empty() {
+            true => format!("{origin}: unknown {kind} `{shown}`; no {kind} was found, see `host plugins list`"),
+            false => format!("{origin}: unknown {kind} `{shown}`{hint}\nThere are: {}", known.join(", ")),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::layers::sample;
+    use crate::refused::Refused;
 
     fn names(selection: &Selection<'_>) -> Vec<String> {
         selection.owners().iter().map(|declaration| declaration.name.clone()).collect()
@@ -105,6 +107,29 @@ mod tests {
         );
         let layers = sample::layers(&[("dataset", "synthetic")], &[]);
         assert_eq!(names(&layers.select(&declarations).unwrap()), ["full-prec", "synthetic", "rl-agent"]);
+    }
+
+    #[test]
+    fn both_spellings_of_a_name() {
+        let declarations = sample::declarations();
+        let layers = sample::layers(&[("learner", "full_prec"), ("net", "resnet-at-cifar10")], &[]);
+        assert_eq!(
+            names(&layers.select(&declarations).unwrap()),
+            ["full-prec", "resnet_at_cifar10", "cifar10", "rl-agent"]
+        );
+    }
+
+    #[test]
+    fn a_plugin_that_was_refused_is_missing_for_a_reason() {
+        let mut declarations = sample::declarations();
+        let uniform = declarations.remove(1);
+        let mut layers = sample::layers(&[("learner", "uniform")], &[]);
+        layers.catalogue =
+            layers.catalogue.with_refused(vec![Refused::new(&uniform, "its option `x` is taken by another")]);
+        insta::assert_snapshot!(
+            layers.select(&declarations).unwrap_err(),
+            @"flag --learner: unknown learner `uniform`: a learner of this name was found and is not usable: its option `x` is taken by another"
+        );
     }
 
     #[test]

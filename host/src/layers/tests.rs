@@ -58,7 +58,7 @@ fn user_file_then_project_file_then_named_files() {
         variables: Vec::new(),
     };
     let invocation = Invocation { configs: vec![file("named.toml", "summ_step = 6\n")], ..Invocation::default() };
-    let layers = load_from(&sources, &invocation, &[], &options::host_options()).unwrap();
+    let layers = load_from(&sources, &invocation, &[], &options::host_options(), Vec::new()).unwrap();
     let settings = layers.resolve(&[]).unwrap();
     let all: Vec<i64> = ["seed", "n", "summ_step"].iter().map(|key| settings.get(key).unwrap()).collect();
     assert_eq!(all, [1, 4, 6]);

@@ -130,7 +130,7 @@ mod tests {
             let path = dir.path().join("run.toml");
             std::fs::write(&path, &file).unwrap();
             let invocation = Invocation { configs: vec![path], ..Invocation::default() };
-            let settings = load_from(&Sources::default(), &invocation, &[], &specs).unwrap().resolve(&[]).unwrap();
+            let settings = load_from(&Sources::default(), &invocation, &[], &specs, Vec::new()).unwrap().resolve(&[]).unwrap();
             for (spec, value) in specs.iter().zip(given) {
                 prop_assert_eq!(&settings.entry(&spec.key).unwrap().value, &Some(value), "{}", file);
             }

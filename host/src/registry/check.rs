@@ -1,7 +1,7 @@
 //! `plugins check FILE`: everything that can be said of one library.
 
 use super::Source;
-use super::claims::Claims;
+use super::claims::{Claims, Reserved};
 use super::examine::{Memory, examine};
 use crate::discover::cache::Cache;
 use crate::discover::handshake::{self, HandshakeError};
@@ -28,7 +28,7 @@ impl Check {
     }
 }
 
-pub fn check(path: &Path) -> Check {
+pub fn check(path: &Path, reserved: &Reserved) -> Check {
     let mut check = Check { path: path.to_owned(), ..Check::default() };
     // The system's loader looks a bare file name up in its own folders.
     let path = match path.canonicalize() {
@@ -54,7 +54,7 @@ pub fn check(path: &Path) -> Check {
     match examined.unwrap_or_else(|| Err("it was not looked at".into())) {
         Ok(described) => {
             check.problems = described.failures;
-            let mut claims = Claims::new(&[]);
+            let mut claims = Claims::new(reserved);
             for declaration in described.declarations {
                 if let Err(problem) = claims.admit(&declaration, &Source::File(path.clone())) {
                     check.problems.push(problem);

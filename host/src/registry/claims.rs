@@ -1,19 +1,27 @@
 //! Who owns which name and which option: what comes later and wants the same is refused.
 
 use super::Source;
+use pocketflow::names::{canonical, shown};
 use pocketflow::option::{Kind, OptionSpec};
 use pocketflow::plugin::{Declaration, PluginKind};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::mem::{Discriminant, discriminant};
 
-/// `_` and `-` are the same in names and keys.
-pub fn canonical(name: &str) -> String {
-    name.replace('-', "_")
+/// The keys that belong to the program, whatever plugins there are.
+#[derive(Debug, Clone, Default)]
+pub struct Reserved {
+    /// The options of the host.
+    pub options: Vec<OptionSpec>,
+    /// Keys of flags, variables and lines of files that are no options.
+    pub keys: BTreeSet<String>,
+    /// Words that stand in the place of a plugin's name and mean something else, as `auto`.
+    pub names: BTreeSet<String>,
 }
 
 /// The names and keys taken so far.
 #[derive(Default)]
 pub struct Claims {
+    reserved: Reserved,
     names: HashMap<(PluginKind, String), String>,
     /// All claims on a key are of one kind of plugin and one type.
     keys: HashMap<String, Claim>,
@@ -29,9 +37,9 @@ struct Claim {
 }
 
 impl Claims {
-    pub fn new(host_options: &[OptionSpec]) -> Self {
-        let mut claims = Self::default();
-        for spec in host_options {
+    pub fn new(reserved: &Reserved) -> Self {
+        let mut claims = Self { reserved: reserved.clone(), ..Self::default() };
+        for spec in &reserved.options {
             claims.claim(None, "the host", spec);
         }
         claims
@@ -51,11 +59,12 @@ impl Claims {
     /// One is taken, or the declaration is wrong in itself; the text names the key and its owner.
     pub fn admit(&mut self, declaration: &Declaration, source: &Source) -> Result<(), String> {
         let Declaration { kind, name, aliases, options, .. } = declaration;
-        let who = format!("{kind} `{name}`");
+        let who = format!("{kind} `{}`", shown(name));
+        declaration.check().map_err(|problem| format!("{who}: {problem}"))?;
         let names: Vec<(PluginKind, String)> =
             std::iter::once(name).chain(aliases).map(|name| (*kind, canonical(name))).collect();
-        if names.iter().any(|(_, name)| name.is_empty()) {
-            return Err(format!("{who}: a name is empty"));
+        if let Some((_, word)) = names.iter().find(|(_, name)| self.reserved.names.contains(name)) {
+            return Err(format!("{who}: the name `{word}` means something else to the program"));
         }
         for taken in &names {
             if let Some(owner) = self.names.get(taken) {
@@ -64,10 +73,14 @@ impl Claims {
         }
         let mut own = HashMap::new();
         for spec in options {
-            valid(spec).map_err(|problem| format!("{who}: its option `{}` {problem}", spec.key))?;
             for key in keys(spec) {
                 if own.insert(key.clone(), ()).is_some() {
                     return Err(format!("{who}: declares the option `{key}` twice"));
+                }
+                if self.reserved.keys.contains(&key) {
+                    return Err(format!(
+                        "{who}: its option `{key}` is a name of the program's own; give it another key"
+                    ));
                 }
                 let Some(claim) = self.keys.get(&key) else { continue };
                 let owner = &claim.owner;
@@ -95,23 +108,6 @@ fn keys(spec: &OptionSpec) -> impl Iterator<Item = String> {
     std::iter::once(&spec.key).chain(&spec.aliases).map(|key| canonical(key))
 }
 
-fn valid(spec: &OptionSpec) -> Result<(), String> {
-    let legal = |key: &String| {
-        key.starts_with(|first: char| first.is_ascii_lowercase())
-            && key.chars().all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || matches!(char, '_' | '-'))
-    };
-    if let Some(bad) = std::iter::once(&spec.key).chain(&spec.aliases).find(|key| !legal(key)) {
-        return Err(format!("is no key: `{bad}` must be snake_case"));
-    }
-    match &spec.default {
-        Some(default) => match spec.kind.check(default.clone()) {
-            Ok(_) => Ok(()),
-            Err(problem) => Err(format!("does not take its own default: {problem}")),
-        },
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +128,7 @@ mod tests {
 
     #[test]
     fn names_are_taken_once_per_kind() {
-        let mut claims = Claims::new(&[]);
+        let mut claims = Claims::default();
         let mut first = plugin(PluginKind::Net, "res_net", Vec::new());
         first.aliases = vec!["rn".into()];
         claims.admit(&first, &Source::File("/a.so".into())).unwrap();
@@ -146,7 +142,8 @@ mod tests {
 
     #[test]
     fn keys_are_shared_only_within_a_kind_and_a_type() {
-        let mut claims = Claims::new(&[OptionSpec::path("run_dir", "", "")]);
+        let mut claims =
+            Claims::new(&Reserved { options: vec![OptionSpec::path("run_dir", "", "")], ..Reserved::default() });
         let source = Source::File("/a.so".into());
         let shared = vec![size("batch_size").alias("batch")];
         claims.admit(&plugin(PluginKind::Dataset, "a", shared.clone()), &source).unwrap();
@@ -171,11 +168,23 @@ mod tests {
 
     #[test]
     fn declarations_that_are_wrong_in_themselves() {
-        let mut claims = Claims::new(&[]);
+        let mut claims = Claims::default();
         let mut refused = |spec: Vec<OptionSpec>| refused(&mut claims, PluginKind::Net, "n", spec);
-        assert_eq!(refused(vec![size("a_b"), size("c").alias("a-b")]), "net `n`: declares the option `a_b` twice");
+        assert_eq!(refused(vec![size("a_b"), size("c").alias("a_b")]), "net `n`: declares the option `a_b` twice");
         let wrong = OptionSpec::int("a", 10, 1..=9, "");
         assert!(refused(vec![wrong]).contains("does not take its own default: 10 is out of range"));
-        assert!(refused(vec![size("A b")]).contains("snake_case"));
+        assert!(refused(vec![size("A b")]).contains("is not a legal key"));
+    }
+
+    #[test]
+    fn what_is_the_programs_own() {
+        let keys = BTreeSet::from(["images".to_owned()]);
+        let mut claims =
+            Claims::new(&Reserved { keys, names: BTreeSet::from(["auto".to_owned()]), ..Reserved::default() });
+        let want = "net `n`: its option `images` is a name of the program's own; give it another key";
+        assert_eq!(refused(&mut claims, PluginKind::Net, "n", vec![size("images")]), want);
+        assert_eq!(refused(&mut claims, PluginKind::Net, "n", vec![size("pictures").alias("images")]), want);
+        let auto = refused(&mut claims, PluginKind::Dataset, "auto", vec![]);
+        assert_eq!(auto, "dataset `auto`: the name `auto` means something else to the program");
     }
 }

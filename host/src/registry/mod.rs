@@ -13,7 +13,9 @@ pub use check::Check;
 use crate::discover::cache::{Cache, Identity};
 use crate::discover::content::ContentHash;
 use crate::discover::{self, PluginDirs};
-use claims::{Claims, canonical};
+use crate::refused::{Refused, why_missing};
+use claims::Claims;
+pub use claims::Reserved;
 use examine::{Described, Memory, examine};
 use loader::Loader;
 use pocketflow::abi::Library;
@@ -21,8 +23,9 @@ use pocketflow::agent::Agent;
 use pocketflow::dataset::check::CheckReport;
 use pocketflow::dataset::{Dataset, DatasetInfo};
 use pocketflow::learner::Learner;
+use pocketflow::names;
 use pocketflow::net::Net;
-use pocketflow::option::{OptionSpec, Value};
+use pocketflow::option::Value;
 use pocketflow::plugin::{Declaration, PluginKind, linked};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
@@ -70,6 +73,15 @@ pub struct Failure {
     /// The library, or the folder that cannot be read; for a plugin that is part of this program, the program.
     pub path: PathBuf,
     pub reason: String,
+    /// The plugin that is refused; `None` where the whole file is.
+    pub plugin: Option<Refused>,
+}
+
+impl Failure {
+    /// The failure of a whole file.
+    pub fn of_file(path: PathBuf, reason: String) -> Self {
+        Self { path, reason, plugin: None }
+    }
 }
 
 /// The plugins. Shared by everything that makes one.
@@ -88,11 +100,11 @@ enum Known {
 }
 
 impl Registry {
-    /// Finds and describes all plugins. What fails is listed in [`Registry::failures`]; the rest works. `host_options` are
-    /// keys that no plugin may declare.
-    pub fn discover(dirs: &PluginDirs, host_options: &[OptionSpec]) -> Self {
+    /// Finds and describes all plugins. What fails is listed in [`Registry::failures`]; the rest works. `reserved` are
+    /// the keys that no plugin may declare.
+    pub fn discover(dirs: &PluginDirs, reserved: &Reserved) -> Self {
         let mut registry = Self::default();
-        let mut claims = Claims::new(host_options);
+        let mut claims = Claims::new(reserved);
         registry.add_linked(&mut claims);
         let found = discover::files(dirs);
         registry.failures.extend(found.failures);
@@ -150,12 +162,15 @@ impl Registry {
         }
         match claims.admit(&declaration, &source) {
             Ok(()) => self.entries.push(Entry { declaration, source }),
-            Err(reason) => self.fail(path, reason),
+            Err(reason) => {
+                let plugin = Some(Refused::new(&declaration, &reason));
+                self.failures.push(Failure { path: path.to_owned(), reason, plugin });
+            }
         }
     }
 
     fn fail(&mut self, path: &Path, reason: String) {
-        self.failures.push(Failure { path: path.to_owned(), reason });
+        self.failures.push(Failure::of_file(path.to_owned(), reason));
     }
 
     /// The usable plugins, by kind and name.
@@ -168,33 +183,34 @@ impl Registry {
         &self.failures
     }
 
+    /// The plugins that were found and refused, one by one.
+    pub fn refused(&self) -> Vec<Refused> {
+        self.failures.iter().filter_map(|failure| failure.plugin.clone()).collect()
+    }
+
     /// The plugin of that name or alias; `_` and `-` are the same.
     ///
     /// # Errors
     /// There is none; the message says which there are, and whether a file that failed might hold it.
     pub fn find(&self, kind: PluginKind, name: &str) -> Result<&Entry> {
-        let wanted = canonical(name);
         let of_kind = || self.entries.iter().filter(|entry| entry.declaration.kind == kind);
-        let is_named = |entry: &&Entry| {
-            let Declaration { name, aliases, .. } = &entry.declaration;
-            std::iter::once(name).chain(aliases).any(|name| canonical(name) == wanted)
-        };
-        if let Some(entry) = of_kind().find(is_named) {
+        if let Some(entry) = of_kind().find(|entry| entry.declaration.is_called(name)) {
             return Ok(entry);
         }
-        let names: Vec<&str> = of_kind().map(|entry| entry.declaration.name.as_str()).collect();
-        let near = names.iter().map(|known| (strsim::jaro_winkler(&canonical(known), &wanted), known));
-        let near = near.filter(|(likeness, _)| *likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
-        let hint = near.map(|(_, near)| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let there = match names.is_empty() {
+        if let Some(why) = why_missing(&self.refused(), kind, name) {
+            return Err(Error::config(format!("there is no {kind} `{}`: {why}", names::shown(name))));
+        }
+        let known: Vec<&str> = of_kind().map(|entry| entry.declaration.name.as_str()).collect();
+        let hint = names::hint(name, known.iter().copied());
+        let there = match known.is_empty() {
             true => format!("no {kind} is installed"),
-            false => format!("there are {}", names.join(", ")),
+            false => format!("there are {}", known.join(", ")),
         };
         let failed = match self.failures.len() {
             0 => "",
             _ => "; some plugins could not be loaded, see `host plugins list`",
         };
-        Err(Error::config(format!("there is no {kind} `{name}`{hint} ({there}{failed})")))
+        Err(Error::config(format!("there is no {kind} `{}`{hint} ({there}{failed})", names::shown(name))))
     }
 
     /// Makes a learner.
@@ -301,7 +317,7 @@ impl Registry {
     }
 
     /// Looks at one library file, as `plugins check` shows it.
-    pub fn check(path: &Path) -> Check {
-        check::check(path)
+    pub fn check(path: &Path, reserved: &Reserved) -> Check {
+        check::check(path, reserved)
     }
 }

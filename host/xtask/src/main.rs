@@ -91,12 +91,46 @@ fn run(command: Option<OsString>, rest: Vec<OsString>) -> Result<(), Error> {
     }
 }
 
+/// What `cargo xtask bench step --help` prints; the flags with a value, before anything is built.
+const BENCH_STEP: &str = "\
+Usage: cargo xtask bench step [FLAGS…]
+
+  --net resnet20|resnet18  the network: ResNet-20 on small images (the default), ResNet-18 on photographs
+  --batch N                images in a step; 128, of resnet18 32
+  --rounds N               turns of each contender; 8
+  --steps N                steps of a turn; 5
+  --threads N              threads; as many as there are cores
+  --pytorch PYTHON         a Python with PyTorch, to be measured too
+  --json FILE              the results as JSON
+  --only TEXT              only those whose name holds the text
+  --allocator malloc       libtorch's own allocator
+";
+
+/// That the flags are among those of [`BENCH_STEP`].
+fn expect_bench_flags(rest: &[OsString]) -> Result<(), Error> {
+    let known: Vec<&str> = BENCH_STEP.lines().filter_map(|line| line.trim_start().split(' ').next()).collect();
+    let flags = rest.iter().map(|word| word.to_string_lossy()).filter(|word| word.starts_with("--"));
+    match flags.into_iter().find(|flag| !known.contains(&&**flag)) {
+        None => Ok(()),
+        Some(flag) => {
+            Err(Error::usage(format!("`bench step` has no flag `{flag}`; see `cargo xtask bench step --help`")))
+        }
+    }
+}
+
 /// One arm for each thing that is measured.
 fn bench(checkout: &Checkout, mut rest: Vec<OsString>) -> Result<(), Error> {
     let what = if rest.is_empty() { None } else { Some(rest.remove(0)) };
     match what.as_ref().map(|what| what.to_string_lossy()).as_deref() {
-        Some("step") => ready(checkout)?
-            .run(&["run", "--release", "--package", "pocketflow-torch", "--example", "bench_step", "--"], &rest),
+        Some("step") if rest.iter().any(|flag| flag == "--help" || flag == "-h") => {
+            print!("{BENCH_STEP}");
+            Ok(())
+        }
+        Some("step") => {
+            expect_bench_flags(&rest)?;
+            ready(checkout)?
+                .run(&["run", "--release", "--package", "pocketflow-torch", "--example", "bench_step", "--"], &rest)
+        }
         Some(other) => Err(Error::usage(format!("there is no bench `{other}`; there is: step"))),
         None => Err(Error::usage("bench what? There is: step")),
     }
@@ -145,6 +179,9 @@ mod tests {
         assert!(status_text(Some("setup"), &["--now"]).contains("takes no argument; got `--now`"));
         assert!(status_text(Some("bench"), &[]).contains("There is: step"));
         assert!(status_text(Some("bench"), &["stop"]).contains("no bench `stop`"));
+        assert!(status_text(Some("bench"), &["step", "--nonsense"]).contains("no flag `--nonsense`"));
+        assert!(expect_bench_flags(&["--net", "resnet18", "--json", "a"].map(OsString::from)).is_ok());
+        assert!(run(Some("bench".into()), vec!["step".into(), "--help".into()]).is_ok());
         assert!(status_text(Some("dist"), &["a", "b"]).contains("got also `b`"));
         assert!(status_text(Some("dist"), &["--strip"]).contains("no flag `--strip`"));
     }

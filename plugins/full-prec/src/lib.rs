@@ -24,7 +24,7 @@ pub struct FullPrec;
 
 impl Plugin for FullPrec {
     const ABOUT: About = About {
-        aliases: &["full_prec"],
+        aliases: &[],
         line: "Trains the network at full precision; the parent of every compressed one",
         datasets: &[],
     };

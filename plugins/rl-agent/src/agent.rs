@@ -28,7 +28,7 @@ pub struct RlAgent {
 
 impl Plugin for RlAgent {
     const ABOUT: About = About {
-        aliases: &["rl_agent", "ddpg"],
+        aliases: &["ddpg"],
         line: "Deep deterministic policy gradient: chooses bits per layer under a budget",
         datasets: &[],
     };

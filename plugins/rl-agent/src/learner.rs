@@ -32,7 +32,7 @@ pub struct BitSearch {
 
 impl Plugin for BitSearch {
     const ABOUT: About = About {
-        aliases: &["rl_agent"],
+        aliases: &[],
         line: "Searches for bits per layer under a budget, and writes the plan that `uniform` reads",
         datasets: &[],
     };

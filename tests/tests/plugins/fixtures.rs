@@ -47,8 +47,8 @@ fn own_cache() {
 
 pub fn discover(files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Registry {
     own_cache();
-    let dirs = PluginDirs { explicit: files.into_iter().map(Into::into).collect() };
-    Registry::discover(&dirs, &[OptionSpec::path("run_dir", "", "Where a run goes.")])
+    let dirs = PluginDirs { named: files.into_iter().map(Into::into).collect(), program: None };
+    Registry::discover(&dirs, &host::cli::reserved())
 }
 
 /// A registry with the good plugins.

@@ -1,7 +1,7 @@
 //! Which plugins are listed, which are refused and why, and what the cache spares.
 
 use crate::fixtures::{discover, in_child, library, patched, settings};
-use host::registry::{Registry, Source};
+use host::registry::{Check, Registry, Source};
 use pocketflow::ErrorKind;
 use pocketflow::plugin::PluginKind;
 use std::fs;
@@ -66,13 +66,24 @@ fn what_is_wrong_is_listed_with_the_reason_and_the_rest_works() {
 #[test]
 fn names_and_options_of_others_are_refused_one_plugin_at_a_time() {
     let registry = discover([library("toy"), library("rival")]);
-    let listed = ["learner toy", "net decent", "net toy", "dataset toy", "agent toy"];
+    let listed = ["learner toy", "net decent", "net patients-key", "net toy", "dataset toy", "agent toy"];
     assert_eq!(names(&registry), listed);
     let toy = library("toy").canonicalize().unwrap();
     let toy = toy.display();
     let mut reasons = reasons(&registry, "libpocketflow_fixture_rival.so");
     reasons.sort();
+    // Their texts are those of the rules, which have tests of their own.
+    let told = |begin: &str, reason: &str| {
+        let found =
+            reasons.iter().find(|text| text.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {reasons:?}"));
+        assert!(found.contains(reason) && found.len() < 500, "{found}");
+    };
+    told("net `../../escape`: ", "is not a legal name");
+    told("net `dashed`: ", "`a-b` is not a legal key");
+    told("net `wordy`: ", "`wordy` has a description of 5100000 characters; 4000 are allowed");
+    reasons.retain(|text| !["net `../", "net `dashed", "net `wordy"].iter().any(|begin| text.starts_with(begin)));
     let want = [
+        "net `flags-key`: its option `images` is a name of the program's own; give it another key".to_owned(),
         "net `hosts-key`: its option `run_dir` is taken by the host".to_owned(),
         format!("net `learners-key`: its option `toy_steps` is taken by learner `toy` of `{toy}`"),
         format!("net `other-type`: its option `toy_width` has another type than that of net `toy` of `{toy}`"),
@@ -82,6 +93,12 @@ fn names_and_options_of_others_are_refused_one_plugin_at_a_time() {
     assert_eq!(reasons, want);
     // The other way round, the other is first.
     let registry = discover([library("rival"), library("toy")]);
+    let error = registry.find(PluginKind::Learner, "toy").unwrap_err().to_string();
+    assert!(
+        error.starts_with("there is no learner `toy`: a learner of this name was found and is not usable: "),
+        "{error}"
+    );
+    assert!(error.contains("its option `toy_steps` is taken by net `learners-key`"), "{error}");
     assert_eq!(registry.find(PluginKind::Net, "toy").unwrap().declaration.about, "A rival.");
 }
 
@@ -94,7 +111,7 @@ fn plugins_are_found_by_name_and_alias_or_the_error_lists_them() {
     });
     let error = registry.find(PluginKind::Net, "decemt").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    let want = "there is no net `decemt`; did you mean `decent`? (there are decent, toy; some plugins could not be loaded, \
+    let want = "there is no net `decemt`; did you mean `decent`? (there are decent, patients-key, toy; some plugins could not be loaded, \
                 see `host plugins list`)";
     assert_eq!(error.to_string(), want);
     let none = discover([library("nothing")]);
@@ -114,21 +131,27 @@ fn declarations_come_whole() {
 
 #[test]
 fn a_check_says_everything_about_a_file() {
-    let good = Registry::check(&library("toy"));
+    let good = check(&library("toy"));
     assert!(good.is_usable(), "{:?}", good.problems);
     assert_eq!((good.interface, good.libtorch, good.declarations.len()), (Some(1), None, 4));
-    let rival = Registry::check(&library("rival"));
+    let rival = check(&library("rival"));
     let problems: Vec<&str> = rival.problems.iter().filter_map(|problem| problem.split(':').next()).collect();
-    assert_eq!(problems, ["net `other-type`", "net `twice`"], "wrong without knowing other libraries");
-    let panics = Registry::check(&library("panics"));
+    let wrong = ["../../escape", "dashed", "flags-key", "hosts-key", "other-type", "twice", "wordy"]
+        .map(|name| format!("net `{name}`"));
+    assert_eq!(problems, wrong, "wrong without knowing other libraries");
+    let panics = check(&library("panics"));
     assert_eq!((panics.declarations.len(), panics.problems.len()), (4, 1));
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path());
-    let torch = Registry::check(&folder.path().join("torch.so"));
+    let torch = check(&folder.path().join("torch.so"));
     assert_eq!((torch.interface, torch.libtorch.as_deref()), (Some(1), Some("2.9.0")));
     assert!(torch.problems[0].contains("libtorch 2.9.0"));
-    assert_eq!(Registry::check(&folder.path().join("newer.so")).interface, Some(7));
-    assert!(!Registry::check(Path::new("/nowhere.so")).is_usable());
+    assert_eq!(check(&folder.path().join("newer.so")).interface, Some(7));
+    assert!(!check(Path::new("/nowhere.so")).is_usable());
+}
+
+fn check(path: &Path) -> Check {
+    Registry::check(path, &host::cli::reserved())
 }
 
 /// Whether this process has mapped a file.

@@ -142,3 +142,13 @@ fn results_of_one_run_that_would_replace_each_other_or_the_parent() {
     assert_eq!(place.bytes("models/model.ckpt"), b"the parent");
     assert!(!place.path("run").exists(), "no folder of a run that did not begin");
 }
+
+#[test]
+fn a_warm_start_without_a_parent_trains_the_parent_from_nothing() {
+    let place = Place::new();
+    let short = "--nb_epochs_rat=0.004 --uql_quant_epochs=0";
+    let flags = format!("--learner=uniform {SMALL} {short} --enbl_warm_start --enbl_dst --run_dir=run");
+    let outcome = place.host(&flags).expect(0).says(&["no full-precision model at ./models/model.ckpt"]);
+    assert!(place.path("models/model.ckpt").exists() && place.path("models_dst/model.ckpt").exists());
+    assert!(!outcome.stderr.contains("trains without a teacher"), "{}", outcome.stderr);
+}

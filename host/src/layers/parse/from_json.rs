@@ -1,6 +1,6 @@
 //! JSON, through `serde_json`'s raw values: each is a slice of the text, so its place in the text is its line.
 
-use super::{Entry, Fault, line_of};
+use super::{Entry, Fault, Lines};
 use crate::layers::leaf::Raw;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -12,11 +12,12 @@ pub fn parse(text: &str) -> (Vec<Entry>, Vec<Fault>) {
         Ok(object) => object,
         Err(error) => return (Vec::new(), vec![invalid(error.line().max(1), &error)]),
     };
+    let lines = Lines::of(text);
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
     for (key, value) in object.0 {
         // The slice lies within the text: the raw value borrows from it.
         let place = (value.get().as_ptr().addr()).saturating_sub(text.as_ptr().addr());
-        let line = line_of(text, place);
+        let line = lines.at(place);
         match serde_json::from_str(value.get()) {
             Ok(value) => entries.push(Entry { key, line, raw: raw(value) }),
             Err(error) => faults.push(invalid(line + error.line().saturating_sub(1), &error)),

@@ -1,19 +1,21 @@
 //! TOML, through the `toml` crate's spanned tree, which goes on after an error and so finds them all.
 
-use super::{Entry, Fault, line_of, twice};
+use super::{Entry, Fault, Lines, twice};
 use crate::layers::leaf::Raw;
+use std::collections::HashSet;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 pub fn parse(text: &str) -> (Vec<Entry>, Vec<Fault>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     let table = table.into_inner();
-    let faults: Vec<Fault> = errors.iter().map(|error| fault(text, &table, error)).collect();
-    let broken: Vec<usize> = faults.iter().filter_map(|fault| fault.line).collect();
+    let lines = Lines::of(text);
+    let faults: Vec<Fault> = errors.iter().map(|error| fault(text, &lines, &table, error)).collect();
+    let broken: HashSet<usize> = faults.iter().filter_map(|fault| fault.line).collect();
     let mut entries: Vec<Entry> = table
         .iter()
         .map(|(key, value)| Entry {
             key: key.get_ref().to_string(),
-            line: line_of(text, key.span().start),
+            line: lines.at(key.span().start),
             raw: raw(value.get_ref()),
         })
         // What the parser put in place of what it could not read is no setting.
@@ -23,16 +25,16 @@ pub fn parse(text: &str) -> (Vec<Entry>, Vec<Fault>) {
     (entries, faults)
 }
 
-fn fault(text: &str, table: &DeTable<'_>, error: &toml::de::Error) -> Fault {
+fn fault(text: &str, lines: &Lines, table: &DeTable<'_>, error: &toml::de::Error) -> Fault {
     let Some(span) = error.span() else {
         return Fault { line: None, text: format!("no valid TOML: {}", error.message()) };
     };
-    let line = line_of(text, span.start);
-    let source = text.lines().nth(line - 1).unwrap_or_default();
+    let line = lines.at(span.start);
+    let source = lines.text(text, line);
     if error.message() == "duplicate key" {
         let key = text.get(span).unwrap_or_default().trim_matches(['"', '\'']);
-        if let Some((first, _)) = table.iter().find(|(known, _)| known.get_ref() == key) {
-            return Fault::new(line, twice(key, line_of(text, first.span().start)));
+        if let Some((first, _)) = table.get_key_value(key) {
+            return Fault::new(line, twice(key, lines.at(first.span().start)));
         }
     }
     let mut said = format!("no valid TOML: {}", error.message().replace('\n', ", "));
