@@ -1,4 +1,4 @@
-//! Small models through every runtime that is installed, and what must be refused without any.
+//! Small models through every runtime, installed for the tests, and what must be refused without any.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,24 +9,18 @@ use pocketflow_export::tflite::metadata::{BUFFER, ImageMetadata, LABELS};
 use pocketflow_export::tflite::model::{
     Activation, DType, Kind, Operator, Padding, Quantization, Signature, Tensor, TfliteModel,
 };
-use pocketflow_runtime::find::{Library, find};
 use pocketflow_runtime::measure::{Effort, latency};
 use pocketflow_runtime::{Choice, LibraryPaths, Normalisation, Opened, Runtime, open};
 use pocketflow_tests::samples::sample;
+use pocketflow_tests::wheels::{LITERT, ONNXRUNTIME, wheels};
 
 fn centred() -> Normalisation {
     Normalisation { mean: vec![127.5], std: vec![127.5] }
 }
 
-/// Found as the program finds it; where it is not, the test that needs it says so and passes.
-fn installed(library: Library) -> bool {
-    match find(library, None) {
-        Ok(_) => true,
-        Err(missing) => {
-            eprintln!("skipped: {missing}");
-            false
-        }
-    }
+/// The runtimes of the tests, installed once.
+fn libraries() -> LibraryPaths {
+    LibraryPaths { litert: Some(wheels(LITERT)), onnxruntime: Some(wheels(ONNXRUNTIME)) }
 }
 
 struct Folder(tempfile::TempDir);
@@ -44,7 +38,7 @@ impl Folder {
 }
 
 fn opened(path: &Path, choice: Choice, threads: usize) -> Box<dyn Runtime> {
-    open(path, choice, &LibraryPaths::default(), threads, &centred()).unwrap().runtime
+    open(path, choice, &libraries(), threads, &centred()).unwrap().runtime
 }
 
 fn refused(path: &Path, choice: Choice, libraries: &LibraryPaths) -> Error {
@@ -173,18 +167,16 @@ fn tflite_in_the_reference_interpreter() {
 
 #[test]
 fn tflite_in_litert() {
-    if installed(Library::Litert) {
-        runs_tflite(Choice::Litert);
-        let folder = Folder::new();
-        let path = folder.file("mean.tflite", &tflite::write(&mean_of_pixels()).unwrap());
-        assert!(opened(&path, Choice::Auto, 1).name().starts_with("LiteRT"));
-        // Many at a time and one after another: nothing is left behind that the next stumbles over.
-        let mut many: Vec<_> = (0..20).map(|_| opened(&path, Choice::Litert, 2)).collect();
-        let mut logits = Vec::new();
-        for runtime in &mut many {
-            runtime.infer(&[0; 48], &mut logits).unwrap();
-            assert_eq!(logits, [-1.0; 3]);
-        }
+    runs_tflite(Choice::Litert);
+    let folder = Folder::new();
+    let path = folder.file("mean.tflite", &tflite::write(&mean_of_pixels()).unwrap());
+    assert!(opened(&path, Choice::Auto, 1).name().starts_with("LiteRT"));
+    // Many at a time and one after another: nothing is left behind that the next stumbles over.
+    let mut many: Vec<_> = (0..20).map(|_| opened(&path, Choice::Litert, 2)).collect();
+    let mut logits = Vec::new();
+    for runtime in &mut many {
+        runtime.infer(&[0; 48], &mut logits).unwrap();
+        assert_eq!(logits, [-1.0; 3]);
     }
 }
 
@@ -205,9 +197,7 @@ fn the_quantized_mobilenet() {
         assert!((0.5..1.5).contains(&sum), "{sum}");
     };
     run(Choice::Reference);
-    if installed(Library::Litert) {
-        run(Choice::Litert);
-    }
+    run(Choice::Litert);
 }
 
 /// `[1, 3, h, w]` float images averaged, as ONNX's protobuf wire format: field number and type, then length or number.
@@ -242,9 +232,6 @@ fn onnx_average(metadata: &[(&str, &str)]) -> Vec<u8> {
 
 #[test]
 fn onnx_in_onnx_runtime() {
-    if !installed(Library::Onnxruntime) {
-        return;
-    }
     let folder = Folder::new();
     let pixels: Vec<u8> = [0, 255, 102].repeat(4);
     let mut logits = Vec::new();
@@ -261,11 +248,11 @@ fn onnx_in_onnx_runtime() {
     for (name, bytes) in
         [("text.onnx", b"not a model".to_vec()), ("empty.onnx", vec![]), ("cut.onnx", onnx_average(&[])[..90].to_vec())]
     {
-        let error = refused(&folder.file(name, &bytes), Choice::Auto, &LibraryPaths::default());
+        let error = refused(&folder.file(name, &bytes), Choice::Auto, &libraries());
         assert!(error.to_string().contains(name), "{error}");
     }
     let path = folder.file("half.onnx", &onnx_average(&[("mean", "1,2,3")]));
-    assert!(refused(&path, Choice::Auto, &LibraryPaths::default()).to_string().contains("mean and std"));
+    assert!(refused(&path, Choice::Auto, &libraries()).to_string().contains("mean and std"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod libraries;
 mod meter;
 mod place;
 mod setup;
+mod suite;
 mod version;
 
 use std::ffi::OsString;
@@ -29,7 +30,8 @@ Usage: cargo xtask COMMAND
 
   setup                make libtorch ready: LIBTORCH if you set it, else one copy per user, fetched once
   host [FLAGS…]        set up, build the program and its plugins in release, run it with FLAGS
-  test [ARGS…]         set up, build, run the whole test suite (ARGS go to `cargo test`)
+  test [--all] [ARGS…] set up, build, run the test suite (ARGS go to `cargo test`); --all: long trainings and
+                       hundreds of kills too, for an hour and more
   dist [DIR]           make a folder with the program, its plugins and libtorch that runs wherever it is moved (./dist)
   bench step [FLAGS…]  time a training step, in full precision and quantized
   accuracy [FLAGS…]    train and quantize ResNet-20 under seven settings and print the table of results; FLAGS go to
@@ -76,7 +78,7 @@ fn run(command: Option<OsString>, rest: Vec<OsString>) -> Result<(), Error> {
         "test" => {
             let cargo = ready(&checkout)?;
             cargo.build_workspace()?;
-            cargo.run(&["test", "--release", "--workspace"], &rest)
+            cargo.run(&["test", "--release", "--workspace"], &suite::arguments(rest))
         }
         "dist" => {
             let dir = at_most_one(rest, "dist")?.unwrap_or_else(|| checkout.root().join("dist"));
