@@ -72,7 +72,7 @@ fn a_map_tells_names_that_nobody_guesses() {
     fs::write(place.path("map.toml"), parts.concat() + "\"net.head\" = \"fc\"\n").unwrap();
     place.host(&format!("{import} --map=map.toml")).expect(0);
     fs::write(place.path("map.toml"), "\"net.none\" = \"fc\"\n").unwrap();
-    place.host(&format!("{import} --map=map.toml")).expect(2).says(&["net.none"]);
+    place.host(&format!("{import} --overwrite --map=map.toml")).expect(2).says(&["net.none"]);
 }
 
 #[test]
@@ -166,8 +166,11 @@ fn a_net_that_its_file_contradicts_is_refused() {
         place.host(&format!("import models/model_{file}.tflite {import} --save_path={file}.ckpt")).expect(0);
     }
     // PyTorch's padding instead of TensorFlow's, with the same weights.
-    let refused =
-        place.host(&format!("import models/model_original.tflite {import} --mobilenet_style=torchvision")).expect(2);
+    let refused = place
+        .host(&format!(
+            "import models/model_original.tflite {import} --save_path=torch.ckpt --mobilenet_style=torchvision"
+        ))
+        .expect(2);
     refused
         .says(&["the weights fit, but the file says that its network is another", "conv0` is padded in the net by 1"]);
 }
