@@ -1,5 +1,5 @@
-//! The program's functions that plugins are to find (`src/intercepted.rs`) are exported. With the plugins linked in, the program
-//! links libtorch too and must find it at run time.
+//! The program's functions that plugins are to find (`src/intercepted.rs`) are exported. With the
+//! plugins linked in, the program links libtorch too and must find it at run time.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

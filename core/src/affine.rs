@@ -1,5 +1,6 @@
-//! Affine grids, on which integer runtimes compute: value = scale · (code − zero point), with zero exactly on the grid, so that
-//! padding and inactive outputs cost nothing (Jacob et al. 2018, arXiv 1712.05877, §2.1).
+//! Affine grids, on which integer runtimes compute: value = scale · (code − zero point), with zero
+//! exactly on the grid, so that padding and inactive outputs cost nothing (Jacob et al. 2018,
+//! arXiv 1712.05877, §2.1).
 
 use crate::quant::{Grid, largest_code};
 
@@ -15,13 +16,15 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// The grid of an activation: codes 0 to 2^bits − 1 over `[min, max]`, widened to hold zero and nudged so that zero is a
-    /// code, as TensorFlow's FakeQuantWithMinMaxVars does. An empty range takes the scale 1.
+    /// The grid of an activation: codes 0 to 2^bits − 1 over `[min, max]`, widened to hold zero and
+    /// nudged so that zero is a code, as TensorFlow's FakeQuantWithMinMaxVars does. An empty range
+    /// takes the scale 1.
     pub fn of_range([min, max]: [f32; 2], bits: u32) -> Self {
         Self::nudged([min, max], 0, largest_code(bits.min(31)) as i32)
     }
 
-    /// The grid of a bucket of weights with this minimum and maximum, for [`Grid::Symmetric`] or [`Grid::Affine`]. 2 to 16 bits.
+    /// The grid of a bucket of weights with this minimum and maximum, for [`Grid::Symmetric`] or
+    /// [`Grid::Affine`]. 2 to 16 bits.
     pub fn of_weights([min, max]: [f32; 2], grid: Grid, bits: u32) -> Self {
         let top = largest_code(bits) as i32;
         if grid == Grid::Symmetric {

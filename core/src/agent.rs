@@ -1,4 +1,5 @@
-//! The trait of an agent: it chooses actions, is told the outcome, and learns. Learners ask the host for one by name.
+//! The trait of an agent: it chooses actions, is told the outcome, and learns. Learners ask the
+//! host for one by name.
 
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,8 @@ pub struct AgentSpace {
 
 /// A reinforcement-learning agent for short roll-outs with one reward at the end.
 pub trait Agent: Send {
-    /// Starts a search; also called on an agent of its own before anything is measured, to hear of settings that do not go with the search.
+    /// Starts a search; also called on an agent of its own before anything is measured, to hear of
+    /// settings that do not go with the search.
     ///
     /// # Errors
     /// A space or settings the agent cannot work with.

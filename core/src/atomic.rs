@@ -1,4 +1,5 @@
-//! Files that are there whole or not at all: a run killed at any moment, or a full disk, leaves the previous file as it was.
+//! Files that are there whole or not at all: a run killed at any moment, or a full disk, leaves the
+//! previous file as it was.
 
 mod target;
 mod temporary;
@@ -14,18 +15,19 @@ pub use target::Unwritable;
 use tempfile::NamedTempFile;
 pub use temporary::SUFFIX as LEFT_SUFFIX;
 
-/// Writes a file under a temporary name in the same folder, syncs it and renames it to `path`; missing folders are made.
-/// If `path` is a symbolic link, the file that it points to is replaced. Permissions and, where the system allows it, the owner
-/// of a file that is replaced are kept.
+/// Writes a file under a temporary name in the same folder, syncs it and renames it to `path`;
+/// missing folders are made. If `path` is a symbolic link, the file that it points to is replaced.
+/// Permissions and, where the system allows it, the owner of a file that is replaced are kept.
 ///
 /// # Errors
-/// Names the path and what to do about it: a folder, a device, a pipe, a link to nothing; what the disk says. The previous file
-/// is untouched then, and the temporary one gone.
+/// Names the path and what to do about it: a folder, a device, a pipe, a link to nothing; what the
+/// disk says. The previous file is untouched then, and the temporary one gone.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically_after(path, bytes, || Ok(()))
 }
 
-/// As [`write_atomically`]; `prepare` runs once the new bytes are on the disk, before they take the place of the file.
+/// As [`write_atomically`]; `prepare` runs once the new bytes are on the disk, before they take the
+/// place of the file.
 ///
 /// # Errors
 /// As there; those of `prepare`, which leave the previous file in its place.
@@ -106,7 +108,8 @@ fn make_folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn sync_folder(folder: &Path) {
-    // The files are in place; that some file systems cannot sync a folder is no reason to call them lost.
+    // The files are in place; that some file systems cannot sync a folder is no reason to call them
+    // lost.
     if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
         tracing::debug!("cannot sync the folder {}: {error}", folder.display());
     }

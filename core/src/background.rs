@@ -1,5 +1,6 @@
-//! Work on a thread of its own whose results are taken one by one: batches that are prepared ahead. Whoever waits for a result still obeys
-//! the wish to stop, also where the work never returns, as in a data set that hangs.
+//! Work on a thread of its own whose results are taken one by one: batches that are prepared ahead.
+//! Whoever waits for a result still obeys the wish to stop, also where the work never returns, as
+//! in a data set that hangs.
 
 use crate::abi::Owner;
 use crate::error::{Error, Result};
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 /// How long a wait goes on before it asks whether to stop.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// How long a dropped thread is waited for: longer than a batch takes to prepare, and no more than a person who stops a run puts up with.
+/// How long a dropped thread is waited for: longer than a batch takes to prepare, and no more than
+/// a person who stops a run puts up with.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What the thread sends. The end is said, so that a thread that died is never taken for one.
@@ -22,7 +24,8 @@ enum Sent<T> {
     Failed(Error),
 }
 
-/// The receiving end. Dropping it ends the thread: joined where it comes to an end soon, else left to itself.
+/// The receiving end. Dropping it ends the thread: joined where it comes to an end soon, else left
+/// to itself.
 pub struct Background<T> {
     name: &'static str,
     /// `None` only while it is dropped.
@@ -46,15 +49,16 @@ impl<T> Delivery<T> {
         self.sender.send(Sent::Item(item)).is_ok()
     }
 
-    /// False once nobody wants more. The process may be at its end then: after a call that took long, ask before using a library whose
-    /// memory is freed there.
+    /// False once nobody wants more. The process may be at its end then: after a call that took
+    /// long, ask before using a library whose memory is freed there.
     pub fn is_wanted(&self) -> bool {
         !self.unwanted.load(Ordering::Relaxed)
     }
 }
 
 impl<T: Send + 'static> Background<T> {
-    /// Starts the thread. `name` is for people: "stopped while waiting for NAME". At most `ahead` results lie ready.
+    /// Starts the thread. `name` is for people: "stopped while waiting for NAME". At most `ahead`
+    /// results lie ready.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -84,7 +88,8 @@ impl<T: Send + 'static> Background<T> {
     /// The next result; `None` at the end. While it waits it asks `interrupted` every 50 ms.
     ///
     /// # Errors
-    /// Those of the work, its panic among them; [`crate::ErrorKind::Interrupted`] when nothing has come and `interrupted` says so.
+    /// Those of the work, its panic among them; [`crate::ErrorKind::Interrupted`] when nothing has
+    /// come and `interrupted` says so.
     pub fn next(&mut self, interrupted: &dyn Fn() -> bool) -> Result<Option<T>> {
         let Some(receiver) = self.receiver.as_ref().filter(|_| !self.ended) else { return Ok(None) };
         loop {

@@ -1,5 +1,6 @@
-//! Biases on the grid that integer runtimes add them on: int32 multiples of input scale × weight scale (Jacob et al. 2018,
-//! arXiv 1712.05877, §2.4). A model that is saved so computes in floats what its deployed files compute in integers.
+//! Biases on the grid that integer runtimes add them on: int32 multiples of input scale × weight
+//! scale (Jacob et al. 2018, arXiv 1712.05877, §2.4). A model that is saved so computes in floats
+//! what its deployed files compute in integers.
 
 use crate::affine::Affine;
 use crate::error::Result;
@@ -9,7 +10,8 @@ use crate::model::Model;
 use crate::quant::{ActivationQuant, Grid};
 use crate::tensors::Stored;
 
-/// Rounds the biases of layers whose input and weights have grids with a zero point; leaves the others alone. The model is folded.
+/// Rounds the biases of layers whose input and weights have grids with a zero point; leaves the
+/// others alone. The model is folded.
 ///
 /// # Errors
 /// Parts of the model that do not fit each other.

@@ -1,5 +1,5 @@
-//! The checkpoints of one phase in a run's folder: the newest and the one before, so that a damaged newest costs the steps since the last
-//! save and not the training.
+//! The checkpoints of one phase in a run's folder: the newest and the one before, so that a damaged
+//! newest costs the steps since the last save and not the training.
 
 use crate::atomic::{LEFT_SUFFIX, write_atomically_after};
 use crate::error::{Error, Result};
@@ -37,7 +37,8 @@ pub enum Unusable {
 }
 
 impl Checkpoints {
-    /// Those of a phase: `checkpoints/PHASE.ckpt` and `checkpoints/PHASE.before.ckpt` in the run's folder.
+    /// Those of a phase: `checkpoints/PHASE.ckpt` and `checkpoints/PHASE.before.ckpt` in the run's
+    /// folder.
     pub fn of(run_dir: &Path, phase: &str) -> Self {
         let folder = run_dir.join("checkpoints");
         let [newest, before] = ["ckpt", "before.ckpt"].map(|end| folder.join(format!("{phase}.{end}")));
@@ -54,8 +55,8 @@ impl Checkpoints {
         self.newest.exists() || self.before.exists()
     }
 
-    /// Makes `file` the newest, and the newest so far the one before. At any moment at least one whole file is there, and where the new one
-    /// cannot be written the newest stays.
+    /// Makes `file` the newest, and the newest so far the one before. At any moment at least one
+    /// whole file is there, and where the new one cannot be written the newest stays.
     ///
     /// # Errors
     /// A folder that cannot be written.
@@ -80,11 +81,12 @@ impl Checkpoints {
         remove(&linked)
     }
 
-    /// Reads the newest, or where that is damaged the one before, which then takes its place; `None` where there are none. `parse` looks
-    /// into a file that is whole.
+    /// Reads the newest, or where that is damaged the one before, which then takes its place;
+    /// `None` where there are none. `parse` looks into a file that is whole.
     ///
     /// # Errors
-    /// Both are damaged; the message names both. A file of another training ([`Unusable::Refused`]), whatever the other one is.
+    /// Both are damaged; the message names both. A file of another training
+    /// ([`Unusable::Refused`]), whatever the other one is.
     pub fn read<T>(&self, parse: impl Fn(TensorFile) -> Result<T, Unusable>) -> Result<Option<Found<T>>> {
         let mut damaged = Vec::new();
         for path in [&self.newest, &self.before].into_iter().filter(|path| path.exists()) {

@@ -1,8 +1,9 @@
-//! Ranges of buckets that leave outliers out: at few bits, a grid from the smallest to the largest weight spends its values on a few weights
-//! far out, and a narrower one has the smaller error.
+//! Ranges of buckets that leave outliers out: at few bits, a grid from the smallest to the largest
+//! weight spends its values on a few weights far out, and a narrower one has the smaller error.
 //!
-//! Weights are clipped to the range found before they are quantized. Then the range is that of the weights themselves, and all that is
-//! defined by their minimum and maximum (training, storage, loading) holds for clipped weights without knowing of clipping.
+//! Weights are clipped to the range found before they are quantized. Then the range is that of the
+//! weights themselves, and all that is defined by their minimum and maximum (training, storage,
+//! loading) holds for clipped weights without knowing of clipping.
 
 use crate::quant::{decode, encode};
 
@@ -12,16 +13,19 @@ pub enum WeightRange {
     /// Its smallest and largest weight.
     #[default]
     MinMax,
-    /// The range within these with the least mean squared difference between the weights and Q(weights).
+    /// The range within these with the least mean squared difference between the weights and
+    /// Q(weights).
     Mse,
 }
 
 /// Parts of the way from the mean to the ends that are tried: 1, 0.96, … 0.12.
 const SHARES: i32 = 23;
 const SHARE_STEP: f32 = 0.04;
-/// What the weights of a layer are multiplied with: mean and variance of each weight's input. They turn differences between weights into
-/// differences of the layer's results: of a filter with differences d it is E[(d·x)²] = (Σ d mean)² + Σ d² variance, inputs taken for
-/// independent. A mean of d that is not 0 counts far more than its square then, as inputs behind a ReLU are positive.
+/// What the weights of a layer are multiplied with: mean and variance of each weight's input. They
+/// turn differences between weights into differences of the layer's results: of a filter with
+/// differences d it is E[(d·x)²] = (Σ d mean)² + Σ d² variance, inputs taken for independent. A
+/// mean of d that is not 0 counts far more than its square then, as inputs behind a ReLU are
+/// positive.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inputs {
     /// Weights of a filter.
@@ -31,8 +35,8 @@ pub struct Inputs {
     pub variance: Vec<f32>,
 }
 
-/// Clips each bucket to the range of the least squared error at so many bits: of the layer's results where its inputs are known, else
-/// of its weights.
+/// Clips each bucket to the range of the least squared error at so many bits: of the layer's
+/// results where its inputs are known, else of its weights.
 ///
 /// # Panics
 /// Inputs of another number of weights.
@@ -96,7 +100,8 @@ fn best_range(bucket: &[f32], bits: u32, inputs: Option<&InputsOfBucket>) -> Opt
         [from, to] if to > from => squared_error(bucket, from, to, bits, inputs),
         _ => f64::INFINITY,
     };
-    // The error is no smooth function of the ends, the less so the fewer weights there are: nothing less than all pairs will do.
+    // The error is no smooth function of the ends, the less so the fewer weights there are: nothing
+    // less than all pairs will do.
     let pairs = (0..SHARES).flat_map(|low| (0..SHARES).map(move |high| (low, high)));
     let errors = pairs.map(|ends| (ends, error(ends)));
     let (best, _) = errors.min_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -170,7 +175,8 @@ mod tests {
             prop_assert!(narrow <= whole * (1.0 + 1e-5) + 1e-9, "{narrow} {whole}");
         }
 
-        /// Where the inputs are known, the results are at least as near as with ranges that suit the weights.
+        /// Where the inputs are known, the results are at least as near as with ranges that suit
+        /// the weights.
         #[test]
         fn known_inputs_serve_the_results(
             weights in prop::collection::vec(-3f32..3.0, 4..60),

@@ -1,7 +1,8 @@
-//! One error type for everything that crosses a plugin boundary: what went wrong, why, and which exit status it deserves.
+//! One error type for everything that crosses a plugin boundary: what went wrong, why, and which
+//! exit status it deserves.
 //!
-//! Modules with errors of their own (graphs, files, settings) declare them with `thiserror`; they become an [`Error`]
-//! with their text as the message and their causes as the chain.
+//! Modules with errors of their own (graphs, files, settings) declare them with `thiserror`; they
+//! become an [`Error`] with their text as the message and their causes as the chain.
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// Wrong usage or configuration: exit status 2.
     Config,
-    /// The data set is not where it should be; `dataset = auto` falls back to its stand-in. Exit status 2.
+    /// The data set is not where it should be; `dataset = auto` falls back to its stand-in. Exit
+    /// status 2.
     DataNotFound,
     /// Stopped on request after saving: exit status 130.
     Interrupted,
@@ -20,7 +22,8 @@ pub enum ErrorKind {
     Failed,
 }
 
-/// A message and the chain of its causes, outermost first. Plain data, so that it crosses the plugin boundary whole.
+/// A message and the chain of its causes, outermost first. Plain data, so that it crosses the
+/// plugin boundary whole.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Error {
     kind: ErrorKind,
@@ -55,7 +58,8 @@ impl Error {
         Self { kind, chain }
     }
 
-    /// The same error, said from further out: `context` becomes the message, what was known the cause.
+    /// The same error, said from further out: `context` becomes the message, what was known the
+    /// cause.
     #[must_use]
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.chain.insert(0, context.into());

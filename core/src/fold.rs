@@ -1,5 +1,6 @@
-//! Batch normalisation folded into the layer before it: W' = W·γ/σ, b' = β + (b − μ)·γ/σ with σ = √(var + ε), per output channel
-//! (Jacob et al. 2018, arXiv 1712.05877, §3.2). What is deployed has no batch normalisation left.
+//! Batch normalisation folded into the layer before it: W' = W·γ/σ, b' = β + (b − μ)·γ/σ with σ =
+//! √(var + ε), per output channel (Jacob et al. 2018, arXiv 1712.05877, §3.2). What is deployed has
+//! no batch normalisation left.
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, Op, Param, Role};
@@ -11,11 +12,11 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Folding {
     pub graph: Graph,
-    /// By old node: the node that now gives its output. A batch normalisation's is its layer; a layer that is folded keeps its
-    /// name and its place.
+    /// By old node: the node that now gives its output. A batch normalisation's is its layer; a
+    /// layer that is folded keeps its name and its place.
     pub node: Vec<NodeId>,
-    /// Old batch normalisation → old layer that takes it in; `None` where nothing before it can (it becomes a 1 × 1 depth-wise
-    /// convolution of its own name).
+    /// Old batch normalisation → old layer that takes it in; `None` where nothing before it can (it
+    /// becomes a 1 × 1 depth-wise convolution of its own name).
     pub into: BTreeMap<NodeId, Option<NodeId>>,
 }
 
@@ -131,8 +132,8 @@ pub fn fold_values(
     Ok(folded)
 }
 
-/// The model with its batch normalisations folded. The weights of a layer that takes one in are no longer
-/// packed: they hold Q(W)·γ/σ. Ranges of a batch normalisation become those of its layer.
+/// The model with its batch normalisations folded. The weights of a layer that takes one in are no
+/// longer packed: they hold Q(W)·γ/σ. Ranges of a batch normalisation become those of its layer.
 ///
 /// # Errors
 /// As [`fold_values`]; a model whose parts do not fit each other.

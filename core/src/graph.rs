@@ -1,5 +1,5 @@
-//! A network as data: a list of nodes in execution order, over a closed set of operators. Learners execute it, exporters
-//! translate it, and both trust [`Graph::validate`].
+//! A network as data: a list of nodes in execution order, over a closed set of operators. Learners
+//! execute it, exporters translate it, and both trust [`Graph::validate`].
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -18,7 +18,8 @@ pub enum Op {
     Input {
         shape: Shape,
     },
-    /// Cross-correlation with weights `[out, in / groups, kh, kw]`; `padding` is top, left, bottom, right.
+    /// Cross-correlation with weights `[out, in / groups, kh, kw]`; `padding` is top, left, bottom,
+    /// right.
     Conv2d {
         out: usize,
         kernel: [usize; 2],
@@ -27,7 +28,8 @@ pub enum Op {
         groups: usize,
         bias: bool,
     },
-    /// Per-channel normalisation (Ioffe & Szegedy 2015); parameters weight, bias, running_mean, running_var.
+    /// Per-channel normalisation (Ioffe & Szegedy 2015); parameters weight, bias, running_mean,
+    /// running_var.
     BatchNorm {
         eps: f64,
     },
@@ -47,7 +49,8 @@ pub enum Op {
         out: usize,
         bias: bool,
     },
-    /// He et al. 2015, option A: every `stride`-th pixel, zero channels added before and after to make `out`.
+    /// He et al. 2015, option A: every `stride`-th pixel, zero channels added before and after to
+    /// make `out`.
     PadShortcut {
         out: usize,
         stride: usize,
@@ -204,7 +207,8 @@ impl Graph {
         Ok(shapes)
     }
 
-    /// All parameters, in node order and within a node in the order weight, bias, running_mean, running_var.
+    /// All parameters, in node order and within a node in the order weight, bias, running_mean,
+    /// running_var.
     ///
     /// # Errors
     /// As [`Graph::validate`].
@@ -277,7 +281,8 @@ impl Graph {
 }
 
 fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
-    // Saturating, because a graph may come from a forged file; the shapes that this makes fit no stored tensor.
+    // Saturating, because a graph may come from a forged file; the shapes that this makes fit no
+    // stored tensor.
     let window = |size: usize, kernel: usize, stride: usize, padding: usize| match size
         .saturating_add(padding)
         .checked_sub(kernel)

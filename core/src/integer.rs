@@ -1,5 +1,5 @@
-//! Which values of a network an integer runtime holds in memory, each on a grid of its own: what a learner must quantize in training
-//! so that the deployed network computes the same.
+//! Which values of a network an integer runtime holds in memory, each on a grid of its own: what a
+//! learner must quantize in training so that the deployed network computes the same.
 
 use crate::graph::{Graph, NodeId, Op};
 use crate::quant::{ActivationQuant, Buckets, FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
@@ -12,7 +12,8 @@ pub enum Target {
     /// int8, weights symmetric per output channel: what today's kernels are fastest at.
     #[default]
     Int8,
-    /// uint8, weights asymmetric per tensor: what TensorFlow's first quantized models, and the original's demo, use.
+    /// uint8, weights asymmetric per tensor: what TensorFlow's first quantized models, and the
+    /// original's demo, use.
     Uint8,
 }
 
@@ -40,8 +41,8 @@ impl Target {
 /// Where the output of a node lies in an integer runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// Nowhere: the node is one operator with the node that reads it (layer with batch normalisation, either or a sum with the
-    /// activation function behind it).
+    /// Nowhere: the node is one operator with the node that reads it (layer with batch
+    /// normalisation, either or a sum with the activation function behind it).
     Fused,
     /// On the grid of this earlier node: the operator only moves or selects values.
     On(NodeId),
@@ -49,7 +50,8 @@ pub enum Held {
     Own,
 }
 
-/// Where the output of each node lies. Works for a graph with batch normalisations and for a folded one alike.
+/// Where the output of each node lies. Works for a graph with batch normalisations and for a folded
+/// one alike.
 pub fn held(graph: &Graph, target: Target) -> Vec<Held> {
     let uses = graph.uses();
     let reader = |id: NodeId| graph.nodes.iter().find(|node| node.inputs.contains(&id)).map(|node| &node.op);
@@ -66,7 +68,8 @@ pub fn held(graph: &Graph, target: Target) -> Vec<Held> {
         held.push(match &node.op {
             _ if fuses => Held::Fused,
             Op::MaxPool { .. } | Op::PadShortcut { .. } => on(&held, node.inputs[0]),
-            // TensorFlow Lite's AVERAGE_POOL_2D keeps the grid; MEAN, which int8 uses, has one of its own.
+            // TensorFlow Lite's AVERAGE_POOL_2D keeps the grid; MEAN, which int8 uses, has one of
+            // its own.
             Op::GlobalAvgPool if target == Target::Uint8 => on(&held, node.inputs[0]),
             _ => Held::Own,
         });
@@ -81,8 +84,8 @@ fn on(held: &[Held], input: NodeId) -> Held {
     }
 }
 
-/// The plan that makes a network integer from end to end: all layers, and every value that has a grid of its own, the input included.
-/// 32 bits leave weights or activations alone.
+/// The plan that makes a network integer from end to end: all layers, and every value that has a
+/// grid of its own, the input included. 32 bits leave weights or activations alone.
 pub fn plan(graph: &Graph, target: Target, weight_bits: u32, activation_bits: u32) -> QuantPlan {
     let mut plan = QuantPlan::default();
     if weight_bits < FULL_PRECISION_BITS {
@@ -97,10 +100,11 @@ pub fn plan(graph: &Graph, target: Target, weight_bits: u32, activation_bits: u3
     plan
 }
 
-/// The range that holds every normalised pixel of 0 to 255, and zero. `mean` and `std` by channel, in units of pixels.
+/// The range that holds every normalised pixel of 0 to 255, and zero. `mean` and `std` by channel,
+/// in units of pixels.
 ///
-/// Where all channels are normalised alike, the grid of 8 bits is that of the pixels themselves: a code is a pixel, and the mean is
-/// rounded to the nearest of them.
+/// Where all channels are normalised alike, the grid of 8 bits is that of the pixels themselves: a
+/// code is a pixel, and the mean is rounded to the nearest of them.
 pub fn input_range(mean: &[f32], std: &[f32]) -> [f32; 2] {
     if let Some(([mean, ..], [std, ..])) = alike(mean, std).then_some((mean, std)) {
         let zero = deployed_mean(&[*mean], &[*std])[0];
@@ -110,8 +114,9 @@ pub fn input_range(mean: &[f32], std: &[f32]) -> [f32; 2] {
     [ends(0.0).fold(0.0, f32::min), ends(255.0).fold(0.0, f32::max)]
 }
 
-/// The means, by channel, that deployed integers really take off: a whole pixel where all channels are normalised alike, since a code
-/// is a pixel then; else whole 127ths of one, since the operator that normalises multiplies by 127 and adds an integer.
+/// The means, by channel, that deployed integers really take off: a whole pixel where all channels
+/// are normalised alike, since a code is a pixel then; else whole 127ths of one, since the operator
+/// that normalises multiplies by 127 and adds an integer.
 pub fn deployed_mean(mean: &[f32], std: &[f32]) -> Vec<f32> {
     match alike(mean, std) {
         true => mean.iter().map(|mean| (mean + 0.5).floor().clamp(0.0, 255.0)).collect(),

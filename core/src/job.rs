@@ -21,7 +21,8 @@ pub struct Job {
     pub host: Arc<dyn Host>,
     /// Where this run keeps what it leaves and what it needs to resume; exists.
     pub run_dir: PathBuf,
-    /// For [`crate::learner::Learner::evaluate`]: the model file to evaluate; `None`: where the learner saves.
+    /// For [`crate::learner::Learner::evaluate`]: the model file to evaluate; `None`: where the
+    /// learner saves.
     pub model: Option<PathBuf>,
 }
 
@@ -45,7 +46,8 @@ pub trait Host: Send + Sync {
     /// True once the user asked to stop: save and return [`crate::ErrorKind::Interrupted`].
     fn interrupted(&self) -> bool;
 
-    /// Runs another learner on the same net and data, with some settings replaced (`key`, text as in a flag).
+    /// Runs another learner on the same net and data, with some settings replaced (`key`, text as
+    /// in a flag).
     ///
     /// # Errors
     /// No such learner, a setting it does not take, or its own failure.
@@ -62,21 +64,22 @@ pub trait Host: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A stage of the work begins: `full-prec`, `uniform`; `steps` from the very start, `done` of them before a resume.
+    /// A stage of the work begins: `full-prec`, `uniform`; `steps` from the very start, `done` of
+    /// them before a resume.
     Phase { name: String, steps: u64, done: u64 },
     /// One training step is done. Loss and accuracy are means since the last event of this kind.
     Step { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, lrn_rate: f64, images_per_second: f64 },
     /// A sign of life between two `Step`s, for the screen only: not kept.
     Tick { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, images_per_second: f64 },
-    /// What there is to say of a step that is no training step: a roll-out, a layer that was measured. For the screen and the log only;
-    /// its figures come as [`Event::Scalar`].
+    /// What there is to say of a step that is no training step: a roll-out, a layer that was
+    /// measured. For the screen and the log only; its figures come as [`Event::Scalar`].
     Progress { phase: String, step: u64, text: String },
     /// An evaluation on the named split after `epoch` epochs. Fractions 0–1.
     Evaluation { phase: String, split: String, step: u64, epoch: f64, loss: f64, top1: f64, top5: f64 },
     /// Any other figure worth a curve.
     Scalar { phase: String, name: String, step: u64, value: f64 },
-    /// What an evaluation decided: the class with the largest logit for each image of the split, in file order. For comparing
-    /// exported files image by image; not kept.
+    /// What an evaluation decided: the class with the largest logit for each image of the split, in
+    /// file order. For comparing exported files image by image; not kept.
     Decisions { split: String, classes: Vec<u32> },
     /// The stage is over.
     PhaseEnd { name: String, seconds: f64 },

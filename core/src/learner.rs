@@ -9,8 +9,8 @@ pub trait Learner: Send {
     /// Runs the workflow: trains, saves the model where the learner's options say, evaluates.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Interrupted`] when the host asked to stop and everything needed to resume is saved; otherwise
-    /// what failed.
+    /// [`crate::ErrorKind::Interrupted`] when the host asked to stop and everything needed to
+    /// resume is saved; otherwise what failed.
     fn train(&mut self, job: &Job) -> Result<Report>;
 
     /// Evaluates the model that [`Learner::train`] saved, or the one that `job.model` names.

@@ -1,4 +1,5 @@
-//! PocketFlow's core: all that the author of a net, a dataset, an agent or a learner needs, and nothing that knows libtorch.
+//! PocketFlow's core: all that the author of a net, a dataset, an agent or a learner needs, and
+//! nothing that knows libtorch.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -1,6 +1,8 @@
-//! A network with its weights and its plan: what every learner saves, and all that an exporter or an evaluation needs.
+//! A network with its weights and its plan: what every learner saves, and all that an exporter or
+//! an evaluation needs.
 //!
-//! Weights in the plan are packed; what is loaded stays packed, because quantizing Q(x) again need not give Q(x) bit for bit.
+//! Weights in the plan are packed; what is loaded stays packed, because quantizing Q(x) again need
+//! not give Q(x) bit for bit.
 
 mod sound;
 
@@ -34,8 +36,8 @@ pub struct ModelMeta {
     pub std: Vec<f32>,
     /// On the test images when it was saved, 0–1.
     pub top1: Option<f64>,
-    /// What was chosen of the net's options that have words for values (`mobilenet_style`), where it was not the default: an evaluation
-    /// goes by them.
+    /// What was chosen of the net's options that have words for values (`mobilenet_style`), where
+    /// it was not the default: an evaluation goes by them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub choices: BTreeMap<String, Value>,
 }
@@ -75,15 +77,18 @@ pub struct Model {
     pub graph: Graph,
     pub plan: QuantPlan,
     pub meta: ModelMeta,
-    /// One for each of [`Graph::params`]: weights of layers in the plan packed, everything else full.
+    /// One for each of [`Graph::params`]: weights of layers in the plan packed, everything else
+    /// full.
     pub tensors: BTreeMap<String, Stored>,
 }
 
 impl Model {
-    /// Packs the weights of the layers in the plan; `values` holds every parameter of the graph, by name.
+    /// Packs the weights of the layers in the plan; `values` holds every parameter of the graph, by
+    /// name.
     ///
     /// # Errors
-    /// An invalid graph or plan; a parameter that is missing, unknown or of another size (which); weights that are not finite.
+    /// An invalid graph or plan; a parameter that is missing, unknown or of another size (which);
+    /// weights that are not finite.
     pub fn new(graph: Graph, plan: QuantPlan, meta: ModelMeta, mut values: BTreeMap<String, Vec<f32>>) -> Result<Self> {
         plan.validate(&graph)?;
         let mut tensors = BTreeMap::new();
@@ -117,7 +122,8 @@ impl Model {
     /// Saves atomically; returns the bytes on disk.
     ///
     /// # Errors
-    /// A model whose parts do not fit each other, or with a number that cannot be computed with (which); as [`TensorFile::write`].
+    /// A model whose parts do not fit each other, or with a number that cannot be computed with
+    /// (which); as [`TensorFile::write`].
     pub fn save(&self, path: &Path) -> Result<u64> {
         let cannot = |error: Error| error.context(format!("cannot save {}", path.display()));
         self.check().map_err(cannot)?;
@@ -126,8 +132,9 @@ impl Model {
     }
 
     /// # Errors
-    /// As [`TensorFile::read`]; a file of another kind; a graph, plan or tensor (which) that is missing, unknown or does not fit; a
-    /// number that cannot be computed with, as a weight that is not finite or a variance below zero.
+    /// As [`TensorFile::read`]; a file of another kind; a graph, plan or tensor (which) that is
+    /// missing, unknown or does not fit; a number that cannot be computed with, as a weight that is
+    /// not finite or a variance below zero.
     pub fn load(path: &Path) -> Result<Self> {
         let file = TensorFile::read(path)?;
         let cannot = |error: Error| error.context(format!("cannot use {} as a model", path.display()));
@@ -142,7 +149,8 @@ impl Model {
         Ok(model)
     }
 
-    /// That this is a model of `graph`, or of `graph` with its batch normalisations folded; `path` is where it came from.
+    /// That this is a model of `graph`, or of `graph` with its batch normalisations folded; `path`
+    /// is where it came from.
     ///
     /// # Errors
     /// Says what differs first.
@@ -165,7 +173,8 @@ impl Model {
         Err(Error::config(message))
     }
 
-    /// How it is quantized, in words; `None` for a model in full precision, which alone can be the parent or the teacher of others.
+    /// How it is quantized, in words; `None` for a model in full precision, which alone can be the
+    /// parent or the teacher of others.
     pub fn quantization(&self) -> Option<String> {
         let words = |what: &str, bits: Vec<u32>| {
             let (least, most) = (bits.iter().min()?, bits.iter().max()?);
@@ -206,8 +215,8 @@ impl Model {
         self.tensors.keys().map(|name| Ok((name.clone(), self.values(name)?))).collect()
     }
 
-    /// Bytes in the file of the weights (codes and ranges, or 4 a value) and the bias of the layer of that name; 0 if there
-    /// is none.
+    /// Bytes in the file of the weights (codes and ranges, or 4 a value) and the bias of the layer
+    /// of that name; 0 if there is none.
     pub fn bytes_of_layer(&self, name: &str) -> u64 {
         let parts = ["weight", "bias"].map(|suffix| self.tensors.get(&format!("{name}.{suffix}")));
         parts.into_iter().flatten().map(Stored::payload_bytes).sum()
@@ -223,14 +232,16 @@ impl Model {
         let entries: Vec<Entry> = self.tensors.iter().map(|(name, tensor)| Entry::full(name, tensor.shape())).collect();
         let header = header(&self.graph, &QuantPlan::default(), &self.meta);
         let total = header.and_then(|header| Ok(front(KIND, &header, &entries)?.1));
-        // Only a header that could not be saved either has no size; the tensors then are what there is to count.
+        // Only a header that could not be saved either has no size; the tensors then are what there
+        // is to count.
         total.unwrap_or_else(|_| {
             let counts = self.tensors.values().map(|tensor| tensor.shape().iter().product::<usize>());
             4 * counts.sum::<usize>() as u64
         })
     }
 
-    /// Mean bits over all weights of convolutions and fully connected layers, 32 where not quantized.
+    /// Mean bits over all weights of convolutions and fully connected layers, 32 where not
+    /// quantized.
     pub fn weight_bits_mean(&self) -> f64 {
         let weights = self.graph.layers().into_iter().filter_map(|id| {
             let name = &self.graph.nodes[id].name;
@@ -244,7 +255,8 @@ impl Model {
         if count > 0.0 { bits / count } else { f64::from(FULL_PRECISION_BITS) }
     }
 
-    /// That graph, plan, meta and tensors fit each other, can be stored, and hold numbers that can be computed with.
+    /// That graph, plan, meta and tensors fit each other, can be stored, and hold numbers that can
+    /// be computed with.
     fn check(&self) -> Result<()> {
         let graph = &self.graph;
         self.plan.validate(graph)?;

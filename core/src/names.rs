@@ -1,7 +1,8 @@
-//! The rules for names: which keys and plugin names are legal, which spellings mean the same, which name a mistyped one
-//! may have meant, and how a text from a file or a plugin is printed.
+//! The rules for names: which keys and plugin names are legal, which spellings mean the same, which
+//! name a mistyped one may have meant, and how a text from a file or a plugin is printed.
 //!
-//! Everything that compares, suggests or prints a name asks here, so that a name means the same at every place.
+//! Everything that compares, suggests or prints a name asks here, so that a name means the same at
+//! every place.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -18,7 +19,8 @@ const SHOWN_TEXT: usize = 4_000;
 /// Below this likeness (1 is equal), a suggestion would mislead.
 const ALIKE: f64 = 0.45;
 
-/// The one spelling of a name or key: `-` and `_` mean the same, and so do flags with their leading dashes.
+/// The one spelling of a name or key: `-` and `_` mean the same, and so do flags with their leading
+/// dashes.
 pub fn canonical(name: &str) -> String {
     name.trim_start_matches('-').replace('-', "_")
 }
@@ -63,7 +65,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The candidate most like `written`, if one is much like it. Case and the spelling of `_` do not count.
+/// The candidate most like `written`, if one is much like it. Case and the spelling of `_` do not
+/// count.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The comparison takes the product of both lengths, and a text so long is no typing error.
     if written.len() > SHOWN_NAME {
@@ -84,13 +87,14 @@ pub fn hint<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     nearest(written, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
-/// A name from a file or a plugin as it is printed: control characters escaped, and cut after 200 characters.
+/// A name from a file or a plugin as it is printed: control characters escaped, and cut after 200
+/// characters.
 pub fn shown(name: &str) -> Cow<'_, str> {
     printed(name, SHOWN_NAME, |each| each.is_control() || is_format(each))
 }
 
-/// A text of several lines as it is printed: control characters but the line feed and the tab escaped, and cut after
-/// 4,000 characters.
+/// A text of several lines as it is printed: control characters but the line feed and the tab
+/// escaped, and cut after 4,000 characters.
 pub fn shown_text(text: &str) -> Cow<'_, str> {
     printed(text, SHOWN_TEXT, |each| !matches!(each, '\n' | '\t') && (each.is_control() || is_format(each)))
 }
@@ -106,7 +110,8 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// Characters that are not drawn but change how others are: marks of the writing direction can hide what a text says.
+/// Characters that are not drawn but change how others are: marks of the writing direction can hide
+/// what a text says.
 fn is_format(each: char) -> bool {
     matches!(each, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

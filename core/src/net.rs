@@ -18,12 +18,14 @@ pub trait Net: Send {
     /// Settings that make no valid network.
     fn graph(&self) -> Result<Graph>;
 
-    /// How to train it from scratch on `samples` training images. It is checked where it is used ([`Recipe::check`]).
+    /// How to train it from scratch on `samples` training images. It is checked where it is used
+    /// ([`Recipe::check`]).
     fn recipe(&self, samples: u64) -> Recipe;
 
-    /// The options under which the net has weights of these names and shapes, as far as they tell: for weights that are
-    /// imported. `weights` are those of convolutions `[out, in / groups, kh, kw]` and fully connected layers `[out, in]`, in
-    /// the order of the file, which may be any. A guess is no harm: what is imported has to fit in the end.
+    /// The options under which the net has weights of these names and shapes, as far as they tell:
+    /// for weights that are imported. `weights` are those of convolutions `[out, in / groups, kh,
+    /// kw]` and fully connected layers `[out, in]`, in the order of the file, which may be any. A
+    /// guess is no harm: what is imported has to fit in the end.
     fn recognise(weights: &[NamedShape]) -> Vec<(String, Value)>
     where
         Self: Sized,
@@ -33,7 +35,8 @@ pub trait Net: Send {
     }
 }
 
-/// A training recipe: loss is softmax cross-entropy plus `weight_decay / 2 · ‖w‖²` over the weights of layers.
+/// A training recipe: loss is softmax cross-entropy plus `weight_decay / 2 · ‖w‖²` over the weights
+/// of layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     /// Passes over the training data; may be a fraction.
@@ -54,8 +57,8 @@ pub enum Schedule {
     Piecewise { init: f64, factor: f64, boundaries: Vec<f64> },
     /// `init`, multiplied by `factor` every epoch.
     Exponential { init: f64, factor: f64 },
-    /// Linear from `peak / 25` to `peak` over the first `warm_up` (a fraction of the training), then linear to zero
-    /// (after Smith & Topin 2017, arXiv 1708.07120).
+    /// Linear from `peak / 25` to `peak` over the first `warm_up` (a fraction of the training),
+    /// then linear to zero (after Smith & Topin 2017, arXiv 1708.07120).
     OneCycle { peak: f64, warm_up: f64 },
     /// Half a cosine from `init` to zero.
     Cosine { init: f64 },
@@ -78,7 +81,8 @@ impl Schedule {
     }
 }
 
-/// Adam's learning rates when a trained network is fine-tuned, as the original has them: `lrn_rate_init` × 1e-3, 1e-4, 1e-5.
+/// Adam's learning rates when a trained network is fine-tuned, as the original has them:
+/// `lrn_rate_init` × 1e-3, 1e-4, 1e-5.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FineTune {
     /// The full-precision rate that the factors apply to, for the batch size in use.

@@ -1,5 +1,5 @@
-//! An option, declared once by its owner. Flag, environment variable, file key, help, completion, reference page and the
-//! checks on a value are all derived from the [`OptionSpec`].
+//! An option, declared once by its owner. Flag, environment variable, file key, help, completion,
+//! reference page and the checks on a value are all derived from the [`OptionSpec`].
 
 use crate::names;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// What values an option takes. Bounds are inclusive; an infinite bound leaves the range open, and numbers are finite all the same.
+/// What values an option takes. Bounds are inclusive; an infinite bound leaves the range open, and
+/// numbers are finite all the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     /// `--key`, `--key=True`, `--key=false`.
@@ -89,7 +90,8 @@ impl Kind {
         self.check(value)
     }
 
-    /// Takes a typed value (from a file), widening an integer to a float where a float is asked for; checks the range.
+    /// Takes a typed value (from a file), widening an integer to a float where a float is asked
+    /// for; checks the range.
     pub fn check(&self, value: Value) -> Result<Value, ValueError> {
         let wrong = |got: &Value| ValueError::Type { expected: self.to_string(), got: got.to_string() };
         let outside = |got: &Value| {
@@ -160,8 +162,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a run does with the file or folder that an option of [`Kind::Path`] names. The program checks the files that will be
-/// written before the work begins, so that a training does not end at a path that cannot be written.
+/// What a run does with the file or folder that an option of [`Kind::Path`] names. The program
+/// checks the files that will be written before the work begins, so that a training does not end at
+/// a path that cannot be written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathUse {
@@ -170,7 +173,8 @@ pub enum PathUse {
     Read,
     /// It is read; where there is none, it is written first and then read.
     Made,
-    /// It is written. Where the option is unset, a file of the name `in_run_dir` in the run's folder is written instead.
+    /// It is written. Where the option is unset, a file of the name `in_run_dir` in the run's
+    /// folder is written instead.
     Written { in_run_dir: Option<String> },
 }
 
@@ -241,7 +245,8 @@ impl OptionSpec {
         self
     }
 
-    /// The same option of a path that a run writes; where it is unset, the run writes `name` in its folder.
+    /// The same option of a path that a run writes; where it is unset, the run writes `name` in its
+    /// folder.
     #[must_use]
     pub fn output_or(mut self, name: &str) -> Self {
         self.path_use = PathUse::Written { in_run_dir: Some(name.into()) };

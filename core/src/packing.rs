@@ -1,7 +1,7 @@
 //! Codes of k bits side by side, without gaps: what makes a quantized model small on disk.
 //!
-//! The first code starts at the lowest bit of the first byte and each next one follows directly; only the last byte of a
-//! tensor may have unused (zero) bits.
+//! The first code starts at the lowest bit of the first byte and each next one follows directly;
+//! only the last byte of a tensor may have unused (zero) bits.
 
 /// Bytes that `count` codes of `bits` bits take; `None` if that is beyond u64.
 pub fn packed_len(count: u64, bits: u32) -> Option<u64> {
@@ -25,8 +25,8 @@ pub fn pack(codes: &[u32], bits: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&held.to_le_bytes()[..rest]);
 }
 
-/// Takes `count` codes out of exactly the bytes that [`pack`] made of them. `None` if the length differs or unused bits are
-/// set: such bytes are not what `pack` writes.
+/// Takes `count` codes out of exactly the bytes that [`pack`] made of them. `None` if the length
+/// differs or unused bits are set: such bytes are not what `pack` writes.
 pub fn unpack(bytes: &[u8], bits: u32, count: usize) -> Option<Vec<u32>> {
     if packed_len(count as u64, bits)? != bytes.len() as u64 {
         return None;

@@ -1,4 +1,5 @@
-//! Registration: what a plugin declares of itself, and the list of all that is linked into this library or program.
+//! Registration: what a plugin declares of itself, and the list of all that is linked into this
+//! library or program.
 
 use crate::agent::Agent;
 use crate::dataset::check::{CheckReport, Progress};
@@ -70,7 +71,8 @@ pub struct About {
     pub aliases: &'static [&'static str],
     /// One line for `plugins list`.
     pub line: &'static str,
-    /// A net: the data set it is for (one). A data set: those it can stand in for, none for a real one.
+    /// A net: the data set it is for (one). A data set: those it can stand in for, none for a real
+    /// one.
     pub datasets: &'static [&'static str],
 }
 
@@ -78,8 +80,8 @@ pub struct About {
 pub trait Plugin: Sized {
     const ABOUT: About;
 
-    /// Keys of the program's own options, as `save_path`, whose files this plugin writes even where they exist. Of its own
-    /// options it says so with [`OptionSpec::output`].
+    /// Keys of the program's own options, as `save_path`, whose files this plugin writes even where
+    /// they exist. Of its own options it says so with [`OptionSpec::output`].
     const WRITES: &'static [&'static str] = &[];
 
     /// The options it owns.
@@ -88,7 +90,8 @@ pub trait Plugin: Sized {
     /// Makes one from resolved settings. For a data set this is where its files are looked for.
     ///
     /// # Errors
-    /// Settings that do not go together; [`crate::ErrorKind::DataNotFound`] from a data set whose data are not there.
+    /// Settings that do not go together; [`crate::ErrorKind::DataNotFound`] from a data set whose
+    /// data are not there.
     fn configure(settings: &Settings) -> Result<Self>;
 }
 
@@ -144,10 +147,11 @@ pub fn declare<T: Plugin>(kind: PluginKind, name: &str, version: &str) -> Declar
     }
 }
 
-/// Registers plugins: `pocketflow::plugin! { learner "uniform" => Uniform }`, one line each. The type implements
-/// [`Plugin`] and the trait of its kind.
+/// Registers plugins: `pocketflow::plugin! { learner "uniform" => Uniform }`, one line each. The
+/// type implements [`Plugin`] and the trait of its kind.
 ///
-/// A crate whose plugins are linked statically must be named somewhere in the program, or the linker drops it.
+/// A crate whose plugins are linked statically must be named somewhere in the program, or the
+/// linker drops it.
 #[macro_export]
 macro_rules! plugin {
     ($($kind:ident $name:literal => $type:ty),+ $(,)?) => {

@@ -1,4 +1,5 @@
-//! What a plugin may declare: legal names and keys, and texts short enough that every command that shows them stays fast.
+//! What a plugin may declare: legal names and keys, and texts short enough that every command that
+//! shows them stays fast.
 //!
 //! The host asks this of each plugin that it finds; a plugin's own tests can ask it too.
 
@@ -18,8 +19,8 @@ pub const LONGEST_LINE: usize = 400;
 pub const MOST_TEXT: usize = 256 * 1024;
 
 impl OptionSpec {
-    /// Whether the host can use the option: a legal key, texts within the limits of this module, a default that the option
-    /// takes itself.
+    /// Whether the host can use the option: a legal key, texts within the limits of this module, a
+    /// default that the option takes itself.
     ///
     /// # Errors
     /// What is wrong, as a text that names the key.
@@ -72,8 +73,8 @@ impl OptionSpec {
 }
 
 impl Declaration {
-    /// Whether the host can use the plugin as far as it can be told without knowing others: legal names and options, and
-    /// texts within the limits of this module.
+    /// Whether the host can use the plugin as far as it can be told without knowing others: legal
+    /// names and options, and texts within the limits of this module.
     ///
     /// # Errors
     /// What is wrong first, as a text without the plugin's name.

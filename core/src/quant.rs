@@ -1,12 +1,14 @@
-//! Uniform quantization: which node is quantized how ([`QuantPlan`]), and the arithmetic that every executor, file and
-//! export must reproduce bit for bit.
+//! Uniform quantization: which node is quantized how ([`QuantPlan`]), and the arithmetic that every
+//! executor, file and export must reproduce bit for bit.
 //!
-//! For the weights x of a bucket and k bits (PocketFlow's documentation, "Quantization Function"; spec §3):
-//! α = max − min, β = min, sc(x) = (x − β)/α, x̂ = round((2^k−1)·sc(x))/(2^k−1), Q(x) = α·x̂ + β, with rounding to even and
-//! every operation rounded on its own (no fused multiply-add). Up to 16 bits the arithmetic is in f32, above in f64 with the
-//! result rounded to f32, because 2^k−1 and the codes must be exact. A constant bucket (α = 0) quantizes to itself.
+//! For the weights x of a bucket and k bits (PocketFlow's documentation, "Quantization Function";
+//! spec §3): α = max − min, β = min, sc(x) = (x − β)/α, x̂ = round((2^k−1)·sc(x))/(2^k−1), Q(x) =
+//! α·x̂ + β, with rounding to even and every operation rounded on its own (no fused multiply-add).
+//! Up to 16 bits the arithmetic is in f32, above in f64 with the result rounded to f32, because
+//! 2^k−1 and the codes must be exact. A constant bucket (α = 0) quantizes to itself.
 //!
-//! Integer runtimes need other grids, on which zero lies exactly: see [`Grid`] and [`crate::affine`].
+//! Integer runtimes need other grids, on which zero lies exactly: see [`Grid`] and
+//! [`crate::affine`].
 
 use crate::affine::Affine;
 use crate::error::{Error, Result};
@@ -25,13 +27,15 @@ pub enum Buckets {
     Layer,
     /// One for each output channel.
     Channel,
-    /// Consecutive runs of this many weights, the last one shorter. (Padding it with its last value, as the documentation
-    /// says, changes neither its minimum nor its maximum, so nothing is stored for the padding.)
+    /// Consecutive runs of this many weights, the last one shorter. (Padding it with its last
+    /// value, as the documentation says, changes neither its minimum nor its maximum, so nothing is
+    /// stored for the padding.)
     Split(usize),
 }
 
 impl Buckets {
-    /// Weights in a bucket (the last may hold fewer), for a tensor whose first dimension is the output channel.
+    /// Weights in a bucket (the last may hold fewer), for a tensor whose first dimension is the
+    /// output channel.
     pub fn size(self, shape: &[usize]) -> usize {
         let count: usize = shape.iter().product();
         match self {
@@ -52,13 +56,14 @@ impl Buckets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grid {
-    /// 2^k values from the bucket's minimum to its maximum; zero need not be one of them. 1 to 31 bits.
+    /// 2^k values from the bucket's minimum to its maximum; zero need not be one of them. 1 to 31
+    /// bits.
     #[default]
     MinMax,
     /// 2^k − 1 values, as many below zero as above: what int8 kernels take. 2 to 16 bits.
     Symmetric,
-    /// 2^k − 1 values over a range that holds zero, nudged so that zero is one of them, as TensorFlow's narrow range: what uint8
-    /// kernels take. 2 to 16 bits.
+    /// 2^k − 1 values over a range that holds zero, nudged so that zero is one of them, as
+    /// TensorFlow's narrow range: what uint8 kernels take. 2 to 16 bits.
     Affine,
 }
 
@@ -77,12 +82,14 @@ pub struct WeightQuant {
     pub grid: Grid,
 }
 
-/// How the output of a node is quantized: 2^k values over a range that holds zero ([`Affine::of_range`]).
+/// How the output of a node is quantized: 2^k values over a range that holds zero
+/// ([`Affine::of_range`]).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ActivationQuant {
     /// 1–31.
     pub bits: u32,
-    /// Minimum and maximum tracked in training; `None` before the first batch. Frozen in evaluation.
+    /// Minimum and maximum tracked in training; `None` before the first batch. Frozen in
+    /// evaluation.
     pub range: Option<[f32; 2]>,
 }
 
@@ -91,13 +98,14 @@ pub struct ActivationQuant {
 pub struct QuantPlan {
     /// By name of a layer node.
     pub weights: BTreeMap<String, WeightQuant>,
-    /// By name of the node whose output it is: activation functions, or any node of a network for integer runtimes.
+    /// By name of the node whose output it is: activation functions, or any node of a network for
+    /// integer runtimes.
     pub activations: BTreeMap<String, ActivationQuant>,
 }
 
 impl QuantPlan {
-    /// The same bits everywhere: all layers but the first and the last (unless `all_layers`), all activations. 32 bits leave
-    /// weights or activations alone.
+    /// The same bits everywhere: all layers but the first and the last (unless `all_layers`), all
+    /// activations. 32 bits leave weights or activations alone.
     pub fn uniform(graph: &Graph, weight_bits: u32, activation_bits: u32, buckets: Buckets, all_layers: bool) -> Self {
         let mut plan = Self::default();
         if weight_bits < FULL_PRECISION_BITS {
@@ -113,7 +121,8 @@ impl QuantPlan {
         plan
     }
 
-    /// Names of the layers that a plan may quantize, in order: all, or all but the first and the last.
+    /// Names of the layers that a plan may quantize, in order: all, or all but the first and the
+    /// last.
     pub fn quantizable(graph: &Graph, all_layers: bool) -> Vec<String> {
         let layers = graph.layers();
         let kept = match layers.as_slice() {
@@ -125,7 +134,8 @@ impl QuantPlan {
     }
 
     /// # Errors
-    /// A name that is no layer (or no node) of the graph, or bits out of 1–31, or of what the grid holds.
+    /// A name that is no layer (or no node) of the graph, or bits out of 1–31, or of what the grid
+    /// holds.
     pub fn validate(&self, graph: &Graph) -> Result<()> {
         let check = |name: &str, bits: u32, what: &str, fits: fn(&Op) -> bool| {
             let known = graph.find(name).is_some_and(|id| fits(&graph.nodes[id].op));

@@ -23,7 +23,8 @@ pub struct Report {
     pub top5_full_precision: Option<f64>,
     /// Mean cross-entropy on the test images.
     pub loss: f64,
-    /// Mean bits over all weights of convolutions and fully connected layers, 32 where not quantized.
+    /// Mean bits over all weights of convolutions and fully connected layers, 32 where not
+    /// quantized.
     pub weight_bits_mean: f64,
     pub layers: Vec<LayerReport>,
     /// The saved model file.
@@ -53,12 +54,14 @@ pub struct LayerReport {
     pub params: u64,
     /// 32: not quantized.
     pub weight_bits: u32,
-    /// Of the activation function that reads this layer's output (through batch norm and add); `None` where there is none.
+    /// Of the activation function that reads this layer's output (through batch norm and add);
+    /// `None` where there is none.
     pub activation_bits: Option<u32>,
     /// In the model file, with ranges.
     pub bytes: u64,
     pub buckets: u64,
-    /// Root of the mean squared difference between the weights and Q(weights), relative to the weights' standard deviation.
+    /// Root of the mean squared difference between the weights and Q(weights), relative to the
+    /// weights' standard deviation.
     pub weight_error: f64,
     pub histogram: Option<Histogram>,
 }

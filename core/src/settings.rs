@@ -1,4 +1,5 @@
-//! Resolved settings: every value with where it came from and what it overrode. Built by the host, read by plugins.
+//! Resolved settings: every value with where it came from and what it overrode. Built by the host,
+//! read by plugins.
 
 use crate::error::{Error, Result};
 use crate::option::Value;
@@ -67,7 +68,8 @@ impl Settings {
         self.entries.insert(key.into(), setting);
     }
 
-    /// Replaces the value of a key, remembering what it replaces; `owner` stays, or is `host` for a new key.
+    /// Replaces the value of a key, remembering what it replaces; `owner` stays, or is `host` for a
+    /// new key.
     pub fn derive(&mut self, key: &str, value: Value, reason: &str) {
         let origin = Origin::Derived { reason: reason.into() };
         let (owner, overrode) = match self.entries.remove(key) {
@@ -92,8 +94,8 @@ impl Settings {
     /// The value of a key that has a default or was set.
     ///
     /// # Errors
-    /// The key is not declared, is unset, or holds another type: each a mistake of the plugin that asks or of the
-    /// setting's source, and says so.
+    /// The key is not declared, is unset, or holds another type: each a mistake of the plugin that
+    /// asks or of the setting's source, and says so.
     pub fn get<T: FromValue>(&self, key: &str) -> Result<T> {
         let setting = self.declared(key)?;
         match &setting.value {
@@ -199,7 +201,8 @@ impl FromValue for Vec<f64> {
 }
 
 impl Settings {
-    /// Settings from the defaults of option lists, for tests and for programs that embed plugins without the host.
+    /// Settings from the defaults of option lists, for tests and for programs that embed plugins
+    /// without the host.
     pub fn defaults<'a>(owned: impl IntoIterator<Item = (&'a str, Vec<crate::option::OptionSpec>)>) -> Self {
         let mut settings = Self::default();
         for (owner, specs) in owned {

@@ -1,9 +1,11 @@
-//! Sums on one scale. Where both operands and the result of a residual sum have grids of the same scale, adding is adding integers: nothing is
-//! rounded, and every runtime computes the same codes. On grids of their own, runtimes multiply with two ratios of scales, each in its own
-//! way, and what one of them rounds up another rounds down; from there on two runtimes compute different networks.
+//! Sums on one scale. Where both operands and the result of a residual sum have grids of the same
+//! scale, adding is adding integers: nothing is rounded, and every runtime computes the same codes.
+//! On grids of their own, runtimes multiply with two ratios of scales, each in its own way, and
+//! what one of them rounds up another rounds down; from there on two runtimes compute different
+//! networks.
 //!
-//! The price is that the narrower ranges of a stage are widened to the widest's step: in a ResNet-20 by 1.0 to 2.1 times. Where
-//! it would be more than 16 times, a range is left as it is.
+//! The price is that the narrower ranges of a stage are widened to the widest's step: in a
+//! ResNet-20 by 1.0 to 2.1 times. Where it would be more than 16 times, a range is left as it is.
 
 use crate::affine::Affine;
 use crate::graph::{Graph, NodeId, Op};
@@ -11,13 +13,15 @@ use crate::integer::{Held, Target, held};
 use crate::quant::ActivationQuant;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many times coarser a grid may become for the sake of a sum. Values with a range far below that of what they are added
-/// to would lose all they tell to other layers, and runtimes refuse layers whose products are far coarser than their output.
+/// How many times coarser a grid may become for the sake of a sum. Values with a range far below
+/// that of what they are added to would lose all they tell to other layers, and runtimes refuse
+/// layers whose products are far coarser than their output.
 const COARSEST: f32 = 16.0;
 
-/// Widens ranges, by node of a folded graph, such that all values that meet in sums have grids of `bits` bits with the same scale.
-/// Sums that meet a value without a range here are left alone, and so are values that would need a grid more than 16 times
-/// coarser. A value that is always zero takes the scale of the others.
+/// Widens ranges, by node of a folded graph, such that all values that meet in sums have grids of
+/// `bits` bits with the same scale. Sums that meet a value without a range here are left alone, and
+/// so are values that would need a grid more than 16 times coarser. A value that is always zero
+/// takes the scale of the others.
 pub fn align_ranges(graph: &Graph, target: Target, bits: u32, ranges: &mut BTreeMap<String, [f32; 2]>) {
     for group in groups(graph, target) {
         let names = || group.iter().map(|id| graph.nodes[*id].name.as_str());
@@ -47,7 +51,8 @@ fn is_empty([min, max]: [f32; 2]) -> bool {
 /// Values of fewer bits cannot spare the one that wider ranges may cost them.
 const LEAST_BITS: u32 = 8;
 
-/// As [`align_ranges`], for the ranges of a plan; sums of values with different bits, or with less than 8, are left alone.
+/// As [`align_ranges`], for the ranges of a plan; sums of values with different bits, or with less
+/// than 8, are left alone.
 pub fn align_plan(graph: &Graph, target: Target, activations: &mut BTreeMap<String, ActivationQuant>) {
     let all_bits = activations.values().map(|quant| quant.bits).filter(|bits| *bits >= LEAST_BITS);
     let all_bits: BTreeSet<u32> = all_bits.collect();
@@ -107,7 +112,8 @@ mod tests {
     use crate::integer::plan;
     use proptest::prelude::*;
 
-    /// Two blocks behind each other, the second behind a convolution of its own: [conv] + itself, relu; conv; [conv] + itself, relu.
+    /// Two blocks behind each other, the second behind a convolution of its own: [conv] + itself,
+    /// relu; conv; [conv] + itself, relu.
     fn graph() -> Graph {
         let mut builder = GraphBuilder::new("blocks", [3, 8, 8]);
         let stem = builder.conv("stem", 0, 4, 3, 1, 1);

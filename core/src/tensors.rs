@@ -11,9 +11,9 @@
 //! | … | the tensors in that order, without gaps |
 //! | 4 | CRC-32 of everything before |
 //!
-//! A full tensor is its f32 bit patterns. A packed one is its codes ([`crate::packing`]), then the two numbers of each bucket: α and
-//! β, or scale and zero point.
-//! Reading trusts nothing: no length in the file makes it allocate more than a multiple of the file's own size.
+//! A full tensor is its f32 bit patterns. A packed one is its codes ([`crate::packing`]), then the
+//! two numbers of each bucket: α and β, or scale and zero point. Reading trusts nothing: no length
+//! in the file makes it allocate more than a multiple of the file's own size.
 
 use crate::atomic::write_atomically;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,7 +32,8 @@ pub const VERSION: u32 = 1;
 /// Magic, version, file length, header length, kind length.
 const FRONT: usize = 25;
 const CHECKSUM: usize = 4;
-/// Uncompressed. A graph with its plan takes some ten kilobytes; this bounds what a forged header can make us allocate.
+/// Uncompressed. A graph with its plan takes some ten kilobytes; this bounds what a forged header
+/// can make us allocate.
 const MAX_HEADER: usize = 64 << 20;
 const ZSTD_LEVEL: i32 = 19;
 /// A window beyond [`MAX_HEADER`] cannot be needed.

@@ -1,5 +1,5 @@
-//! Compiles the kernels against the libtorch that torch-sys found, and gives executables of this crate and its dependents a
-//! run path to it.
+//! Compiles the kernels against the libtorch that torch-sys found, and gives executables of this
+//! crate and its dependents a run path to it.
 
 use std::path::PathBuf;
 use std::{env, fs};

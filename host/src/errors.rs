@@ -1,4 +1,5 @@
-//! How the program ends: exit statuses, errors as people read them, output that survives a closed pipe, and panics.
+//! How the program ends: exit statuses, errors as people read them, output that survives a closed
+//! pipe, and panics.
 //!
 //! | status | meaning |
 //! |---|---|
@@ -28,8 +29,8 @@ pub fn status(kind: ErrorKind) -> u8 {
     }
 }
 
-/// The error with its causes, one a line: `error: …` and `  because: …`. An interruption is no error and does not look
-/// like one.
+/// The error with its causes, one a line: `error: …` and ` because: …`. An interruption is no error
+/// and does not look like one.
 pub fn text(error: &Error) -> String {
     let (word, colour) = match error.kind() {
         ErrorKind::Interrupted => ("stopped", AnsiColor::Yellow),
@@ -64,7 +65,8 @@ pub fn print_plain(text: &str) {
     let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
-/// Prints results on stdout. A reader that went away (`host plugins list | head -1`) has what it wanted.
+/// Prints results on stdout. A reader that went away (`host plugins list | head -1`) has what it
+/// wanted.
 ///
 /// # Errors
 /// Stdout cannot be written for another reason, as a full disk behind it.
@@ -80,8 +82,8 @@ pub fn print_result(text: &str) -> Result<()> {
 /// What the last panic said; the hook runs before the stack unwinds to where it is told.
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-/// Keeps a panic's message for [`panicked`] instead of printing it into the middle of a progress bar. With `RUST_BACKTRACE`
-/// set, who asks for a backtrace gets it at once.
+/// Keeps a panic's message for [`panicked`] instead of printing it into the middle of a progress
+/// bar. With `RUST_BACKTRACE` set, who asks for a backtrace gets it at once.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
         let message = describe(info);
@@ -89,7 +91,8 @@ pub fn install_panic_hook() {
             let trace = std::backtrace::Backtrace::force_capture();
             let _ = writeln!(std::io::stderr(), "{message}\n{trace}");
         }
-        // A panic on a thread of its own reaches nobody else, and a log line does not tear the bars.
+        // A panic on a thread of its own reaches nobody else, and a log line does not tear the
+        // bars.
         if std::thread::current().name() != Some("main") {
             tracing::error!("a thread of host stopped: {message}; this is a bug, {REPORT_TO}");
         }

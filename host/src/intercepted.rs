@@ -1,5 +1,5 @@
-//! The functions of the C library that end a process, as plugins see them: the system's loader finds those of the program
-//! first. Here they say whose doing it is; see [`host::ending`].
+//! The functions of the C library that end a process, as plugins see them: the system's loader
+//! finds those of the program first. Here they say whose doing it is; see [`host::ending`].
 //!
 //! The linker is told to export them (`build.rs`), else only this program would use them.
 

@@ -1,4 +1,5 @@
-//! The program `host`: it finds plugins, resolves settings and runs learners. A library, so that its parts can be tested.
+//! The program `host`: it finds plugins, resolves settings and runs learners. A library, so that
+//! its parts can be tested.
 //!
 //! | module | what it does |
 //! |---|---|

@@ -1,5 +1,6 @@
-//! Finds libtorch and opens it before the first plugin that needs it, by absolute path and for all libraries: plugins then need
-//! no run path of their own, all share one libtorch, and its CUDA half is there where it is installed.
+//! Finds libtorch and opens it before the first plugin that needs it, by absolute path and for all
+//! libraries: plugins then need no run path of their own, all share one libtorch, and its CUDA half
+//! is there where it is installed.
 
 use crate::discover::cache;
 use pocketflow::{Error, ErrorKind, Result};
@@ -72,7 +73,8 @@ impl Libtorch {
                 Err(error) => tracing::warn!("libtorch's CUDA half cannot be used, only the CPU: {error}"),
             }
         }
-        // It holds nothing itself, but names the halves; a libtorch trimmed to its CPU half cannot satisfy it, nor needs to.
+        // It holds nothing itself, but names the halves; a libtorch trimmed to its CPU half cannot
+        // satisfy it, nor needs to.
         if let Err(error) = load(&self.library("torch")) {
             tracing::debug!("{error}");
         }
@@ -145,7 +147,8 @@ fn fits(root: PathBuf, wanted: &str) -> Result<Libtorch> {
     }
 }
 
-/// The version of a libtorch, from one of the files that its distributions have, without what follows a `+`.
+/// The version of a libtorch, from one of the files that its distributions have, without what
+/// follows a `+`.
 fn version(root: &Path) -> Option<String> {
     let read = |name: &str| fs::read_to_string(root.join(name)).ok();
     let quoted = |text: String| {
@@ -179,7 +182,8 @@ fn load(path: &Path) -> Result<()> {
 #[cfg(unix)]
 fn open_for_all(path: &OsStr) -> Result<(), libloading::Error> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
-    // SAFETY: its constructors are libtorch's; the user or this repository's own commands chose this libtorch.
+    // SAFETY: its constructors are libtorch's; the user or this repository's own commands chose
+    // this libtorch.
     let library = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }?;
     // Closing libtorch runs its teardown below threads that still use it.
     std::mem::forget(library);

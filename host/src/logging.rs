@@ -1,7 +1,8 @@
 //! Log lines: on stderr between the progress bars, and in the run's `log.txt`.
 //!
-//! What stderr shows is chosen by `--log FILTER`, else `RUST_LOG`, else `info`. The file holds that and all debug lines, each
-//! with its time, from the program's start: lines that come before the run has a folder wait in memory.
+//! What stderr shows is chosen by `--log FILTER`, else `RUST_LOG`, else `info`. The file holds that
+//! and all debug lines, each with its time, from the program's start: lines that come before the
+//! run has a folder wait in memory.
 
 use crate::progress::Progress;
 use crate::run_dir::LOG;
@@ -21,7 +22,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, filter::FilterExt};
 
-/// The target of events that [`Progress`] shows in its own way: kept in `log.txt`, not repeated on stderr.
+/// The target of events that [`Progress`] shows in its own way: kept in `log.txt`, not repeated on
+/// stderr.
 pub const SHOWN: &str = "host::shown";
 /// Lines kept for a folder that may never come; a start-up takes a few hundred bytes.
 const KEPT_BYTES: usize = 1 << 20;
@@ -61,7 +63,8 @@ impl Log {
         Ok(log)
     }
 
-    /// Keeps all lines, also those so far, in the run's folder. A resumed run's log goes on in the same file.
+    /// Keeps all lines, also those so far, in the run's folder. A resumed run's log goes on in the
+    /// same file.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -112,7 +115,8 @@ impl Write for Log {
         match &mut *self.kept() {
             Kept::Memory(lines) if lines.len() < KEPT_BYTES => lines.extend_from_slice(line),
             Kept::Memory(_) => {}
-            // A full disk must not stop the training, and the model's own writer will say that it is full.
+            // A full disk must not stop the training, and the model's own writer will say that it
+            // is full.
             Kept::File(file) => drop(file.write_all(line)),
         }
         Ok(line.len())

@@ -1,5 +1,6 @@
-//! The normalisation of a network's input where it is not the data set's own: weights of other programs were trained with
-//! theirs. A data set is wrapped, so that every learner normalises so and every model remembers it.
+//! The normalisation of a network's input where it is not the data set's own: weights of other
+//! programs were trained with theirs. A data set is wrapped, so that every learner normalises so
+//! and every model remembers it.
 
 use crate::deploy::images::{expect_classes, expect_size};
 use pocketflow::Result;

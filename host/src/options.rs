@@ -8,8 +8,8 @@ use pocketflow::settings::Settings;
 /// The owner of these options, where an origin or a help heading names one.
 pub const OWNER: &str = "host";
 
-/// Keys that say where one particular run lies or how it goes on: [`crate::layers::to_toml`] keeps them as comments, or a
-/// repeated run would write into the directory of the first.
+/// Keys that say where one particular run lies or how it goes on: [`crate::layers::to_toml`] keeps
+/// them as comments, or a repeated run would write into the directory of the first.
 pub const OF_ONE_RUN: [&str; 2] = ["run_dir", "resume"];
 
 /// Variables with our prefix that are no option.

@@ -1,5 +1,6 @@
-//! Every file that a command will write, checked before the work begins: a training must not end at a path that cannot be written,
-//! and no result may replace what the run reads, another result, or the run's own files.
+//! Every file that a command will write, checked before the work begins: a training must not end at
+//! a path that cannot be written, and no result may replace what the run reads, another result, or
+//! the run's own files.
 
 mod place;
 
@@ -45,7 +46,8 @@ struct Read {
 }
 
 impl Outputs {
-    /// Those of a training: what the options of its plugins say, and the files that the settings and plugins come from.
+    /// Those of a training: what the options of its plugins say, and the files that the settings
+    /// and plugins come from.
     pub fn of_training(
         settings: &Settings,
         selection: &Selection,
@@ -140,7 +142,8 @@ impl Outputs {
     /// Checks them all, and removes what killed processes left beside them.
     ///
     /// # Errors
-    /// [`pocketflow::ErrorKind::Config`] with every path that cannot be written or must not be, its option, and what to do.
+    /// [`pocketflow::ErrorKind::Config`] with every path that cannot be written or must not be, its
+    /// option, and what to do.
     pub fn check(&self) -> Result<()> {
         let mut problems = self.problems.clone();
         let place = |path: &Path| Place::of(path);

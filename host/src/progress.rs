@@ -1,4 +1,5 @@
-//! What a person sees while a run goes on, on stderr: a bar on a terminal; elsewhere plain lines, few enough for a log.
+//! What a person sees while a run goes on, on stderr: a bar on a terminal; elsewhere plain lines,
+//! few enough for a log.
 
 use crate::report::numbers::{clock, compact, duration, grouped, percent, trimmed};
 use crate::report::split_name;
@@ -133,8 +134,8 @@ impl Progress {
         }
     }
 
-    /// Runs `f` with the bar out of the way, for others who write to the terminal. `f` must not report events itself: the
-    /// bar it would change is held back until it returns.
+    /// Runs `f` with the bar out of the way, for others who write to the terminal. `f` must not
+    /// report events itself: the bar it would change is held back until it returns.
     pub fn suspend(&self, f: impl FnOnce()) {
         let bar = match &self.screen().out {
             Out::Terminal(bar) => Some(bar.clone()),
@@ -147,7 +148,8 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away for good: what comes now is the end of the program, whether or not the phase ended.
+    /// Takes the bar away for good: what comes now is the end of the program, whether or not the
+    /// phase ended.
     pub fn finish(&self) {
         self.screen().end();
     }
@@ -232,7 +234,8 @@ impl<'a> Figures<'a> {
         format!("{phase}  step {count}  epoch {epoch:.2}  loss {loss:.4}  top-1 {top1}  {speed}{left}")
     }
 
-    /// Beside the bar, to fit 80 columns but for the count of steps; what does not fit is cut off at the end.
+    /// Beside the bar, to fit 80 columns but for the count of steps; what does not fit is cut off
+    /// at the end.
     fn narrow(&self) -> String {
         let Self { count, epoch, loss, speed, .. } = self;
         let left = self.left.map(|left| format!("  {} left", clock(left))).unwrap_or_default();
@@ -241,7 +244,8 @@ impl<'a> Figures<'a> {
 }
 
 impl Stage {
-    /// The time the rest takes at the mean speed so far; `None` before a step of this process is done.
+    /// The time the rest takes at the mean speed so far; `None` before a step of this process is
+    /// done.
     fn left(&self, step: u64, now: Instant) -> Option<Duration> {
         let own = step.checked_sub(self.done).filter(|own| *own > 0)?;
         let rest = self.steps.saturating_sub(step);
@@ -250,8 +254,8 @@ impl Stage {
     }
 }
 
-/// The lines at the start of a run, names aligned: learner, net, data, device, … Further lines of a value are indented to
-/// its first. Ends with a line break.
+/// The lines at the start of a run, names aligned: learner, net, data, device, … Further lines of a
+/// value are indented to its first. Ends with a line break.
 pub fn header(lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();

@@ -1,5 +1,6 @@
-//! What a run is made from beside its settings: program, plugins, files that it reads, data. The run keeps fingerprints of them in `run.toml`
-//! and is resumed only with the same, since its end would belong to neither otherwise.
+//! What a run is made from beside its settings: program, plugins, files that it reads, data. The
+//! run keeps fingerprints of them in `run.toml` and is resumed only with the same, since its end
+//! would belong to neither otherwise.
 
 mod fingerprint;
 mod kept;
@@ -81,7 +82,8 @@ impl<'a> Files<'a> {
         self.paths().filter(|(key, path)| is_read(key) && !path.is_dir()).collect()
     }
 
-    /// The files that the run reads and that were missing when `kept` was written, by their names there.
+    /// The files that the run reads and that were missing when `kept` was written, by their names
+    /// there.
     pub fn missing(&self, kept: &Kept) -> Vec<(String, PathBuf)> {
         let inputs = self.inputs().into_iter().map(|(key, path)| (input_name(key), path));
         inputs.filter(|(name, _)| kept.is_missing(name)).collect()
@@ -137,7 +139,8 @@ pub fn now(registry: &Registry, files: &Files<'_>, info: &DatasetInfo) -> Result
     Ok(all)
 }
 
-/// Name and fingerprint of a plugin: its version, its library's content, the libtorch that it needs.
+/// Name and fingerprint of a plugin: its version, its library's content, the libtorch that it
+/// needs.
 ///
 /// # Errors
 /// There is no such plugin, or its library cannot be read.

@@ -1,4 +1,5 @@
-//! A plugin that was found and is not usable: whoever asks for it, or for one of its options, is told why it is missing.
+//! A plugin that was found and is not usable: whoever asks for it, or for one of its options, is
+//! told why it is missing.
 
 use pocketflow::names::{same, shown_text};
 use pocketflow::plugin::{Declaration, PluginKind};
@@ -30,13 +31,15 @@ impl Refused {
     }
 }
 
-/// Why the plugin of that name is missing, as a part of a message; `None` where none of that name was refused.
+/// Why the plugin of that name is missing, as a part of a message; `None` where none of that name
+/// was refused.
 pub fn why_missing(refused: &[Refused], kind: PluginKind, name: &str) -> Option<String> {
     let plugin = refused.iter().find(|plugin| plugin.is_called(kind, name))?;
     Some(format!("a {kind} of this name was found and is not usable: {}", shown_text(&plugin.reason)))
 }
 
-/// Why an option is missing, as a part of a message; `None` where no refused plugin has such an option.
+/// Why an option is missing, as a part of a message; `None` where no refused plugin has such an
+/// option.
 pub fn why_unknown(refused: &[Refused], key: &str) -> Option<String> {
     let plugin = refused.iter().find(|plugin| plugin.has_key(key))?;
     let (kind, name) = (plugin.kind, plugin.names.first().map(String::as_str).unwrap_or_default());

@@ -1,4 +1,5 @@
-//! What makes a run the same run: a resumed one must have the settings it began with, or its end would be neither's.
+//! What makes a run the same run: a resumed one must have the settings it began with, or its end
+//! would be neither's.
 
 use crate::provenance::{self, Files, Was};
 use crate::run_dir;
@@ -12,11 +13,12 @@ use std::path::Path;
 /// Keys that say where a run is kept and shown, not what it computes.
 const FREE: [&str; 3] = ["resume", "run_dir", "summ_step"];
 
-/// Compares the settings of now with those that the run in `dir` began with. Paths of results may differ, and those of files with the
-/// content that they had; true where such paths do.
+/// Compares the settings of now with those that the run in `dir` began with. Paths of results may
+/// differ, and those of files with the content that they had; true where such paths do.
 ///
 /// # Errors
-/// `run.toml` cannot be read, or any other setting differs; all that do are named with both values and where they come from.
+/// `run.toml` cannot be read, or any other setting differs; all that do are named with both values
+/// and where they come from.
 pub fn check(dir: &Path, settings: &Settings, files: &Files<'_>, was: &Was) -> Result<bool> {
     let mut moved = false;
     compare(dir, settings, |key| {

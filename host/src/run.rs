@@ -1,5 +1,5 @@
-//! One run from selection to report: everything that can be wrong is found before the first step, and what was reached is
-//! kept however it ends.
+//! One run from selection to report: everything that can be wrong is found before the first step,
+//! and what was reached is kept however it ends.
 
 use crate::deploy::own_graph::OwnGraph;
 use crate::layers::{self, Layers};

@@ -1,4 +1,5 @@
-//! The folder of a run: made before anything is computed, locked against a second process, found again to resume.
+//! The folder of a run: made before anything is computed, locked against a second process, found
+//! again to resume.
 
 use crate::report::{self, PAGE, metrics, tfevents};
 use pocketflow::atomic::clear_left_files;
@@ -47,7 +48,8 @@ impl RunDir {
         Ok(held)
     }
 
-    /// Makes a new folder `base/stem-time`, with a number behind where the same second has one already.
+    /// Makes a new folder `base/stem-time`, with a number behind where the same second has one
+    /// already.
     ///
     /// # Errors
     /// It cannot be made or written.
@@ -151,7 +153,8 @@ impl RunDir {
     }
 }
 
-/// That what lies under the names of the run's own files can be written: a pipe would make the run wait for ever.
+/// That what lies under the names of the run's own files can be written: a pipe would make the run
+/// wait for ever.
 fn expect_ordinary(run: &Path) -> Result<()> {
     for name in [LOCK, SETTINGS, REPORT, PAGE, LOG, metrics::FILE] {
         let path = run.join(name);
@@ -166,7 +169,8 @@ fn expect_ordinary(run: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file system says that it knows no locks, as some network and container file systems do.
+/// Whether a file system says that it knows no locks, as some network and container file systems
+/// do.
 fn has_no_locks(error: &std::io::Error) -> bool {
     // ENOLCK has no kind of its own.
     const NO_LOCKS: i32 = 37;
@@ -179,8 +183,8 @@ pub fn is_own(name: &str) -> bool {
         || name.starts_with(tfevents::PREFIX)
 }
 
-/// The report of a run that is finished; `None` where there is none, or one that is damaged or says nothing: the run did not
-/// end then.
+/// The report of a run that is finished; `None` where there is none, or one that is damaged or says
+/// nothing: the run did not end then.
 ///
 /// # Errors
 /// The file is there and cannot be read.
@@ -196,7 +200,8 @@ pub fn finished(run: &Path) -> Result<Option<Report>> {
     Ok(report.filter(|report| ![&report.learner, &report.net, &report.dataset].iter().any(|name| name.is_empty())))
 }
 
-/// The newest folder `base/stem-time` whose run began and did not finish; one with checkpoints before one without.
+/// The newest folder `base/stem-time` whose run began and did not finish; one with checkpoints
+/// before one without.
 ///
 /// # Errors
 /// `base` exists and cannot be read.
@@ -229,7 +234,8 @@ fn has_checkpoints(run: &Path) -> bool {
     std::fs::read_dir(run.join(CHECKPOINTS)).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// The time in a run folder's name, and its number within the second: `20260102-030405`, `20260102-030405-2`.
+/// The time in a run folder's name, and its number within the second: `20260102-030405`,
+/// `20260102-030405-2`.
 fn read_time(text: &str) -> Option<(String, u32)> {
     let digits = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
     let parts: Vec<&str> = text.split('-').collect();

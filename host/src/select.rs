@@ -1,4 +1,5 @@
-//! What a run is made of: which learner, net and data set, and the settings for them. Decides what `auto` means.
+//! What a run is made of: which learner, net and data set, and the settings for them. Decides what
+//! `auto` means.
 
 mod data_dir;
 mod imported;
@@ -78,7 +79,8 @@ impl Derived {
         let open = match (self.over, now) {
             (Over::Default, now) => by_default && now != Some(&self.value),
             (_, None) => true,
-            // The option's own word for "as many as there are"; more than there are would wait for each other.
+            // The option's own word for "as many as there are"; more than there are would wait for
+            // each other.
             (_, Some(Value::Int(0))) if self.key == "threads" => true,
             (_, Some(Value::Int(asked))) if self.key == "threads" => {
                 matches!(self.value, Value::Int(cores) if cores < *asked)
@@ -94,10 +96,11 @@ impl Derived {
 /// A saved model, as far as it decides what is selected.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
-    /// Net and learner count where none was chosen, and so do mean and standard deviation of the input.
+    /// Net and learner count where none was chosen, and so do mean and standard deviation of the
+    /// input.
     pub meta: &'a ModelMeta,
-    /// The images that it takes, and the number of classes that it tells apart, where known: options of net and data set
-    /// follow them.
+    /// The images that it takes, and the number of classes that it tells apart, where known:
+    /// options of net and data set follow them.
     pub image: Option<Shape>,
     pub classes: Option<usize>,
 }
@@ -121,8 +124,8 @@ pub struct Selected {
 /// Selects what the settings name; `saved` is the model to evaluate.
 ///
 /// # Errors
-/// A plugin that does not exist (the message lists those there are) or does not take its settings; data that are not found
-/// and must be, or have no stand-in.
+/// A plugin that does not exist (the message lists those there are) or does not take its settings;
+/// data that are not found and must be, or have no stand-in.
 pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) -> Result<Selected> {
     let mut derived = Vec::new();
     let learner = {
@@ -189,7 +192,8 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
     }
 }
 
-/// Lets the settings follow what the data set turned out to be, and the data set's normalisation the model's.
+/// Lets the settings follow what the data set turned out to be, and the data set's normalisation
+/// the model's.
 fn opened(
     layers: &Layers,
     mut selection: Selection,
@@ -281,7 +285,8 @@ impl Selection {
         Ok(settings)
     }
 
-    /// The declaration of a key among the options of this selection and `further` ones of the host, with its owner.
+    /// The declaration of a key among the options of this selection and `further` ones of the host,
+    /// with its owner.
     pub fn spec<'a>(&'a self, host: &'a [OptionSpec], key: &str) -> Option<(&'a OptionSpec, Option<PluginKind>)> {
         let key = names::canonical(key);
         let named = |spec: &&OptionSpec| spec.key == key || spec.aliases.contains(&key);
@@ -316,7 +321,8 @@ impl Selection {
         self.dataset.datasets.is_empty()
     }
 
-    /// The plugin of the net; `None` where none has it, and only the graph in a model's file is known.
+    /// The plugin of the net; `None` where none has it, and only the graph in a model's file is
+    /// known.
     ///
     /// # Errors
     /// Its library cannot be loaded; what it says to the settings.
@@ -348,8 +354,8 @@ impl Selection {
     }
 }
 
-/// Whether a model is of a net that no plugin has. The name becomes a part of the run's folder, so it must be one that a plugin could
-/// have.
+/// Whether a model is of a net that no plugin has. The name becomes a part of the run's folder, so
+/// it must be one that a plugin could have.
 fn is_missing(registry: &Registry, net: &str) -> bool {
     let is_name = !net.is_empty() && net.chars().all(|each| each.is_ascii_alphanumeric() || "-_".contains(each));
     is_name && registry.find(PluginKind::Net, net).is_err()

@@ -1,5 +1,5 @@
-//! What learners may ask of the host while they run: show and keep progress, say whether to stop, run another learner,
-//! give an agent.
+//! What learners may ask of the host while they run: show and keep progress, say whether to stop,
+//! run another learner, give an agent.
 
 use crate::layers::Layers;
 use crate::logging::SHOWN;

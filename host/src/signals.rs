@@ -1,7 +1,9 @@
-//! Ctrl-C, SIGTERM and a terminal that closes: the first asks the run to save and stop, the second stops it at once.
+//! Ctrl-C, SIGTERM and a terminal that closes: the first asks the run to save and stop, the second
+//! stops it at once.
 //!
-//! Installed for work that has something to save: a command that prints a table keeps the system's behaviour. What the parent
-//! had ignored stays ignored: `nohup` and shells without job control, which start background jobs so, mean it.
+//! Installed for work that has something to save: a command that prints a table keeps the system's
+//! behaviour. What the parent had ignored stays ignored: `nohup` and shells without job control,
+//! which start background jobs so, mean it.
 
 mod system;
 
@@ -14,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Both a terminal (to the process group) and a launcher like `cargo run` or `timeout` may deliver one wish twice.
+/// Both a terminal (to the process group) and a launcher like `cargo run` or `timeout` may deliver
+/// one wish twice.
 const SAME_WISH: Duration = Duration::from_millis(200);
 
 /// The user's wish to stop, as a flag that any thread may ask for.
@@ -31,7 +34,8 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Watches for signals from now on. Asked again, it gives the same flag: one wish is one, whoever watches.
+    /// Watches for signals from now on. Asked again, it gives the same flag: one wish is one,
+    /// whoever watches.
     ///
     /// # Errors
     /// The system refuses the handler or the thread that waits for it.
@@ -60,9 +64,11 @@ fn listen(mut signals: Signals, asked: &Stop) {
                 tracing::warn!("stopping: saving first; press Ctrl-C again to stop at once, without saving");
             }
             Some(earlier) if earlier.elapsed() < SAME_WISH => {}
-            // The system and the shell both tell of a terminal that closed, and nobody is there who meant it as a second wish.
+            // The system and the shell both tell of a terminal that closed, and nobody is there who
+            // meant it as a second wish.
             Some(_) if system::is_hang_up(signal) => {}
-            // Not `std::process::exit`: its handlers wait for threads that are in the middle of a step.
+            // Not `std::process::exit`: its handlers wait for threads that are in the middle of a
+            // step.
             Some(_) => signal_hook::low_level::exit(130),
         }
     }

@@ -1,5 +1,5 @@
-//! The report of a realistic run, written as the program writes it: ResNet-20 trained for 25 epochs and fine-tuned for 10
-//! at 4 bits. The page stays in `target/tmp/report` to be looked at.
+//! The report of a realistic run, written as the program writes it: ResNet-20 trained for 25 epochs
+//! and fine-tuned for 10 at 4 bits. The page stays in `target/tmp/report` to be looked at.
 
 use host::report::{Recorder, summary, write};
 use pocketflow::job::Event;

@@ -1,5 +1,5 @@
-//! The report of a search for bits per layer: ResNet-20, 200 roll-outs at 2.5 bits. The page stays in
-//! `target/tmp/report/search` to be looked at.
+//! The report of a search for bits per layer: ResNet-20, 200 roll-outs at 2.5 bits. The page stays
+//! in `target/tmp/report/search` to be looked at.
 
 use host::report::{summary, write};
 use pocketflow::report::Report;
@@ -223,7 +223,8 @@ fn a_hostile_name_is_only_text() {
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path(), search);
     assert!(!page.contains("<script") && !page.contains("\"\">"), "a script came through");
-    // The layer in the bars and in every cell; the method in the table, the legends, the bars, the frames and the front.
+    // The layer in the bars and in every cell; the method in the table, the legends, the bars, the
+    // frames and the front.
     let escaped = "&quot;&gt;&lt;script&gt;alert(&#x27;1&#x27;)&lt;&#x2f;script&gt;&amp;";
     assert!(page.matches(escaped).count() > 50, "{}", page.matches(escaped).count());
 }

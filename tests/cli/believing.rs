@@ -1,4 +1,5 @@
-//! What the program reads is checked where it enters: what data sets, nets, models and settings say of themselves.
+//! What the program reads is checked where it enters: what data sets, nets, models and settings say
+//! of themselves.
 
 use crate::{Place, patient, with_plugin};
 use pocketflow::model::Model;

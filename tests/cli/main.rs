@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-/// A working directory of its own, with no settings of the user and only the plugins that a test names.
+/// A working directory of its own, with no settings of the user and only the plugins that a test
+/// names.
 struct Place {
     dir: tempfile::TempDir,
 }
@@ -129,7 +130,8 @@ impl Outcome {
     }
 }
 
-/// A fixture's library: cargo puts it beside this test, as a library that the test's package depends on.
+/// A fixture's library: cargo puts it beside this test, as a library that the test's package
+/// depends on.
 fn library(name: &str) -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let file = format!("{}pocketflow_fixture_{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);

@@ -1,5 +1,5 @@
-//! Where results go: what must not be replaced is not, what cannot be written is said before the work begins, and what killed
-//! processes left is removed.
+//! Where results go: what must not be replaced is not, what cannot be written is said before the
+//! work begins, and what killed processes left is removed.
 
 use crate::{Place, outcome, patient};
 use std::ffi::OsString;

@@ -59,7 +59,8 @@ fn another_plugin_or_program_is_named() {
     let resume = format!("{line} --resume");
     place.host(&resume).expect(2).says(&["program: was 0.0.9", &format!("is {}", env!("CARGO_PKG_VERSION"))]);
     place.write("out/run.toml", &settings);
-    // As rebuilt from other source; what lies behind a library's end is not looked at by the loader.
+    // As rebuilt from other source; what lies behind a library's end is not looked at by the
+    // loader.
     let mut bytes = std::fs::read(&plugin).unwrap();
     bytes.push(0);
     std::fs::remove_file(&plugin).unwrap();

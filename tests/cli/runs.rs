@@ -1,4 +1,5 @@
-//! Whole runs: what they leave, the data's stand-in, learners that ask for others, evaluation of saved models.
+//! Whole runs: what they leave, the data's stand-in, learners that ask for others, evaluation of
+//! saved models.
 
 use crate::{Place, patient};
 

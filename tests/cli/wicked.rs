@@ -1,4 +1,5 @@
-//! Plugin files that are broken in every way there is: each is one line of `plugins list`, and every command works beside them.
+//! Plugin files that are broken in every way there is: each is one line of `plugins list`, and
+//! every command works beside them.
 
 use crate::{Outcome, Place, library, outcome, patient};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -48,7 +49,8 @@ const AT_OPTIONS: [(&str, &str); 11] = [
     ("endless", "at most 4194304 are read"),
 ];
 
-/// Deeds that a library may commit and still be used; all of these have the same plugins, and the first counts.
+/// Deeds that a library may commit and still be used; all of these have the same plugins, and the
+/// first counts.
 const HARMLESS: [&str; 5] = ["open-close", "open-folder", "open-fork", "open-garbage", "open-threads"];
 
 /// A library whose name tells what it does, small and unlike all others.
@@ -239,7 +241,8 @@ fn a_number_of_seconds_that_is_none_is_told() {
     outcome.says(&["POCKETFLOW_PROBE_SECONDS = `soon`", "from 1 to 3600"]);
 }
 
-/// Deeds in the middle of a run, with what is said, and the signal that ends the program where it is one.
+/// Deeds in the middle of a run, with what is said, and the signal that ends the program where it
+/// is one.
 const IN_A_RUN: [(&str, &str, Option<i32>); 11] = [
     ("train-exit0", "learner `wicked` ended the program by calling exit in `train`", None),
     ("train-exit3", "learner `wicked` ended the program by calling exit in `train`", None),

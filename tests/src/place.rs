@@ -1,4 +1,5 @@
-//! The program as a user runs it: a process in a working directory of its own, with the real plugin libraries.
+//! The program as a user runs it: a process in a working directory of its own, with the real plugin
+//! libraries.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ pub struct Outcome {
     pub stderr: String,
 }
 
-/// The folder with the program and its plugins: brought up to date once, as `cargo test` builds no loadable libraries.
+/// The folder with the program and its plugins: brought up to date once, as `cargo test` builds no
+/// loadable libraries.
 pub fn built() -> PathBuf {
     static BUILT: Once = Once::new();
     let exe = std::env::current_exe().unwrap();
@@ -29,7 +31,8 @@ pub fn built() -> PathBuf {
     BUILT.call_once(|| {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let mut cargo = Command::new(env!("CARGO"));
-        // The whole workspace, so that features are the same as in a build by hand and nothing is compiled twice.
+        // The whole workspace, so that features are the same as in a build by hand and nothing is
+        // compiled twice.
         cargo.args(["build", "--quiet", "--workspace", "--manifest-path"]).arg(manifest);
         if !cfg!(debug_assertions) {
             cargo.arg("--release");

@@ -1,5 +1,5 @@
-//! Files of other people that some tests use where they are at hand, and what is said where they are not: a test that checks
-//! less than it could must not look like one that checks all.
+//! Files of other people that some tests use where they are at hand, and what is said where they
+//! are not: a test that checks less than it could must not look like one that checks all.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

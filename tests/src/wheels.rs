@@ -1,4 +1,5 @@
-//! Runtimes of other people, from PyPI: installed once below the target folder, by pip, for tests that run exported files in them.
+//! Runtimes of other people, from PyPI: installed once below the target folder, by pip, for tests
+//! that run exported files in them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Plugins that are part of the program go the same way as those from files: same registry, same guards.
+//! Plugins that are part of the program go the same way as those from files: same registry, same
+//! guards.
 
 use host::discover::PluginDirs;
 use host::registry::{Registry, Reserved, Source};

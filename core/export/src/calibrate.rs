@@ -1,4 +1,5 @@
-//! Ranges of values from images: what training left in float gets its grids here, by running the float network.
+//! Ranges of values from images: what training left in float gets its grids here, by running the
+//! float network.
 
 pub mod spread;
 

@@ -1,4 +1,5 @@
-//! The network as .tflite and .onnx files hold it, before either's format: integers, floats where training left it so, or floats throughout.
+//! The network as .tflite and .onnx files hold it, before either's format: integers, floats where
+//! training left it so, or floats throughout.
 
 mod layer;
 mod lower;
@@ -12,10 +13,12 @@ pub use weight_range::WeightRange;
 use pocketflow::integer::Target;
 use pocketflow::{Error, Result};
 
-/// A network of operators in execution order. Codes are those of the target: int8 −128…127, uint8 0…255.
+/// A network of operators in execution order. Codes are those of the target: int8 −128…127, uint8
+/// 0…255.
 ///
-/// An operator computes with integers where everything that it reads and writes lies on grids; else with floats, and what lies on a
-/// grid is decoded before and encoded after it ([`DeployedNet::computes_in_float`]).
+/// An operator computes with integers where everything that it reads and writes lies on grids; else
+/// with floats, and what lies on a grid is decoded before and encoded after it
+/// ([`DeployedNet::computes_in_float`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeployedNet {
     /// The graph's name: `resnet20_at_cifar10`.
@@ -27,7 +30,8 @@ pub struct DeployedNet {
     /// Index into `values` of the images and of the logits.
     pub input: usize,
     pub output: usize,
-    /// How pixels become the input's real values: (pixel − mean) / std by channel, then `values[input]`'s grid.
+    /// How pixels become the input's real values: (pixel − mean) / std by channel, then
+    /// `values[input]`'s grid.
     pub mean: Vec<f32>,
     pub std: Vec<f32>,
 }
@@ -73,14 +77,16 @@ pub struct Operator {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// `padding` is top, left, bottom, right. `depthwise`: one filter, or several, for each input channel; the weights' `shape[1]` is 1.
+    /// `padding` is top, left, bottom, right. `depthwise`: one filter, or several, for each input
+    /// channel; the weights' `shape[1]` is 1.
     Conv {
         layer: Layer,
         stride: [usize; 2],
         padding: [usize; 4],
         depthwise: bool,
     },
-    /// Of the flattened input: the weights' shape is `[out, channels, height, width]`. With integers only where height and width are 1.
+    /// Of the flattened input: the weights' shape is `[out, channels, height, width]`. With
+    /// integers only where height and width are 1.
     Linear {
         layer: Layer,
     },
@@ -106,7 +112,8 @@ pub enum Kind {
 /// Weights and biases, one bias for each output.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Layer {
-    /// To compute with integers: biases on the grid of the products, whose scale is the input's times the weights'.
+    /// To compute with integers: biases on the grid of the products, whose scale is the input's
+    /// times the weights'.
     Integer { weights: Weights, bias: Vec<i32> },
     /// To compute with floats.
     Float { weights: FloatWeights, bias: Vec<f32> },

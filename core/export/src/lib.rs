@@ -1,5 +1,6 @@
-//! Exports: any [`pocketflow::model::Model`] as `.tflite` (float, int8, uint8), `.pb` and `.onnx`, and the arithmetic of the
-//! TensorFlow Lite specification to check them against. Knows no libtorch and no learner: every learner's model exports.
+//! Exports: any [`pocketflow::model::Model`] as `.tflite` (float, int8, uint8), `.pb` and `.onnx`,
+//! and the arithmetic of the TensorFlow Lite specification to check them against. Knows no libtorch
+//! and no learner: every learner's model exports.
 //!
 //! | module | what it holds |
 //! |---|---|

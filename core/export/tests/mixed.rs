@@ -1,5 +1,5 @@
-//! Networks that training left in float, wholly or in part, with the weights that it did quantize as codes: what the files hold, and
-//! that they compute what the network does.
+//! Networks that training left in float, wholly or in part, with the weights that it did quantize
+//! as codes: what the files hold, and that they compute what the network does.
 
 use pocketflow::graph::{Graph, GraphBuilder, Op};
 use pocketflow::integer::Target;
@@ -125,7 +125,8 @@ fn integers_where_both_ends_have_grids() {
     );
 }
 
-/// With ranges that hold all values, 8 bits are all that is between the file and the network in float.
+/// With ranges that hold all values, 8 bits are all that is between the file and the network in
+/// float.
 #[test]
 fn what_is_computed_in_both_is_what_the_network_does() {
     let mut model = model(8);

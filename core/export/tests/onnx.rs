@@ -22,7 +22,8 @@ fn weights(shape: [usize; 4], target: Target) -> Weights {
     }
 }
 
-/// Every kind of operator; zero points as the target has them, plus `lift` for those of activation functions.
+/// Every kind of operator; zero points as the target has them, plus `lift` for those of activation
+/// functions.
 fn every(target: Target, lift: i32) -> DeployedNet {
     let low = if target == Target::Int8 { -128 } else { 0 };
     let value = |name: &str, [height, width, channels]: [usize; 3], scale: f32, zero: i32| Value {
@@ -217,7 +218,8 @@ fn an_average_that_keeps_its_grid_rounds_halves_up_as_tflite_does() {
         floats(&decode(&from_net(&net, &info()).unwrap()), "average/codes.scale")[0]
     };
     let less = scale(Target::Uint8, 0, 0.03);
-    // Of 255 codes far less than the step between the averages of a pool, and more than rounding in f32.
+    // Of 255 codes far less than the step between the averages of a pool, and more than rounding in
+    // f32.
     assert!(less < 0.03 && less > 0.03 * (1.0 - 2e-6), "{less}");
     assert_eq!(scale(Target::Uint8, 120, 0.03), 0.03, "halves below zero would go down");
     assert_eq!(scale(Target::Uint8, 0, 0.01), 0.01, "another grid");

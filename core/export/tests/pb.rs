@@ -112,7 +112,8 @@ fn every_operator_in_tensorflows_words() {
     let proto::Value::Shape(shape) = attribute(node(&graph, "input"), "shape") else { panic!() };
     assert_eq!(shape.dim.iter().map(|dim| dim.size).collect::<Vec<_>>(), [-1, 9, 8, 3]);
 
-    // The height of 9 is padded by 1 and 1 as SAME, the width of 8 by 0 and 1: not what the graph says.
+    // The height of 9 is padded by 1 and 1 as SAME, the width of 8 by 0 and 1: not what the graph
+    // says.
     assert_eq!(ints(&graph, "stem/pad/sides"), [0, 0, 1, 1, 1, 1, 0, 0]);
     let stem = node(&graph, "stem/Conv2D");
     assert_eq!(stem.input, ["stem/pad", "stem/weight/quant"]);
@@ -252,7 +253,8 @@ fn names_that_clash_are_told_apart() {
 }
 
 proptest! {
-    /// A grid of few bits lies on the one of 8 that is written: fake quantization leaves the weights as they are.
+    /// A grid of few bits lies on the one of 8 that is written: fake quantization leaves the
+    /// weights as they are.
     #[test]
     fn weights_survive_their_fake_quantization(bits in 2u32..=8, uint8 in any::<bool>()) {
         let target = if uint8 { Target::Uint8 } else { Target::Int8 };

@@ -1,4 +1,5 @@
-//! Damaged files of a real network make errors at most, never a panic, and little is taken to memory for them.
+//! Damaged files of a real network make errors at most, never a panic, and little is taken to
+//! memory for them.
 
 use pocketflow::graph::{GraphBuilder, Op};
 use pocketflow::model::{Model, ModelMeta};

@@ -90,8 +90,8 @@ fn mobilenet() -> DeployedNet {
     net.0
 }
 
-/// What of a tensor is structure: shape, type, how many scales and zero points along which dimension, whether there are
-/// ranges, and whether it is a constant.
+/// What of a tensor is structure: shape, type, how many scales and zero points along which
+/// dimension, whether there are ranges, and whether it is a constant.
 fn structure(tensor: &Tensor) -> (Vec<usize>, DType, Option<[usize; 5]>, bool) {
     let quantization = tensor.quantization.as_ref();
     let counts =

@@ -1,6 +1,7 @@
-//! The one place with `unsafe`: shared libraries opened by path, and LiteRT's C interface behind owners that free what they
-//! hold. Signatures are those of LiteRT 2.2 and 2.3 (litert/c/*.h): early 2.1 creates models without an environment, so a
-//! library is taken only if it has what came with 2.2.
+//! The one place with `unsafe`: shared libraries opened by path, and LiteRT's C interface behind
+//! owners that free what they hold. Signatures are those of LiteRT 2.2 and 2.3 (litert/c/*.h):
+//! early 2.1 creates models without an environment, so a library is taken only if it has what came
+//! with 2.2.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -24,7 +25,8 @@ pub(crate) enum LoadError {
 
 /// Opens a library for good: threads and destructors of a runtime do not survive being unloaded.
 fn open(path: &Path) -> Result<&'static Library, LoadError> {
-    // SAFETY: the library's constructors run; it is a runtime that the user named or installed, or dlopen refuses the file.
+    // SAFETY: the library's constructors run; it is a runtime that the user named or installed, or
+    // dlopen refuses the file.
     let library =
         unsafe { Library::new(path) }.map_err(|source| LoadError::Open { path: path.to_path_buf(), source })?;
     Ok(Box::leak(Box::new(library)))
@@ -75,7 +77,8 @@ macro_rules! functions {
         impl Api {
             fn of(library: &'static Library, path: &Path) -> Result<Self, LoadError> {
                 Ok(Self { $(
-                    // SAFETY: the signature is the header's; the library is never unloaded, so that the pointer stays valid.
+                    // SAFETY: the signature is the header's; the library is never unloaded, so that
+                    // the pointer stays valid.
                     $field: *unsafe { library.get($symbol) }
                         .map_err(|_| LoadError::Symbol { path: path.to_path_buf(), symbol: $symbol })?,
                 )* })
@@ -117,7 +120,8 @@ pub(crate) fn litert(path: &Path) -> Result<&'static Api, LoadError> {
     if let Some((_, api)) = opened.iter().find(|(known, _)| known == path) {
         return Ok(api);
     }
-    // A table of functions that came with 2.2. 2.1 has all the names below, some with other signatures.
+    // A table of functions that came with 2.2. 2.1 has all the names below, some with other
+    // signatures.
     const SINCE_2_2: &str = "kLiteRtRuntimeBuiltin";
     let library = open_with_symbol(path, SINCE_2_2)?;
     let api: &'static Api = Box::leak(Box::new(Api::of(library, path)?));
@@ -167,7 +171,8 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         if !self.handle.is_null() {
-            // SAFETY: the object was created by the counterpart of `destroy` and is freed once, here.
+            // SAFETY: the object was created by the counterpart of `destroy` and is freed once,
+            // here.
             unsafe { (self.destroy)(self.handle) }
         }
     }
@@ -181,7 +186,8 @@ unsafe extern "C" fn free_text(payload: *mut c_void) {
     }
 }
 
-/// A model ready to run, with its tensors. Fields are dropped in this order: what uses before what is used.
+/// A model ready to run, with its tensors. Fields are dropped in this order: what uses before what
+/// is used.
 pub(crate) struct CompiledModel {
     api: &'static Api,
     inputs: Vec<Buffer>,
@@ -193,7 +199,8 @@ pub(crate) struct CompiledModel {
     _file: Vec<u8>,
 }
 
-// SAFETY: nothing of LiteRT's is bound to the thread that made it, and `&mut self` keeps calls one after another.
+// SAFETY: nothing of LiteRT's is bound to the thread that made it, and `&mut self` keeps calls one
+// after another.
 unsafe impl Send for CompiledModel {}
 
 struct Buffer {
@@ -202,8 +209,9 @@ struct Buffer {
 }
 
 impl CompiledModel {
-    /// Compiles a file's first signature for the processor, on so many threads. `inputs` and `outputs` are the graph's, in
-    /// its order (LiteRT keeps that order, whatever a signature says).
+    /// Compiles a file's first signature for the processor, on so many threads. `inputs` and
+    /// `outputs` are the graph's, in its order (LiteRT keeps that order, whatever a signature
+    /// says).
     pub fn new(
         api: &'static Api,
         file: &[u8],
@@ -211,7 +219,8 @@ impl CompiledModel {
         inputs: &[TensorInfo],
         outputs: &[TensorInfo],
     ) -> Result<Self, CallError> {
-        // The processor only, so that no libraries for graphics cards are looked for; warnings and notes stay silent.
+        // The processor only, so that no libraries for graphics cards are looked for; warnings and
+        // notes stay silent.
         const ACCELERATORS: c_int = 24;
         const MINIMAL_SEVERITY: c_int = 25;
         const ERROR: i64 = 3;
@@ -228,7 +237,8 @@ impl CompiledModel {
         let begin = aligned.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         aligned[begin..begin + file.len()].copy_from_slice(file);
         let bytes = &aligned[begin..begin + file.len()];
-        // SAFETY: pointer and length are of one slice, whose memory `_file` keeps until the model is gone.
+        // SAFETY: pointer and length are of one slice, whose memory `_file` keeps until the model
+        // is gone.
         let model = Owned::new(api.destroy_model, "reading the model", |out| unsafe {
             (api.create_model)(environment.handle, bytes.as_ptr().cast(), bytes.len(), out)
         })?;
@@ -254,7 +264,8 @@ impl CompiledModel {
         for (buffer, bytes) in self.inputs.iter().zip(inputs) {
             buffer.locked(self.api, Access::Write, |memory| {
                 let length = bytes.len().min(buffer.bytes);
-                // SAFETY: `memory` has `buffer.bytes` bytes while it is locked and is no memory of ours.
+                // SAFETY: `memory` has `buffer.bytes` bytes while it is locked and is no memory of
+                // ours.
                 unsafe { memory.copy_from_nonoverlapping(bytes.as_ptr(), length) }
             })?;
         }
@@ -267,7 +278,8 @@ impl CompiledModel {
         check(status, "running the model")?;
         let read = |buffer: &Buffer| {
             buffer.locked(self.api, Access::Read, |memory| {
-                // SAFETY: `memory` has `buffer.bytes` bytes, written by the run, while it is locked.
+                // SAFETY: `memory` has `buffer.bytes` bytes, written by the run, while it is
+                // locked.
                 unsafe { std::slice::from_raw_parts(memory.cast_const(), buffer.bytes) }.to_vec()
             })
         };

@@ -14,8 +14,8 @@ pub enum Library {
     Onnxruntime,
 }
 
-/// Where the user says that the libraries are: a file, or a folder that has it (also a virtual environment or a
-/// `site-packages` folder).
+/// Where the user says that the libraries are: a file, or a folder that has it (also a virtual
+/// environment or a `site-packages` folder).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LibraryPaths {
     pub litert: Option<PathBuf>,
@@ -88,7 +88,8 @@ impl Library {
         }
     }
 
-    /// Whether a file is called as the library is: `libonnxruntime.so.1.32.0`, `onnxruntime.dll`, `libLiteRt.dylib`.
+    /// Whether a file is called as the library is: `libonnxruntime.so.1.32.0`, `onnxruntime.dll`,
+    /// `libLiteRt.dylib`.
     fn is_named(self, file: &str) -> bool {
         let stem = match self {
             Self::Litert => "LiteRt",
@@ -111,8 +112,9 @@ struct World<'a> {
     system: &'a [&'a str],
 }
 
-/// The library's file: at `explicit`, else where its variable says, else in the active virtual environment, in the packages
-/// of `python3` on PATH, or among the system's libraries. A place that the user names is the only one looked at.
+/// The library's file: at `explicit`, else where its variable says, else in the active virtual
+/// environment, in the packages of `python3` on PATH, or among the system's libraries. A place that
+/// the user names is the only one looked at.
 ///
 /// # Errors
 /// Not there, with what was looked at.
@@ -199,7 +201,8 @@ fn sorted_names(folder: &Path) -> Vec<String> {
 
 /// None where there is no Python.
 fn python_packages() -> Vec<PathBuf> {
-    // Isolated: nothing of the working directory runs. (Without `site` it would not know its virtual environment.)
+    // Isolated: nothing of the working directory runs. (Without `site` it would not know its
+    // virtual environment.)
     const QUESTION: &str =
         "import os, sysconfig as s\nprint(s.get_path('purelib'))\nprint(s.get_path('purelib', os.name + '_user'))";
     let mut python = Command::new("python3");

@@ -1,5 +1,6 @@
-//! What goes into a file's network and what comes out, whatever runtime holds it: pixels become the first input's bytes here,
-//! the first output's bytes become logits, so that every runtime is given and judged by the same numbers.
+//! What goes into a file's network and what comes out, whatever runtime holds it: pixels become the
+//! first input's bytes here, the first output's bytes become logits, so that every runtime is given
+//! and judged by the same numbers.
 
 use pocketflow::affine::Affine;
 use pocketflow::{Error, Result};
@@ -12,7 +13,8 @@ pub struct TensorInfo {
     /// The batch first: 1.
     pub shape: Vec<usize>,
     pub dtype: DType,
-    /// Where an integer tensor's values lie; `None` for floats and for integers that mean themselves.
+    /// Where an integer tensor's values lie; `None` for floats and for integers that mean
+    /// themselves.
     pub grid: Option<Affine>,
 }
 
@@ -57,7 +59,8 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
-    /// Mean and standard deviation of a channel; `None` if there are numbers for other channels only.
+    /// Mean and standard deviation of a channel; `None` if there are numbers for other channels
+    /// only.
     fn channel(&self, channel: usize) -> Option<(f32, f32)> {
         let pick = |values: &[f32]| if values.len() == 1 { Some(values[0]) } else { values.get(channel).copied() };
         let (mean, std) = (pick(&self.mean)?, pick(&self.std)?);
@@ -72,9 +75,10 @@ pub struct ImageInput {
     pub width: usize,
     pub channels: usize,
     pub layout: Layout,
-    /// `None`: pixels are taken as they are, or less 128 as int8. So it is for an integer file that says nothing of
-    /// normalisation, and for a uint8 file whose normalisation comes to the pixels themselves within one code: the Task
-    /// Library and the original's demo give such files the camera's bytes.
+    /// `None`: pixels are taken as they are, or less 128 as int8. So it is for an integer file that
+    /// says nothing of normalisation, and for a uint8 file whose normalisation comes to the pixels
+    /// themselves within one code: the Task Library and the original's demo give such files the
+    /// camera's bytes.
     pub normalisation: Option<Normalisation>,
     /// Whether the file states how its input is normalised; else it is assumed.
     pub is_stated: bool,
@@ -98,7 +102,8 @@ pub struct Io {
 }
 
 impl Io {
-    /// `stated` is the normalisation that the file states, `fallback` the data set's, for floats without one.
+    /// `stated` is the normalisation that the file states, `fallback` the data set's, for floats
+    /// without one.
     ///
     /// # Errors
     /// A normalisation that does not fit the input's channels.

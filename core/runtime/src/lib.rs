@@ -1,5 +1,6 @@
-//! Exported files in the runtimes that people use: LiteRT for .tflite, ONNX Runtime for .onnx, loaded from the libraries that
-//! the user has installed; and the exact reference interpreter for .tflite, which needs none.
+//! Exported files in the runtimes that people use: LiteRT for .tflite, ONNX Runtime for .onnx,
+//! loaded from the libraries that the user has installed; and the exact reference interpreter for
+//! .tflite, which needs none.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -38,13 +39,15 @@ pub trait Runtime: Send {
     /// What goes in and comes out.
     fn io(&self) -> &Io;
 
-    /// The network on raw tensors, one slice for each of `io().inputs`, little endian; the bytes of each of `io().outputs`.
+    /// The network on raw tensors, one slice for each of `io().inputs`, little endian; the bytes of
+    /// each of `io().outputs`.
     ///
     /// # Errors
     /// Another number of inputs or other sizes; what the runtime reports.
     fn run_raw(&mut self, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
 
-    /// One image: pixels `[height, width, channels]`, 0 to 255. The first output's real numbers replace `logits`.
+    /// One image: pixels `[height, width, channels]`, 0 to 255. The first output's real numbers
+    /// replace `logits`.
     ///
     /// # Errors
     /// A network that does not take one image; pixels of another size; what the runtime reports.

@@ -1,5 +1,5 @@
-//! .tflite files in LiteRT (TensorFlow Lite's successor), on the processor by XNNPACK. The library is that of the PyPI package
-//! `ai-edge-litert`; no Python takes part.
+//! .tflite files in LiteRT (TensorFlow Lite's successor), on the processor by XNNPACK. The library
+//! is that of the PyPI package `ai-edge-litert`; no Python takes part.
 
 pub(crate) mod status;
 
@@ -21,7 +21,8 @@ pub struct Litert {
 }
 
 impl Litert {
-    /// `file` are the bytes that `model` was read from, so that no damaged file reaches the C library. At least one thread.
+    /// `file` are the bytes that `model` was read from, so that no damaged file reaches the C
+    /// library. At least one thread.
     ///
     /// # Errors
     /// A library that is not LiteRT 2.2 or 2.3; what LiteRT cannot run.
@@ -78,7 +79,8 @@ fn known(version: &str) -> bool {
     ["2.2.", "2.3."].iter().any(|series| version.starts_with(series))
 }
 
-/// The version that Python's package says, where the library lies in one: `ai_edge_litert-2.3.0.dist-info` beside the folder.
+/// The version that Python's package says, where the library lies in one:
+/// `ai_edge_litert-2.3.0.dist-info` beside the folder.
 fn version_beside(library: &Path) -> Option<String> {
     let packages = library.parent()?.parent()?;
     let names = std::fs::read_dir(packages).ok()?.flatten().map(|entry| entry.file_name());

@@ -1,4 +1,5 @@
-//! .onnx files in ONNX Runtime, on the processor. The library is that of the PyPI package `onnxruntime`; no Python takes part.
+//! .onnx files in ONNX Runtime, on the processor. The library is that of the PyPI package
+//! `onnxruntime`; no Python takes part.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -24,12 +25,14 @@ pub struct Onnxruntime {
 }
 
 impl Onnxruntime {
-    /// Loads `path` with all of ONNX Runtime's optimizations. At least one thread. Normalisation is that of the file's
-    /// metadata `mean` and `std`: numbers with commas between them. `precision` says how products of integers are added.
+    /// Loads `path` with all of ONNX Runtime's optimizations. At least one thread. Normalisation is
+    /// that of the file's metadata `mean` and `std`: numbers with commas between them. `precision`
+    /// says how products of integers are added.
     ///
     /// # Errors
-    /// A library that is not ONNX Runtime or too old; another than the one in use already, which serves a whole process; a
-    /// file that is not a model, or whose tensors are of other types than floats, bytes and integers.
+    /// A library that is not ONNX Runtime or too old; another than the one in use already, which
+    /// serves a whole process; a file that is not a model, or whose tensors are of other types than
+    /// floats, bytes and integers.
     pub fn open(
         library: &Path,
         path: &Path,

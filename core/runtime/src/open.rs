@@ -18,7 +18,8 @@ use crate::reference::Reference;
 /// Which runtime the user wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
-    /// LiteRT for .tflite where it is found, else the reference interpreter; ONNX Runtime for .onnx.
+    /// LiteRT for .tflite where it is found, else the reference interpreter; ONNX Runtime for
+    /// .onnx.
     #[default]
     Auto,
     Litert,
@@ -77,11 +78,13 @@ impl Format {
     }
 }
 
-/// Opens a .tflite or .onnx file on `threads` threads (0: one for each processor). `fallback` normalises pixels for float
-/// files that do not say how. ONNX Runtime adds exactly but for [`Choice::OnnxruntimeDefault`].
+/// Opens a .tflite or .onnx file on `threads` threads (0: one for each processor). `fallback`
+/// normalises pixels for float files that do not say how. ONNX Runtime adds exactly but for
+/// [`Choice::OnnxruntimeDefault`].
 ///
 /// # Errors
-/// A name of another kind; a runtime that cannot run such files, is not found or cannot be used; a file that is not a model.
+/// A name of another kind; a runtime that cannot run such files, is not found or cannot be used; a
+/// file that is not a model.
 pub fn open(
     path: &Path,
     choice: Choice,

@@ -1,4 +1,5 @@
-//! Small models through every runtime, installed for the tests, and what must be refused without any.
+//! Small models through every runtime, installed for the tests, and what must be refused without
+//! any.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,8 +78,8 @@ fn mean_of_pixels() -> TfliteModel {
     }
 }
 
-/// An int8 convolution of 1 × 1 with one channel and weight 1: the image on another grid, with normalisation in the metadata
-/// and labels behind the model.
+/// An int8 convolution of 1 × 1 with one channel and weight 1: the image on another grid, with
+/// normalisation in the metadata and labels behind the model.
 fn int8_convolution() -> TfliteModel {
     let labels = vec!["one".into()];
     let metadata =
@@ -144,7 +145,8 @@ fn runs_tflite(choice: Choice) {
     let path = folder.file("int8.tflite", &tflite::write(&int8_convolution()).unwrap());
     let mut runtime = opened(&path, choice, 1);
     runtime.infer(&[0, 100, 101, 255], &mut logits).unwrap();
-    // (p − 100) / 50 is −2, 0, 0.02 and 3.1, which the input's grid ends at 2.94; then steps of 0.025.
+    // (p − 100) / 50 is −2, 0, 0.02 and 3.1, which the input's grid ends at 2.94; then steps
+    // of 0.025.
     assert!(logits.iter().zip([-2.0, 0.0, 0.025, 2.95]).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6), "{logits:?}");
 
     let path = folder.file("two.tflite", &tflite::write(&two_inputs()).unwrap());
@@ -200,7 +202,8 @@ fn the_quantized_mobilenet() {
     run(Choice::Litert);
 }
 
-/// `[1, 3, h, w]` float images averaged, as ONNX's protobuf wire format: field number and type, then length or number.
+/// `[1, 3, h, w]` float images averaged, as ONNX's protobuf wire format: field number and type,
+/// then length or number.
 fn onnx_average(metadata: &[(&str, &str)]) -> Vec<u8> {
     fn number(field: u8, value: u8) -> Vec<u8> {
         vec![field << 3, value]

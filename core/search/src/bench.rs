@@ -1,5 +1,5 @@
-//! A network that goes from one allocation of bits to the next: quantized weights are computed once for each layer and number of bits, and
-//! the images that it is judged by are kept in memory.
+//! A network that goes from one allocation of bits to the next: quantized weights are computed once
+//! for each layer and number of bits, and the images that it is judged by are kept in memory.
 
 use crate::budget::Layer;
 use crate::held::Held;
@@ -131,7 +131,8 @@ impl<'a> Bench<'a> {
         self.allocate(&vec![FULL_PRECISION_BITS; self.layers.len()])
     }
 
-    /// Re-estimates batch-norm statistics on the training images of the pool ([`Network::reestimate`]).
+    /// Re-estimates batch-norm statistics on the training images of the pool
+    /// ([`Network::reestimate`]).
     ///
     /// # Errors
     /// libtorch's; the host's wish to stop.
@@ -139,8 +140,8 @@ impl<'a> Bench<'a> {
         self.network.reestimate(statistics, until_stopped(self.job, self.pool.tensors()), |_, _| Ok(()))
     }
 
-    /// The network's answers to the images of the pool, batch by batch, as logarithms of probabilities, by the statistics moved in
-    /// each batch.
+    /// The network's answers to the images of the pool, batch by batch, as logarithms of
+    /// probabilities, by the statistics moved in each batch.
     ///
     /// # Errors
     /// As [`Bench::reestimate`].
@@ -153,7 +154,8 @@ impl<'a> Bench<'a> {
         Ok(answers)
     }
 
-    /// How far the network's answers are from those that [`Bench::answers`] gave of another, an image ([`loss::divergence`]).
+    /// How far the network's answers are from those that [`Bench::answers`] gave of another, an
+    /// image ([`loss::divergence`]).
     ///
     /// # Errors
     /// As [`Bench::reestimate`].
@@ -174,9 +176,9 @@ impl<'a> Bench<'a> {
         self.measure(1, None).map(|accuracy| accuracy.value)
     }
 
-    /// Accuracy on the validation images: top-1, or top-5 of a thousand classes. Where `beat` is given, it ends as soon as all images
-    /// left, were they right, could not bring it there: what it returns then is the accuracy on those seen, an estimate that is below
-    /// `beat` for certain.
+    /// Accuracy on the validation images: top-1, or top-5 of a thousand classes. Where `beat` is
+    /// given, it ends as soon as all images left, were they right, could not bring it there: what
+    /// it returns then is the accuracy on those seen, an estimate that is below `beat` for certain.
     ///
     /// # Errors
     /// libtorch's; the host's wish to stop.

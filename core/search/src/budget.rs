@@ -1,4 +1,5 @@
-//! The bit budget: which allocations of bits to layers it allows, and in which order a roll-out visits the layers.
+//! The bit budget: which allocations of bits to layers it allows, and in which order a roll-out
+//! visits the layers.
 
 use pocketflow::dataset::mix;
 use pocketflow::{Error, Result};
@@ -13,8 +14,8 @@ pub struct Layer {
     pub name: String,
     /// Of the weights, with ones in front where there are fewer than four dimensions.
     pub shape: [usize; 4],
-    /// Bits that do not depend on the choice and count in the budget: the ranges of buckets, 64 bits each; 0 without
-    /// buckets.
+    /// Bits that do not depend on the choice and count in the budget: the ranges of buckets, 64
+    /// bits each; 0 without buckets.
     pub overhead_bits: u64,
 }
 
@@ -24,7 +25,8 @@ impl Layer {
     }
 }
 
-/// How many bits all layers together may take: their number of parameters times the equivalent bits.
+/// How many bits all layers together may take: their number of parameters times the equivalent
+/// bits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BitBudget {
     layers: Vec<Layer>,
@@ -34,12 +36,13 @@ pub struct BitBudget {
 }
 
 impl BitBudget {
-    /// Layers in the network's order. `min` and `max` are the bits a layer may have, 1 to 31; `equivalent_bits` need
-    /// not be whole.
+    /// Layers in the network's order. `min` and `max` are the bits a layer may have, 1 to 31;
+    /// `equivalent_bits` need not be whole.
     ///
     /// # Errors
-    /// No layers, an empty layer, bits out of range or a minimum above the maximum, equivalent bits below the minimum
-    /// or above the maximum, or a budget that the fewest bits and the buckets overdraw. All mistakes of the settings.
+    /// No layers, an empty layer, bits out of range or a minimum above the maximum, equivalent bits
+    /// below the minimum or above the maximum, or a budget that the fewest bits and the buckets
+    /// overdraw. All mistakes of the settings.
     pub fn new(layers: Vec<Layer>, min: u32, max: u32, equivalent_bits: f64) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::config("there is no layer to give bits to; try `uql_quantize_all_layers`"));
@@ -112,8 +115,8 @@ impl BitBudget {
         alike(most.unwrap_or(self.min))
     }
 
-    /// The order in which a roll-out visits the layers: the network's, or a random one that only seed and roll-out
-    /// decide.
+    /// The order in which a roll-out visits the layers: the network's, or a random one that only
+    /// seed and roll-out decide.
     pub fn order(&self, random: bool, seed: u64, rollout: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.layers.len()).collect();
         if random {

@@ -1,4 +1,5 @@
-//! Images that a search looks at again and again: read once, kept as bytes, a quarter of what tensors take.
+//! Images that a search looks at again and again: read once, kept as bytes, a quarter of what
+//! tensors take.
 
 use crate::bench::stop_if_asked;
 use pocketflow::background::Background;
@@ -9,8 +10,8 @@ use pocketflow_torch::{device, kernels};
 use std::sync::Arc;
 use tch::Tensor;
 
-/// Values in a batch of images, about: 500 of CIFAR-10. Larger images come in smaller batches, or what lies between the layers would
-/// not fit into memory.
+/// Values in a batch of images, about: 500 of CIFAR-10. Larger images come in smaller batches, or
+/// what lies between the layers would not fit into memory.
 const BATCH_VALUES: usize = 500 * 3072;
 /// Fewer images make no batch statistics.
 const SMALLEST_BATCH: usize = 20;

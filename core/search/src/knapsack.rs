@@ -1,18 +1,20 @@
-//! The allocation with the least sum of losses per layer, exactly: a multiple-choice knapsack (one choice of bits for
-//! each layer).
+//! The allocation with the least sum of losses per layer, exactly: a multiple-choice knapsack (one
+//! choice of bits for each layer).
 //!
-//! Dynamic programming over the layers keeps the partial allocations that no other beats in both bits and loss
-//! (Nemhauser and Ullmann 1969), less those that cannot become optimal: with a price λ for each bit, the layers left
-//! cost at least Σ min(loss + λ·bits) − λ·(bits left), and if that ends above an allocation already known, the partial
-//! one is dropped. λ is the price at which the cheapest choices just fit the budget, which leaves few partial
-//! allocations even for large networks.
+//! Dynamic programming over the layers keeps the partial allocations that no other beats in both
+//! bits and loss (Nemhauser and Ullmann 1969), less those that cannot become optimal: with a price
+//! λ for each bit, the layers left cost at least Σ min(loss + λ·bits) − λ·(bits left), and if that
+//! ends above an allocation already known, the partial one is dropped. λ is the price at which the
+//! cheapest choices just fit the budget, which leaves few partial allocations even for large
+//! networks.
 
 use crate::budget::BitBudget;
 use pocketflow::{Error, Result};
 
 /// Halvings of the interval that holds the price; far below what f64 tells apart.
 const HALVINGS: u32 = 100;
-/// Sums of losses in another order differ by rounding; a bound is only believed beyond this part of the losses' size.
+/// Sums of losses in another order differ by rounding; a bound is only believed beyond this part of
+/// the losses' size.
 const ROUNDING: f64 = 1e-9;
 
 /// A partial allocation that no other beats.
@@ -20,13 +22,15 @@ const ROUNDING: f64 = 1e-9;
 struct Partial {
     cost: u64,
     loss: f64,
-    /// The allocation of the layers before, among those kept for the layer before; and the bits above the least.
+    /// The allocation of the layers before, among those kept for the layer before; and the bits
+    /// above the least.
     before: usize,
     choice: usize,
 }
 
-/// The best allocation within the budget. `losses[layer][bits − least]` is what a layer costs with so many bits; losses
-/// need not fall with bits, nor be positive. Of equal allocations it takes one of the cheapest.
+/// The best allocation within the budget. `losses[layer][bits − least]` is what a layer costs with
+/// so many bits; losses need not fall with bits, nor be positive. Of equal allocations it takes one
+/// of the cheapest.
 ///
 /// # Errors
 /// A table of another form than the budget's, or losses that are not finite numbers.
@@ -62,8 +66,8 @@ impl Problem<'_> {
         self.budget.layer_cost(layer, self.least + choice as u32)
     }
 
-    /// The choice of a layer with the least loss + price·bits, and that sum; of equal ones the first, with the fewest
-    /// bits.
+    /// The choice of a layer with the least loss + price·bits, and that sum; of equal ones the
+    /// first, with the fewest bits.
     fn cheapest(&self, layer: usize, price: f64) -> (usize, f64) {
         let sums = self.losses[layer].iter().enumerate();
         let sums = sums.map(|(choice, loss)| (choice, loss + price * self.cost(layer, choice) as f64));
@@ -86,7 +90,8 @@ impl Problem<'_> {
         }
         let flat = self.losses.iter().flatten();
         let span = flat.clone().copied().fold(f64::MIN, f64::max) - flat.copied().fold(f64::MAX, f64::min);
-        // A bit for a whole layer is at least one bit: at this price no loss is worth one, and the fewest bits fit.
+        // A bit for a whole layer is at least one bit: at this price no loss is worth one, and the
+        // fewest bits fit.
         let (mut low, mut high) = (0.0, span + 1.0);
         for _ in 0..HALVINGS {
             let middle = (low + high) / 2.0;
@@ -98,13 +103,14 @@ impl Problem<'_> {
         (high, self.at(high).1)
     }
 
-    /// The partial allocations kept after each layer, the cheapest first. `known` is the loss of some allocation that
-    /// fits.
+    /// The partial allocations kept after each layer, the cheapest first. `known` is the loss of
+    /// some allocation that fits.
     fn partials(&self, price: f64, known: f64) -> Vec<Vec<Partial>> {
         let size: f64 =
             self.losses.iter().map(|row| row.iter().fold(0.0, |size: f64, loss| size.max(loss.abs()))).sum();
         let slack = ROUNDING * size;
-        // From each layer on: what the layers cost at least with their bits paid for, and the bits they need.
+        // From each layer on: what the layers cost at least with their bits paid for, and the bits
+        // they need.
         let mut bounds = vec![(0.0, 0u64)];
         for layer in (0..self.losses.len()).rev() {
             let (loss, cost) = bounds[bounds.len() - 1];

@@ -1,4 +1,5 @@
-//! The search for bits per layer under a budget (spec §5), for every learner that quantizes weights.
+//! The search for bits per layer under a budget (spec §5), for every learner that quantizes
+//! weights.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -41,12 +41,12 @@ impl BitPlan {
     }
 }
 
-/// The plan of the options and of the file at `path`; layers and activations that the file does not name take `weight_bits` and
-/// the options' activation bits.
+/// The plan of the options and of the file at `path`; layers and activations that the file does not
+/// name take `weight_bits` and the options' activation bits.
 ///
 /// # Errors
-/// A plan file that names nodes the net does not have, bits out of 1–31 (32 for none), or a file that says it is complete and leaves
-/// a layer out.
+/// A plan file that names nodes the net does not have, bits out of 1–31 (32 for none), or a file
+/// that says it is complete and leaves a layer out.
 pub fn plan(graph: &Graph, quantization: &Quantization, weight_bits: u32, path: Option<&Path>) -> Result<QuantPlan> {
     let mut plan = quantization.plan(graph, weight_bits);
     let Some(path) = path else { return Ok(plan) };

@@ -1,4 +1,5 @@
-//! What is quantized and on which grid, apart from the bits of weights: options that learners of one kind share.
+//! What is quantized and on which grid, apart from the bits of weights: options that learners of
+//! one kind share.
 
 use pocketflow::Result;
 use pocketflow::clip::WeightRange;

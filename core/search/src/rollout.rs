@@ -1,5 +1,6 @@
-//! Roll-outs: an agent gives bits to the layers one by one, is told the reward of the whole, and learns. The search can
-//! be resumed after every roll-out and goes on exactly; an agent that fails ends it with the best allocation so far.
+//! Roll-outs: an agent gives bits to the layers one by one, is told the reward of the whole, and
+//! learns. The search can be resumed after every roll-out and goes on exactly; an agent that fails
+//! ends it with the best allocation so far.
 
 use crate::budget::BitBudget;
 use crate::walk::{Walk, state_dims};
@@ -16,7 +17,8 @@ const UPDATES_A_STEP: usize = 3;
 /// Gives the reward of an allocation: bits by layer, in the budget's order. More is better.
 pub trait Evaluate {
     /// # Errors
-    /// Whatever keeps the reward from being found; it ends the search, which can be resumed from its last state.
+    /// Whatever keeps the reward from being found; it ends the search, which can be resumed from
+    /// its last state.
     fn reward(&mut self, bits: &[u32]) -> Result<f64>;
 }
 
@@ -27,8 +29,8 @@ pub struct Plan {
     /// Visit the layers in another order each time.
     pub random_layers: bool,
     pub seed: u64,
-    /// Allocations that the first roll-outs follow in place of the agent, so that it learns from what is known to be
-    /// good.
+    /// Allocations that the first roll-outs follow in place of the agent, so that it learns from
+    /// what is known to be good.
     pub starts: Vec<Vec<u32>>,
 }
 
@@ -90,10 +92,12 @@ impl<'a> Search<'a> {
         Ok(Self { budget, plan, agent, state, known: BTreeMap::new() })
     }
 
-    /// Goes on after the roll-outs of a state that [`Search::state`] gave, for the same budget and plan.
+    /// Goes on after the roll-outs of a state that [`Search::state`] gave, for the same budget and
+    /// plan.
     ///
     /// # Errors
-    /// As [`Search::new`]; roll-outs that are not of this budget or more than the plan's; a state of another agent.
+    /// As [`Search::new`]; roll-outs that are not of this budget or more than the plan's; a state
+    /// of another agent.
     pub fn resume(budget: &'a BitBudget, plan: Plan, mut agent: Box<dyn Agent>, state: SearchState) -> Result<Self> {
         check(budget, &plan)?;
         if state.done.len() > plan.rollouts || state.done.iter().any(|rollout| !budget.allows(&rollout.bits)) {
@@ -119,11 +123,13 @@ impl<'a> Search<'a> {
         self.state.done.len() >= self.plan.rollouts || self.state.failure.is_some()
     }
 
-    /// One roll-out; `None` when the search is over, also if it is because the agent failed just now.
+    /// One roll-out; `None` when the search is over, also if it is because the agent failed just
+    /// now.
     ///
     /// # Errors
-    /// An evaluation that failed, or gave a reward that is no number; an agent that failed before there was any reward
-    /// or start. After an error the search is not to be gone on with, but its state can be resumed.
+    /// An evaluation that failed, or gave a reward that is no number; an agent that failed before
+    /// there was any reward or start. After an error the search is not to be gone on with, but its
+    /// state can be resumed.
     pub fn roll_out(&mut self, evaluate: &mut dyn Evaluate) -> Result<Option<&Rollout>> {
         if self.is_over() {
             return Ok(None);
@@ -133,8 +139,8 @@ impl<'a> Search<'a> {
             Ok(rollout) => self.state.done.push(rollout),
             Err(Trouble::Evaluation(error)) => return Err(error),
             Err(Trouble::Agent(error)) => {
-                // Settings were looked at when the agent was prepared: its trouble now costs no more than the rest of
-                // the search, if there is anything to go on with.
+                // Settings were looked at when the agent was prepared: its trouble now costs no
+                // more than the rest of the search, if there is anything to go on with.
                 if self.state.done.is_empty() && self.plan.starts.is_empty() {
                     return Err(error.context(format!("the agent failed in roll-out {number}")));
                 }

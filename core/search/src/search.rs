@@ -1,4 +1,5 @@
-//! The whole search: uniform bits, the exact solver, the agent, each at the same budget; judged alike, resumed exactly.
+//! The whole search: uniform bits, the exact solver, the agent, each at the same budget; judged
+//! alike, resumed exactly.
 
 use crate::bench::{self, Bench, RANGE_BYTES};
 use crate::budget::BitBudget;
@@ -34,11 +35,12 @@ pub struct Budgets {
     pub front: Vec<(f64, BitBudget)>,
 }
 
-/// What can be wrong is found here, before anything is trained. `trains`: what is found is fine-tuned without the validation images.
+/// What can be wrong is found here, before anything is trained. `trains`: what is found is
+/// fine-tuned without the validation images.
 ///
 /// # Errors
-/// No validation images, or too few others to train on; a budget that the net's layers cannot keep; an agent that there is not, or
-/// whose settings do not go with the search.
+/// No validation images, or too few others to train on; a budget that the net's layers cannot keep;
+/// an agent that there is not, or whose settings do not go with the search.
 pub fn budgets(
     job: &Job,
     graph: &Graph,
@@ -68,19 +70,22 @@ pub fn budgets(
     });
     let budgets = Budgets { main: budget(options.equivalent_bits)?, front: front.collect::<Result<_>>()? };
     if searches {
-        // This agent is not used: one that does not go with the search says so before anything is measured.
+        // This agent is not used: one that does not go with the search says so before anything is
+        // measured.
         let plan = plan(job, options, Vec::new())?;
         job.host.agent(&options.agent)?.prepare(&space(&budgets.main, &plan))?;
     }
     Ok(budgets)
 }
 
-/// Finds an allocation by each of the options' methods. The report holds them as candidates, in the order of the methods, none chosen.
-/// `tuned`: where roll-outs are tuned, all candidates are judged after the whole tuning, too; for who does not fine-tune them himself.
+/// Finds an allocation by each of the options' methods. The report holds them as candidates, in the
+/// order of the methods, none chosen. `tuned`: where roll-outs are tuned, all candidates are judged
+/// after the whole tuning, too; for who does not fine-tune them himself.
 ///
 /// # Errors
-/// [`pocketflow::ErrorKind::Interrupted`] when the host asked to stop: the search is saved and goes on with `resume`. What the data set,
-/// libtorch and the disk report; an agent that fails before its first reward.
+/// [`pocketflow::ErrorKind::Interrupted`] when the host asked to stop: the search is saved and goes
+/// on with `resume`. What the data set, libtorch and the disk report; an agent that fails before
+/// its first reward.
 pub fn search(
     job: &Job,
     parent: &Model,
@@ -250,7 +255,8 @@ impl Run<'_, '_, '_> {
         Ok(top1)
     }
 
-    /// The best allocation of the agent's roll-outs; the first of them follow `starts`. `None`: the agent failed in the first.
+    /// The best allocation of the agent's roll-outs; the first of them follow `starts`. `None`: the
+    /// agent failed in the first.
     fn agent(&mut self, starts: Vec<Vec<u32>>) -> Result<Option<Vec<u32>>> {
         let agent = self.job.host.agent(&self.options.agent)?;
         let plan = plan(self.job, self.options, starts)?;
@@ -330,7 +336,8 @@ impl Run<'_, '_, '_> {
         best.map(|(bits, _)| bits.clone()).ok_or_else(none)
     }
 
-    /// Accuracy against size: uniform bits and the solver's at each budget, and what was found at the main one.
+    /// Accuracy against size: uniform bits and the solver's at each budget, and what was found at
+    /// the main one.
     fn front(&mut self, budgets: &[(f64, BitBudget)], candidates: &[Candidate]) -> Result<Vec<FrontPoint>> {
         let mut front = Vec::new();
         for (equivalent_bits, budget) in budgets {

@@ -1,9 +1,11 @@
-//! What it costs to quantize one layer alone, at each number of bits: the loss on training images, batch-norm statistics re-estimated. Added
-//! up over the layers it predicts what an allocation costs, near enough for the exact solver.
+//! What it costs to quantize one layer alone, at each number of bits: the loss on training images,
+//! batch-norm statistics re-estimated. Added up over the layers it predicts what an allocation
+//! costs, near enough for the exact solver.
 //!
-//! The loss is against the answers of the full-precision network, not against labels. A thousand images say how far answers move to within
-//! a few percent, whatever the bits; whether they move towards the labels or away from them is chance down to 3 bits and below, and a solver
-//! takes every piece of luck it is offered: its allocations were worse than uniform bits.
+//! The loss is against the answers of the full-precision network, not against labels. A thousand
+//! images say how far answers move to within a few percent, whatever the bits; whether they move
+//! towards the labels or away from them is chance down to 3 bits and below, and a solver takes
+//! every piece of luck it is offered: its allocations were worse than uniform bits.
 
 use crate::bench::Bench;
 use pocketflow::job::Event;
@@ -14,8 +16,8 @@ use pocketflow::{Error, Result};
 /// The phase's name.
 pub const PHASE: &str = "sensitivity";
 
-/// Measures every layer at each number of bits from `least` to `most`; `known` are rows of an earlier attempt, `save` is told after each
-/// layer.
+/// Measures every layer at each number of bits from `least` to `most`; `known` are rows of an
+/// earlier attempt, `save` is told after each layer.
 ///
 /// # Errors
 /// A loss that is no number; libtorch's; the host's wish to stop; what `save` reports.

@@ -1,5 +1,6 @@
-//! All that a search is resumed from, in one file: the sensitivities measured, the roll-outs done, what the agent saved. Rewards keep every
-//! bit, so a resumed search is the one that was interrupted.
+//! All that a search is resumed from, in one file: the sensitivities measured, the roll-outs done,
+//! what the agent saved. Rewards keep every bit, so a resumed search is the one that was
+//! interrupted.
 
 use crate::budget::BitBudget;
 use crate::rollout::SearchState;
@@ -57,8 +58,8 @@ impl State {
         to.write(&TensorFile { kind: KIND.into(), header, tensors })
     }
 
-    /// What [`State::save`] wrote last of a search under this budget, or the time before where that is damaged; `None` where there is
-    /// nothing.
+    /// What [`State::save`] wrote last of a search under this budget, or the time before where that
+    /// is damaged; `None` where there is nothing.
     ///
     /// # Errors
     /// Files that are all damaged, or one of another search.

@@ -1,5 +1,6 @@
-//! Short fine-tuning within a search: of all layers together through the straight-through estimator, or layer by layer towards the outputs
-//! of the full-precision network. Every allocation gets the same batches in the same order, so that what is compared is the allocation.
+//! Short fine-tuning within a search: of all layers together through the straight-through
+//! estimator, or layer by layer towards the outputs of the full-precision network. Every allocation
+//! gets the same batches in the same order, so that what is compared is the allocation.
 
 use crate::bench::{Bench, stop_if_asked};
 use pocketflow::dataset::Split;
@@ -47,7 +48,8 @@ impl Tuning {
     }
 }
 
-/// Tunes the bench's network, at the bits that it was given. `teacher` is the full-precision network. `false`: it diverged.
+/// Tunes the bench's network, at the bits that it was given. `teacher` is the full-precision
+/// network. `false`: it diverged.
 ///
 /// # Errors
 /// The data set's and libtorch's; the host's wish to stop.
@@ -84,8 +86,8 @@ fn globally(bench: &mut Bench, tuning: &Tuning) -> Result<bool> {
     Ok(true)
 }
 
-/// One layer after the other: its input comes from the quantized network up to it, tuned so far; its output is to be the full-precision
-/// network's.
+/// One layer after the other: its input comes from the quantized network up to it, tuned so far;
+/// its output is to be the full-precision network's.
 fn layerwise(bench: &mut Bench, teacher: &Network, tuning: &Tuning) -> Result<bool> {
     let names: Vec<String> = bench.layers().iter().map(|layer| layer.name.clone()).collect();
     for name in names {
@@ -113,7 +115,8 @@ fn layerwise(bench: &mut Bench, teacher: &Network, tuning: &Tuning) -> Result<bo
     Ok(true)
 }
 
-/// Inputs of a layer in the quantized network and its outputs in the full-precision one, for images of the pool.
+/// Inputs of a layer in the quantized network and its outputs in the full-precision one, for images
+/// of the pool.
 fn examples(bench: &mut Bench, teacher: &Network, layer: &str) -> Result<(Tensor, Tensor)> {
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     let images: Result<Vec<Tensor>> = bench.pool().tensors().collect();

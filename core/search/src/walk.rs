@@ -1,13 +1,14 @@
-//! One roll-out's way through the layers: what is spent, what the next layer may have, and the state that an agent
-//! sees.
+//! One roll-out's way through the layers: what is spent, what the next layer may have, and the
+//! state that an agent sees.
 
 use crate::budget::{BitBudget, Layer};
 
-/// Numbers of a state beside the one-hot layer: the shape (4), parameters, what is left of them, bits spent and left.
+/// Numbers of a state beside the one-hot layer: the shape (4), parameters, what is left of them,
+/// bits spent and left.
 const FIXED_STATE: usize = 8;
 
-/// Layers given bits so far, in some order. Whatever is asked for, the budget is kept and no layer gets less than the
-/// least.
+/// Layers given bits so far, in some order. Whatever is asked for, the budget is kept and no layer
+/// gets less than the least.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Walk<'a> {
     budget: &'a BitBudget,
@@ -40,7 +41,8 @@ impl<'a> Walk<'a> {
         self.order.get(self.done).copied()
     }
 
-    /// The most bits that the layer whose turn it is may have; at least the least. `None` when all have bits.
+    /// The most bits that the layer whose turn it is may have; at least the least. `None` when all
+    /// have bits.
     pub fn most(&self) -> Option<u32> {
         let layer = self.layer()?;
         let (least, most) = self.budget.range();
@@ -50,8 +52,8 @@ impl<'a> Walk<'a> {
         Some(least + more)
     }
 
-    /// Gives the layer whose turn it is the bits asked for, cut to what it may have; the last layer takes all it may
-    /// have. Returns what it got; `None` when all have bits.
+    /// Gives the layer whose turn it is the bits asked for, cut to what it may have; the last layer
+    /// takes all it may have. Returns what it got; `None` when all have bits.
     pub fn give(&mut self, asked: u32) -> Option<u32> {
         match self.done + 1 == self.order.len() {
             true => self.give_exactly(self.most()?),
@@ -59,7 +61,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// As [`Walk::give`], but the last layer too gets what is asked for: to follow an allocation that is known.
+    /// As [`Walk::give`], but the last layer too gets what is asked for: to follow an allocation
+    /// that is known.
     pub fn give_exactly(&mut self, asked: u32) -> Option<u32> {
         let (layer, most) = (self.layer()?, self.most()?);
         let (least, _) = self.budget.range();
@@ -77,9 +80,10 @@ impl<'a> Walk<'a> {
         &self.bits
     }
 
-    /// What an agent sees (spec §5), [`state_dims`] numbers: one-hot layer; the shape of its weights; its parameters as
-    /// a part of the largest layer's; the parameters of this and later layers as a part of all; the bits spent and
-    /// those left, as parts of the budget. When all layers have bits, what is of a layer is 0.
+    /// What an agent sees (spec §5), [`state_dims`] numbers: one-hot layer; the shape of its
+    /// weights; its parameters as a part of the largest layer's; the parameters of this and later
+    /// layers as a part of all; the bits spent and those left, as parts of the budget. When all
+    /// layers have bits, what is of a layer is 0.
     pub fn state(&self) -> Vec<f32> {
         let layers = self.budget.layers();
         let mut state = vec![0.0; layers.len()];

@@ -4,8 +4,9 @@ use abi_stable::std_types::RVec;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// A slice on the heap that knows how to free itself: it crosses the plugin boundary by moving, without a copy, whichever
-/// allocator either side uses. Behaves as `[T]`; made from a `Vec<T>`, which costs nothing.
+/// A slice on the heap that knows how to free itself: it crosses the plugin boundary by moving,
+/// without a copy, whichever allocator either side uses. Behaves as `[T]`; made from a `Vec<T>`,
+/// which costs nothing.
 #[derive(Clone)]
 pub struct Buffer<T>(RVec<T>);
 

@@ -1,5 +1,5 @@
-//! Which plugin each thread is calling. A plugin that ends the process cannot be caught, but the program can say which one it
-//! was: its exit handlers and signal handlers ask here.
+//! Which plugin each thread is calling. A plugin that ends the process cannot be caught, but the
+//! program can say which one it was: its exit handlers and signal handlers ask here.
 //!
 //! The record is that of this library or program: a plugin has its own, with what it calls in turn.
 

@@ -1,4 +1,5 @@
-//! [`Dataset`] and [`Batches`] across the boundary. Pixels and labels cross by moving the caller's buffers there and back.
+//! [`Dataset`] and [`Batches`] across the boundary. Pixels and labels cross by moving the caller's
+//! buffers there and back.
 
 use super::buffer::Buffer;
 use super::call::Callee;

@@ -1,7 +1,9 @@
-//! Panics become errors where they happen: none may reach a function that crosses, where it would end the process.
+//! Panics become errors where they happen: none may reach a function that crosses, where it would
+//! end the process.
 //!
-//! Some trait methods cannot return an error (`Net::recipe`, `Host::event`). Where such a call fails on the other side of the
-//! boundary, the consumer unwinds with the [`Error`] itself as the payload; the nearest guard below takes it out again.
+//! Some trait methods cannot return an error (`Net::recipe`, `Host::event`). Where such a call
+//! fails on the other side of the boundary, the consumer unwinds with the [`Error`] itself as the
+//! payload; the nearest guard below takes it out again.
 
 use crate::error::{Error, Result};
 use std::any::Any;
@@ -15,7 +17,8 @@ use std::sync::{Arc, Once};
 thread_local! {
     /// How many guarded calls of this library are under way on this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// `MESSAGE (file:line)` of the last panic below a guard, and its backtrace if `RUST_BACKTRACE` asks for one.
+    /// `MESSAGE (file:line)` of the last panic below a guard, and its backtrace if `RUST_BACKTRACE`
+    /// asks for one.
     static PANIC: RefCell<Option<(String, Option<String>)>> = const { RefCell::new(None) };
 }
 
@@ -74,8 +77,8 @@ pub fn carry<T>(result: Result<T>) -> T {
     result.unwrap_or_else(|error| panic::resume_unwind(Box::new(error)))
 }
 
-/// Runs `call` and makes errors of its panics, also of the failures of plugins in trait methods that return no error. A
-/// program wraps around this whatever calls plugins.
+/// Runs `call` and makes errors of its panics, also of the failures of plugins in trait methods
+/// that return no error. A program wraps around this whatever calls plugins.
 ///
 /// # Errors
 /// The call's own, and its panic.
@@ -127,7 +130,8 @@ impl<T: ?Sized> Drop for Held<T> {
     }
 }
 
-/// Keeps message and place of a panic below a guard, silently; leaves all others to the hook before.
+/// Keeps message and place of a panic below a guard, silently; leaves all others to the hook
+/// before.
 fn install_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

@@ -1,6 +1,8 @@
-//! The handshake: a constant in every plugin library that the host reads from the file, before any code of the library runs.
+//! The handshake: a constant in every plugin library that the host reads from the file, before any
+//! code of the library runs.
 
-/// Counts the changes that make older plugins unusable: to the functions that cross, and to the meaning of the data that do.
+/// Counts the changes that make older plugins unusable: to the functions that cross, and to the
+/// meaning of the data that do.
 pub const INTERFACE: u32 = 1;
 
 /// The exported name of a library's [`Handshake`].
@@ -9,8 +11,8 @@ pub const HANDSHAKE_SYMBOL: &str = "POCKETFLOW_HANDSHAKE";
 const MAGIC: [u8; 16] = *b"PocketFlow/Rust\0";
 const TEXT: usize = 28;
 
-/// What a library says of itself. The layout never changes, so that every host understands every plugin's; no pointers, so
-/// that nothing needs relocation and the bytes in the file are the value.
+/// What a library says of itself. The layout never changes, so that every host understands every
+/// plugin's; no pointers, so that nothing needs relocation and the bytes in the file are the value.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handshake {

@@ -52,13 +52,14 @@ pub type LearnerBox = LearnerObject_TO<'static, RBox<()>>;
 /// The net of a job for as long as the call that borrows the job.
 struct Lent(*const dyn Net);
 
-// SAFETY: the object goes to the learner's library inside of a `Job`, which is not `Sync` and is only ever borrowed there,
-// so the net stays on the thread that makes the call.
+// SAFETY: the object goes to the learner's library inside of a `Job`, which is not `Sync` and is
+// only ever borrowed there, so the net stays on the thread that makes the call.
 unsafe impl Send for Lent {}
 
 impl Lent {
     fn net(&self) -> &dyn Net {
-        // SAFETY: `Lent` lives in the `Job` that `receive` makes, which is gone when the call returns that borrows the net.
+        // SAFETY: `Lent` lives in the `Job` that `receive` makes, which is gone when the call
+        // returns that borrows the net.
         unsafe { &*self.0 }
     }
 }

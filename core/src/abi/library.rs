@@ -1,4 +1,5 @@
-//! The host's view of a plugin library: opens it, and makes ordinary trait objects of what it exports.
+//! The host's view of a plugin library: opens it, and makes ordinary trait objects of what it
+//! exports.
 
 use super::call::Callee;
 use super::root::{self, LibraryHeader, RootRef};
@@ -41,7 +42,8 @@ pub enum OpenError {
 
 const ROOT_SYMBOL: &str = "POCKETFLOW_ROOT";
 
-/// A plugin library, or the plugins linked into this program. What is loaded stays loaded until the process ends.
+/// A plugin library, or the plugins linked into this program. What is loaded stays loaded until the
+/// process ends.
 #[derive(Clone, Copy)]
 pub struct Library {
     root: RootRef,
@@ -50,8 +52,8 @@ pub struct Library {
 }
 
 impl Library {
-    /// Loads a library. This runs code of it: its constructors, before any check but those that the caller made with the
-    /// [handshake](super::Handshake).
+    /// Loads a library. This runs code of it: its constructors, before any check but those that the
+    /// caller made with the [handshake](super::Handshake).
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -64,12 +66,15 @@ impl Library {
             }
         };
         let callee = Callee::new(format!("the library `{}`", path.display()));
-        // SAFETY: its constructors run, whatever they do; the caller has tried them in another process.
+        // SAFETY: its constructors run, whatever they do; the caller has tried them in another
+        // process.
         let raw = callee.call("constructors", || unsafe { libloading::Library::new(path) });
         let raw = raw.map_err(|error| OpenError::Load(reason(&error)))?;
-        // Closing would run destructors of thread-locals and of libtorch in an order nobody controls.
+        // Closing would run destructors of thread-locals and of libtorch in an order nobody
+        // controls.
         let raw: &'static libloading::Library = Box::leak(Box::new(raw));
-        // SAFETY: a symbol of this name is the header that `export!` makes; `upgrade` checks what it begins with.
+        // SAFETY: a symbol of this name is the header that `export!` makes; `upgrade` checks what
+        // it begins with.
         let header = unsafe { raw.get::<AbiHeaderRef>(ROOT_SYMBOL.as_bytes()) }.map_err(|_| OpenError::NoRoot)?;
         let header: &'static LibraryHeader = header.upgrade().map_err(short)?;
         let root: RootRef = callee.call("root", || header.init_root_module()).map_err(short)?;
@@ -110,7 +115,8 @@ impl Library {
     }
 
     /// # Errors
-    /// No data set of that name here; what it says to the settings, [`crate::ErrorKind::DataNotFound`] among others.
+    /// No data set of that name here; what it says to the settings,
+    /// [`crate::ErrorKind::DataNotFound`] among others.
     pub fn dataset(&self, name: &str, settings: &Settings) -> Result<Box<dyn Dataset>> {
         let settings = pack("settings", settings)?;
         let callee = named(PluginKind::Dataset, name);
@@ -118,7 +124,8 @@ impl Library {
         inward(made).and_then(|object| dataset::consume(callee, object))
     }
 
-    /// The options that a net recognises in names and shapes of weights ([`Net::recognise`]); none in an older library.
+    /// The options that a net recognises in names and shapes of weights ([`Net::recognise`]); none
+    /// in an older library.
     ///
     /// # Errors
     /// No net of that name here.

@@ -1,5 +1,6 @@
-//! Logging across the boundary. `tracing`'s dispatcher is per library, so a plugin library gets a subscriber that hands its
-//! events to the host's, under targets that begin with the plugin's name: `RUST_LOG=uniform=debug` works.
+//! Logging across the boundary. `tracing`'s dispatcher is per library, so a plugin library gets a
+//! subscriber that hands its events to the host's, under targets that begin with the plugin's name:
+//! `RUST_LOG=uniform=debug` works.
 
 use abi_stable::StableAbi;
 use abi_stable::std_types::RStr;
@@ -41,7 +42,8 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// `pocketflow_uniform::tune` → `uniform::tune`; `pocketflow_torch::train` → `uniform::pocketflow_torch::train`.
+    /// `pocketflow_uniform::tune` → `uniform::tune`; `pocketflow_torch::train` →
+    /// `uniform::pocketflow_torch::train`.
     fn target(&self, target: &str) -> String {
         let root = target.split("::").next().unwrap_or(target);
         match self.names.get(root) {
@@ -132,14 +134,16 @@ extern "C" fn max_level() -> u8 {
 }
 
 extern "C" fn event(level: u8, target: RStr<'_>, text: RStr<'_>) {
-    // A subscriber that panics is the host's own trouble, told by its panic hook; the plugin must not end for it.
+    // A subscriber that panics is the host's own trouble, told by its panic hook; the plugin must
+    // not end for it.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         let level = LEVELS[usize::from(level.clamp(1, 5)) - 1];
         emit(level, target.as_str(), text.as_str());
     }));
 }
 
-/// The origin of events of one level and target. `tracing` wants these to live forever; a plugin has few.
+/// The origin of events of one level and target. `tracing` wants these to live forever; a plugin
+/// has few.
 struct Site(OnceLock<Metadata<'static>>);
 
 impl Callsite for Site {

@@ -1,8 +1,9 @@
 //! The stable binary boundary between host and plugin libraries; the only user of `abi_stable`.
 //!
-//! A plugin library and the host are built apart, each with its own copy of this crate, of the standard library and of
-//! `tracing`. What passes between them is: numbers, slices, [`Buffer`]s, objects with a table of C functions, and everything
-//! else (settings, graphs, reports, errors, …) as MessagePack, which unlike JSON has infinities and not-a-numbers.
+//! A plugin library and the host are built apart, each with its own copy of this crate, of the
+//! standard library and of `tracing`. What passes between them is: numbers, slices, [`Buffer`]s,
+//! objects with a table of C functions, and everything else (settings, graphs, reports, errors, …)
+//! as MessagePack, which unlike JSON has infinities and not-a-numbers.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -14,8 +15,8 @@
 //! | `guard` | a panic becomes an error on the side where it happens |
 //! | `log` | a plugin's events go to the host's subscriber |
 //!
-//! Providers and consumers work in both directions: a learner's net, data set and [`crate::job::Host`] are provided by the
-//! host and consumed by the plugin.
+//! Providers and consumers work in both directions: a learner's net, data set and
+//! [`crate::job::Host`] are provided by the host and consumed by the plugin.
 
 // `sabi_trait` of abi_stable 0.11 expands to impls inside of constants.
 #![allow(non_local_definitions)]

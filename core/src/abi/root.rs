@@ -146,7 +146,8 @@ extern "C" fn agent(name: RStr<'_>, settings: RSlice<'_, u8>) -> Outcome<agent::
     configure(PluginKind::Agent, name, settings, pick, agent::provide)
 }
 
-/// Finds a plugin and asks its type, not an instance. `ask` gives nothing for a maker of another kind.
+/// Finds a plugin and asks its type, not an instance. `ask` gives nothing for a maker of another
+/// kind.
 fn asked(
     kind: PluginKind,
     name: RStr<'_>,

@@ -1,5 +1,5 @@
-//! What a path that is to be written stands for: the file that will be replaced, or why none can be written there. Devices, pipes
-//! and folders are never replaced by a file.
+//! What a path that is to be written stands for: the file that will be replaced, or why none can be
+//! written there. Devices, pipes and folders are never replaced by a file.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -81,7 +81,8 @@ impl Unwritable {
 
 impl Target {
     /// # Errors
-    /// An empty path, a folder, a device, a pipe, a socket, a link to nothing, and what the system says of the path.
+    /// An empty path, a folder, a device, a pipe, a socket, a link to nothing, and what the system
+    /// says of the path.
     pub fn of(path: &Path) -> Result<Self, Unwritable> {
         if path.as_os_str().is_empty() {
             return Err(Unwritable::Empty);
@@ -97,7 +98,8 @@ impl Target {
             }
             Err(error) => return Err(error.into()),
         };
-        // A rename would replace a link by the file; a models folder linked to a bigger disk must stay a link.
+        // A rename would replace a link by the file; a models folder linked to a bigger disk must
+        // stay a link.
         let target = match fs::canonicalize(path) {
             Ok(target) => target,
             Err(error) if error.kind() == io::ErrorKind::NotFound && found.is_symlink() => {
@@ -125,8 +127,8 @@ impl Target {
         }
     }
 
-    /// What a rename onto the file would fail at, as far as it shows beforehand. `own`: of a file that this process made in the
-    /// same folder.
+    /// What a rename onto the file would fail at, as far as it shows beforehand. `own`: of a file
+    /// that this process made in the same folder.
     #[cfg(unix)]
     pub fn expect_replaceable(&self, own: &Metadata) -> Result<(), Unwritable> {
         use std::os::unix::fs::MetadataExt as _;

@@ -1,7 +1,9 @@
-//! The files under temporary names that become the files of a run, and those that killed processes left.
+//! The files under temporary names that become the files of a run, and those that killed processes
+//! left.
 //!
-//! A temporary file is locked while its process lives, so that another process, also one in another container, can tell what a
-//! killed one left. Where the file system has no locks, nothing is removed.
+//! A temporary file is locked while its process lives, so that another process, also one in another
+//! container, can tell what a killed one left. Where the file system has no locks, nothing is
+//! removed.
 
 use super::together;
 use std::ffi::{OsStr, OsString};
@@ -12,11 +14,12 @@ use tempfile::NamedTempFile;
 
 /// The end of all names of temporary files.
 pub const SUFFIX: &str = ".pocketflow.part";
-/// Of a file's name, as much as its temporary name repeats: the rest must fit into what file systems allow for a name.
+/// Of a file's name, as much as its temporary name repeats: the rest must fit into what file
+/// systems allow for a name.
 const STEM_BYTES: usize = 100;
 
-/// Makes an empty file, locked, that is to take the place of `name` in `folder`, with the permissions and the owner of the file
-/// that is `there`; a new file has what the umask says.
+/// Makes an empty file, locked, that is to take the place of `name` in `folder`, with the
+/// permissions and the owner of the file that is `there`; a new file has what the umask says.
 pub fn create(folder: &Path, name: &OsStr, there: Option<&Metadata>) -> io::Result<NamedTempFile> {
     let prefix = prefix(name);
     loop {
@@ -39,7 +42,8 @@ pub fn create(folder: &Path, name: &OsStr, there: Option<&Metadata>) -> io::Resu
     }
 }
 
-/// A second name in `folder` for the file at `path`, or a copy of it where the file system has no such names.
+/// A second name in `folder` for the file at `path`, or a copy of it where the file system has no
+/// such names.
 pub fn keep(folder: &Path, name: &OsStr, path: &Path) -> io::Result<NamedTempFile<()>> {
     builder(&prefix(name), None).make_in(folder, |second| match fs::hard_link(path, second) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
@@ -56,7 +60,8 @@ pub fn is_temporary(name: &OsStr) -> bool {
 
 /// Removes the temporary files in `folder` whose processes are gone.
 pub fn clear(folder: &Path) {
-    // Files of a switch that was interrupted are its only copies: whoever completes it removes them.
+    // Files of a switch that was interrupted are its only copies: whoever completes it removes
+    // them.
     if let Some(_lock) = together::undisturbed(folder) {
         clear_taken(folder);
     }
@@ -100,7 +105,8 @@ fn builder<'a>(prefix: &'a OsStr, there: Option<&Metadata>) -> tempfile::Builder
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        // As any other file, subject to the umask: tempfile's own 0600 would hide models from the user's group.
+        // As any other file, subject to the umask: tempfile's own 0600 would hide models from the
+        // user's group.
         let mode = there.map_or(0o666, |there| there.permissions().mode() & 0o777);
         builder.permissions(fs::Permissions::from_mode(mode));
     }

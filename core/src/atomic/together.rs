@@ -1,9 +1,9 @@
-//! Several files of one folder that belong together: all are replaced or none, also where the process is killed, the disk is full,
-//! or a rename fails in between.
+//! Several files of one folder that belong together: all are replaced or none, also where the
+//! process is killed, the disk is full, or a rename fails in between.
 //!
-//! All new files are complete under temporary names, and the old ones have second names, before a journal is written; then come
-//! the renames. With the journal there, an interrupted switch is completed by the next process that looks; where that fails, all
-//! old files come back.
+//! All new files are complete under temporary names, and the old ones have second names, before a
+//! journal is written; then come the renames. With the journal there, an interrupted switch is
+//! completed by the next process that looks; where that fails, all old files come back.
 
 use super::target::Target;
 use super::{Staged, explain, stage, sync_folder, temporary, write_atomically};
@@ -42,11 +42,12 @@ struct Journal {
 }
 
 impl Together {
-    /// Takes the folder, completes a switch that was interrupted, and removes what killed processes left.
+    /// Takes the folder, completes a switch that was interrupted, and removes what killed processes
+    /// left.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Config`] where another process replaces files there; an interrupted switch that can be neither
-    /// completed nor taken back.
+    /// [`crate::ErrorKind::Config`] where another process replaces files there; an interrupted
+    /// switch that can be neither completed nor taken back.
     pub fn begin(folder: &Path) -> Result<Self> {
         let lock = take(folder)?;
         let begun = Self { folder: folder.to_owned(), _lock: lock };
@@ -85,7 +86,8 @@ impl Together {
         let journal = Journal { files: entries.collect::<Result<_>>()? };
         let text = serde_json::to_vec(&journal).map_err(|error| Error::failed(error.to_string()))?;
         write_atomically(&self.folder.join(JOURNAL), &text)?;
-        // From here on the files are the journal's: an error of this process is handled as a kill is.
+        // From here on the files are the journal's: an error of this process is handled as a kill
+        // is.
         for file in staged {
             file.file.keep().map_err(|error| Error::from(error.error))?;
         }
@@ -151,8 +153,8 @@ pub fn settle(folder: &Path) -> Result<()> {
     }
 }
 
-/// The lock of a folder in which nobody replaces files together and no switch waits for its completion; `None`: somebody does, or
-/// it cannot be known.
+/// The lock of a folder in which nobody replaces files together and no switch waits for its
+/// completion; `None`: somebody does, or it cannot be known.
 pub fn undisturbed(folder: &Path) -> Option<File> {
     let lock = File::open(folder).ok()?;
     lock.try_lock().ok()?;

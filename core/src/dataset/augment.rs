@@ -1,5 +1,5 @@
-//! Training augmentation of small images: pad, random crop of the original size, random horizontal flip (He et al. 2015,
-//! arXiv 1512.03385, §4.2). Works by rows, without a padded copy.
+//! Training augmentation of small images: pad, random crop of the original size, random horizontal
+//! flip (He et al. 2015, arXiv 1512.03385, §4.2). Works by rows, without a padded copy.
 
 use super::mix;
 use crate::graph::Shape;
@@ -7,8 +7,8 @@ use crate::graph::Shape;
 /// Keeps the augmentation apart from the order, which uses the same seed.
 const AUGMENT_STREAM: u64 = 1;
 
-/// Pads an image by `pad` pixels of one colour on each side, cuts an image of the original size out of it, and mirrors it
-/// or not.
+/// Pads an image by `pad` pixels of one colour on each side, cuts an image of the original size out
+/// of it, and mirrors it or not.
 #[derive(Debug, Clone)]
 pub struct PadCropFlip {
     height: usize,
@@ -38,12 +38,13 @@ impl PadCropFlip {
         Self { height, channels, row: width * channels, pad, padding: pixel.repeat(width) }
     }
 
-    /// The crop of one image in one pass: a function of the pass's seed and the image's index, not of its place in the
-    /// order, so that skipping and sharding change nothing.
+    /// The crop of one image in one pass: a function of the pass's seed and the image's index, not
+    /// of its place in the order, so that skipping and sharding change nothing.
     pub fn draw(&self, seed: u64, index: u64) -> Crop {
         let bits = mix(mix(seed, AUGMENT_STREAM), index);
         let places = 2 * self.pad as u64 + 1;
-        // Two independent halves, each scaled to the number of places; the lowest bit is left for the flip.
+        // Two independent halves, each scaled to the number of places; the lowest bit is left for
+        // the flip.
         let scaled = |part: u64| ((part * places) >> 31) as usize;
         Crop { top: scaled(bits >> 33), left: scaled(bits >> 2 & 0x7fff_ffff), flip: bits & 1 == 1 }
     }
@@ -76,7 +77,8 @@ impl PadCropFlip {
     }
 }
 
-/// Reverses the pixels of a row in place. Constant pixel sizes let the compiler keep a pixel in registers.
+/// Reverses the pixels of a row in place. Constant pixel sizes let the compiler keep a pixel in
+/// registers.
 fn mirror(row: &mut [u8], channels: usize) {
     fn pixels<const N: usize>(row: &mut [u8]) {
         row.as_chunks_mut::<N>().0.reverse();

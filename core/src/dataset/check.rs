@@ -1,4 +1,5 @@
-//! What a complete check of a data set found: every file and every image that training and evaluation would meet.
+//! What a complete check of a data set found: every file and every image that training and
+//! evaluation would meet.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,8 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    /// True where nothing is missing from the files that belong together, and nothing is damaged. A set may still be a part of
-    /// the complete one; see [`CheckReport::notes`].
+    /// True where nothing is missing from the files that belong together, and nothing is damaged. A
+    /// set may still be a part of the complete one; see [`CheckReport::notes`].
     pub fn is_sound(&self) -> bool {
         self.sets.iter().all(|set| set.problems == 0)
     }

@@ -1,5 +1,5 @@
-//! A pass that is counted: as many images as the data set says, each with a label that is a class. Every pass that crosses the
-//! plugin boundary is one, so that no figure is of a part of the data.
+//! A pass that is counted: as many images as the data set says, each with a label that is a class.
+//! Every pass that crosses the plugin boundary is one, so that no figure is of a part of the data.
 
 use super::{Batch, Batches, DatasetInfo, Shard, Split};
 use crate::error::{Error, Result};
@@ -47,7 +47,8 @@ impl CountedPass {
         ))
     }
 
-    /// The pass says that it is over; in training an incomplete batch of less than `capacity` images is left out.
+    /// The pass says that it is over; in training an incomplete batch of less than `capacity`
+    /// images is left out.
     fn ended(&self, capacity: usize) -> Result<()> {
         let left_out = if self.split.is_training() { (capacity as u64).saturating_sub(1) } else { 0 };
         match self.position.saturating_add(left_out) < self.fewest {

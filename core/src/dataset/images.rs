@@ -11,7 +11,8 @@ pub trait Images: Send + Sync {
     /// How many images there are.
     fn count(&self) -> u64;
 
-    /// Writes image `index` (height, width, channels; bytes) into `out`, which has the image's size, and returns its label.
+    /// Writes image `index` (height, width, channels; bytes) into `out`, which has the image's
+    /// size, and returns its label.
     ///
     /// # Errors
     /// A damaged image or file, by name; an index out of range.

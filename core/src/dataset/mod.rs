@@ -1,7 +1,8 @@
-//! The trait of a data set: what it is, and batches of images as bytes. Decoding and augmentation happen here; the engine
-//! normalises.
+//! The trait of a data set: what it is, and batches of images as bytes. Decoding and augmentation
+//! happen here; the engine normalises.
 //!
-//! A data set that can give any image by its index implements [`images::Images`] and leaves the rest to the submodules:
+//! A data set that can give any image by its index implements [`images::Images`] and leaves the
+//! rest to the submodules:
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -33,8 +34,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// All training images, augmented, in a new random order for every seed; an incomplete last batch is left out, and all
-    /// shards have equally many images, so that workers take equally many steps.
+    /// All training images, augmented, in a new random order for every seed; an incomplete last
+    /// batch is left out, and all shards have equally many images, so that workers take equally
+    /// many steps.
     Train,
     /// The training images without those of [`Split::Val`], as `Train`.
     Fit,
@@ -42,7 +44,8 @@ pub enum Split {
     Val,
     /// The test images, not augmented, in file order: for the final figure only.
     Eval,
-    /// The training images as `Eval` gives them, in a random order that depends on the seed: for calibration and re-estimation.
+    /// The training images as `Eval` gives them, in a random order that depends on the seed: for
+    /// calibration and re-estimation.
     Plain,
 }
 
@@ -96,14 +99,15 @@ impl DatasetInfo {
 pub trait Dataset: Send + Sync {
     fn info(&self) -> DatasetInfo;
 
-    /// One pass over a split (or one shard of it). Order and augmentation depend on nothing but the arguments, so that a
-    /// run can be repeated and resumed exactly.
+    /// One pass over a split (or one shard of it). Order and augmentation depend on nothing but the
+    /// arguments, so that a run can be repeated and resumed exactly.
     ///
     /// # Errors
     /// Files that are missing, cut or malformed; the message names the file.
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>>;
 
-    /// What it would say of itself were its images there: for weights that are imported where nobody has the images.
+    /// What it would say of itself were its images there: for weights that are imported where
+    /// nobody has the images.
     ///
     /// # Errors
     /// Settings that do not go together. Unless overridden: that it cannot tell.
@@ -118,8 +122,8 @@ pub trait Dataset: Send + Sync {
     /// Reads everything that lies in `data_dir`; `progress` is told how far it is.
     ///
     /// # Errors
-    /// [`ErrorKind::DataNotFound`] where nothing of this data set lies there. What is damaged is no error but in the report.
-    /// Unless overridden: that it cannot be checked.
+    /// [`ErrorKind::DataNotFound`] where nothing of this data set lies there. What is damaged is no
+    /// error but in the report. Unless overridden: that it cannot be checked.
     fn check(settings: &Settings, progress: Progress<'_>) -> Result<CheckReport>
     where
         Self: Sized,
@@ -137,15 +141,16 @@ pub trait Batches: Send {
     /// A damaged image or file, by name.
     fn next(&mut self, out: &mut Batch) -> Result<bool>;
 
-    /// Passes over `samples` images without decoding them; what is read next is what reading them would have left. Past
-    /// the end is the end.
+    /// Passes over `samples` images without decoding them; what is read next is what reading them
+    /// would have left. Past the end is the end.
     ///
     /// # Errors
     /// As [`Batches::next`].
     fn skip(&mut self, samples: u64) -> Result<()>;
 }
 
-/// Buffers for up to `capacity` images; the caller owns and reuses them. A [`Buffer`] is used as the slice that it holds.
+/// Buffers for up to `capacity` images; the caller owns and reuses them. A [`Buffer`] is used as
+/// the slice that it holds.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// `[capacity, height, width, channels]`, bytes.
@@ -169,7 +174,8 @@ impl Batch {
     }
 }
 
-/// A 64-bit mix (SplitMix64's finalizer) for deriving independent seeds: `mix(seed, epoch)`, `mix(seed, index)`.
+/// A 64-bit mix (SplitMix64's finalizer) for deriving independent seeds: `mix(seed, epoch)`,
+/// `mix(seed, index)`.
 pub fn mix(seed: u64, stream: u64) -> u64 {
     let mut z = seed ^ stream.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

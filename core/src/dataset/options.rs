@@ -1,4 +1,5 @@
-//! The options that every data set has, declared in one place so that their names and meaning cannot drift apart.
+//! The options that every data set has, declared in one place so that their names and meaning
+//! cannot drift apart.
 
 use crate::error::Result;
 use crate::option::OptionSpec;
@@ -62,11 +63,12 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Reads the three counts. `nb_smpls_val` is cut to half of the training images, with a warning, so that a quick run
-    /// needs to set one option only.
+    /// Reads the three counts. `nb_smpls_val` is cut to half of the training images, with a
+    /// warning, so that a quick run needs to set one option only.
     ///
     /// # Errors
-    /// Counts above `train_max` or `eval_max`, the numbers of images there are; a setting that is missing or no number.
+    /// Counts above `train_max` or `eval_max`, the numbers of images there are; a setting that is
+    /// missing or no number.
     pub fn read(settings: &Settings, train_max: u64, eval_max: u64) -> Result<Self> {
         let count = |key: &str, most: u64, what: &str| {
             let wanted: u64 = settings.get(key)?;

@@ -1,6 +1,7 @@
-//! Which image comes when: the random order of a pass, the fixed choice of validation images, the part of a shard. All
-//! pure functions of counts and seeds, so that a run can be repeated and resumed exactly. The arithmetic is written out
-//! here because an order must not change with the release of a random-number library.
+//! Which image comes when: the random order of a pass, the fixed choice of validation images, the
+//! part of a shard. All pure functions of counts and seeds, so that a run can be repeated and
+//! resumed exactly. The arithmetic is written out here because an order must not change with the
+//! release of a random-number library.
 
 use super::options::Counts;
 use super::{Shard, Split, mix};
@@ -25,12 +26,12 @@ fn shuffle(order: &mut [u32], seed: u64) {
     }
 }
 
-/// The indices of the images of one pass over a split, in order: into the test images for [`Split::Eval`], into the
-/// training images otherwise.
+/// The indices of the images of one pass over a split, in order: into the test images for
+/// [`Split::Eval`], into the training images otherwise.
 ///
-/// A shard takes every `shard.count`-th image of the whole pass, so that together the workers see, step by step, what a
-/// single worker with a batch that much larger would. In the training splits up to `shard.count - 1` images are left out
-/// to make the shards equal.
+/// A shard takes every `shard.count`-th image of the whole pass, so that together the workers see,
+/// step by step, what a single worker with a batch that much larger would. In the training splits
+/// up to `shard.count - 1` images are left out to make the shards equal.
 ///
 /// # Errors
 /// A shard that there is not, or more images than an index can count.
@@ -60,7 +61,8 @@ pub fn pass_order(counts: &Counts, split: Split, shard: Shard, seed: u64) -> Res
     })
 }
 
-/// The training images divided into those kept for validation and the rest, both in ascending order.
+/// The training images divided into those kept for validation and the rest, both in ascending
+/// order.
 fn validation_and_fit(train: u32, val: u64) -> (Vec<u32>, Vec<u32>) {
     let mut val_images = permutation(train, VALIDATION_SEED);
     let mut fit_images = val_images.split_off(val.min(u64::from(train)) as usize);
@@ -86,7 +88,8 @@ mod tests {
 
     #[test]
     fn orders_do_not_change_with_the_release() {
-        // A saved run is resumed in the order it began: these figures may only change with the file format.
+        // A saved run is resumed in the order it began: these figures may only change with the file
+        // format.
         assert_eq!(permutation(10, 0), [5, 8, 4, 3, 0, 7, 1, 6, 2, 9]);
     }
 

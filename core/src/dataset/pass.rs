@@ -27,8 +27,8 @@ struct Augmented {
 }
 
 impl Pass {
-    /// Starts a pass over `images`, which must be the test images for [`Split::Eval`] and the training images otherwise.
-    /// `augment` applies to the training splits only.
+    /// Starts a pass over `images`, which must be the test images for [`Split::Eval`] and the
+    /// training images otherwise. `augment` applies to the training splits only.
     ///
     /// # Errors
     /// A shard that there is not; fewer images than `counts` wants.

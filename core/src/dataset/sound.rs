@@ -1,9 +1,11 @@
-//! What a data set says of itself is checked once, where it comes over the plugin boundary: everything behind that computes with it.
+//! What a data set says of itself is checked once, where it comes over the plugin boundary:
+//! everything behind that computes with it.
 
 use super::DatasetInfo;
 use crate::error::{Error, Result};
 
-/// Pixels along a side, channels, classes: beyond this it is a mistake, and buffers of that size would not fit into memory.
+/// Pixels along a side, channels, classes: beyond this it is a mistake, and buffers of that size
+/// would not fit into memory.
 const MOST_OF_A_SIDE: usize = 1 << 16;
 /// Bytes of an image.
 const MOST_BYTES: usize = 1 << 28;
@@ -14,9 +16,9 @@ const MOST_CLASSES: usize = 1 << 20;
 const LONGEST_NAME: usize = 200;
 
 impl DatasetInfo {
-    /// That the description can be computed with: a shape of a sane size, at least one class, a mean and a positive standard
-    /// deviation for each channel, all finite, and counts that fit each other. A count of 0 is allowed: a data set may lack
-    /// its training images.
+    /// That the description can be computed with: a shape of a sane size, at least one class, a
+    /// mean and a positive standard deviation for each channel, all finite, and counts that fit
+    /// each other. A count of 0 is allowed: a data set may lack its training images.
     ///
     /// # Errors
     /// Says which part is wrong, with its value.

@@ -1,5 +1,5 @@
-//! The numbers of a model are checked where it is read and where it is saved: what computes with a weight that is no number, or a
-//! variance below zero, gives figures that mean nothing.
+//! The numbers of a model are checked where it is read and where it is saved: what computes with a
+//! weight that is no number, or a variance below zero, gives figures that mean nothing.
 
 use super::{Model, ModelMeta};
 use crate::error::{Error, Result};
@@ -13,8 +13,8 @@ const META_ADVICE: &str = "the file was changed, or another program wrote it: tr
 const ADVICE: &str =
     "its training diverged or the file was changed: train again, with a lower learning rate, or give another model";
 
-/// That mean, standard deviation, accuracy, labels and activation ranges make sense. (The header is JSON, which would turn numbers
-/// that are not finite into nulls.)
+/// That mean, standard deviation, accuracy, labels and activation ranges make sense. (The header is
+/// JSON, which would turn numbers that are not finite into nulls.)
 ///
 /// # Errors
 /// Says what is wrong, with its value.
@@ -52,7 +52,8 @@ pub(super) fn check_meta(model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// That the values of all tensors, packed or not, are finite, variances are not negative, and scales are positive.
+/// That the values of all tensors, packed or not, are finite, variances are not negative, and
+/// scales are positive.
 ///
 /// # Errors
 /// Names the tensor, how many of its numbers are wrong, the first of them, and what to do.

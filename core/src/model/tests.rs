@@ -295,7 +295,8 @@ proptest! {
     fn no_header_makes_it_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![0u64..5, any::<u64>(), Just(u64::MAX)]), 1..5),
     ) {
-        // Only that it answers counts; most of these are refused, a few (an accuracy, say) still make a model.
+        // Only that it answers counts; most of these are refused, a few (an accuracy, say) still
+        // make a model.
         let _ = load_changed(|file| {
             let mut found = Vec::new();
             numbers(&mut file.header, &mut found);

@@ -1,12 +1,13 @@
-//! A recipe is checked once, where it comes over the plugin boundary: numbers that make no training are said with the field's name,
-//! before anything is trained by them.
+//! A recipe is checked once, where it comes over the plugin boundary: numbers that make no training
+//! are said with the field's name, before anything is trained by them.
 
 use super::{FineTune, Recipe, Schedule};
 use crate::error::{Error, Result};
 
 impl Recipe {
-    /// That a training can go by it: `epochs` above 0, a momentum of at least 0 and below 1, learning rates above 0, a weight decay
-    /// of at least 0, boundaries in ascending order, and all of them finite.
+    /// That a training can go by it: `epochs` above 0, a momentum of at least 0 and below 1,
+    /// learning rates above 0, a weight decay of at least 0, boundaries in ascending order, and all
+    /// of them finite.
     ///
     /// # Errors
     /// Names the net, the field and its value.

@@ -1,9 +1,11 @@
-//! What a search for bits per layer leaves in the report: the allocations it compared, and how it came to them.
+//! What a search for bits per layer leaves in the report: the allocations it compared, and how it
+//! came to them.
 
 use serde::{Deserialize, Serialize};
 
-/// A search for the bits of each layer under a budget. Accuracies are fractions 0–1 on images of the training set that
-/// are held out of all fine-tuning of what is compared, not of the parent's training; no test image takes part in a search.
+/// A search for the bits of each layer under a budget. Accuracies are fractions 0–1 on images of
+/// the training set that are held out of all fine-tuning of what is compared, not of the parent's
+/// training; no test image takes part in a search.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SearchReport {
@@ -26,7 +28,8 @@ pub struct SearchReport {
     pub chosen: String,
     /// What the agent tried, in order; empty without an agent.
     pub rollouts: Vec<RolloutReport>,
-    /// The first of the roll-outs that the agent did not choose at random; they filled its buffer before.
+    /// The first of the roll-outs that the agent did not choose at random; they filled its buffer
+    /// before.
     pub first_learning: usize,
     /// The first so many of the roll-outs followed the other methods' allocations.
     pub starts: usize,
@@ -36,7 +39,8 @@ pub struct SearchReport {
 }
 
 impl SearchReport {
-    /// The candidate to take: the most accurate, after fine-tuning where it had any; of equals the one of fewer bytes, then the first.
+    /// The candidate to take: the most accurate, after fine-tuning where it had any; of equals the
+    /// one of fewer bytes, then the first.
     pub fn best(&self) -> Option<&Candidate> {
         let figure = |candidate: &Candidate| candidate.top1_after.unwrap_or(candidate.top1_before);
         let better = |other: &Candidate, best: &Candidate| {
@@ -71,18 +75,21 @@ pub struct RolloutReport {
     pub reward: f64,
     /// The best reward up to here.
     pub best: f64,
-    /// Images that the reward was measured on: fewer than all where it could not become the best any more.
+    /// Images that the reward was measured on: fewer than all where it could not become the best
+    /// any more.
     pub images: u64,
 }
 
-/// How much the loss grows when one layer alone is quantized: the loss against the full-precision network's answers.
+/// How much the loss grows when one layer alone is quantized: the loss against the full-precision
+/// network's answers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sensitivity {
     /// Bits of the columns.
     pub bits: Vec<u32>,
-    /// `[layer][column]`: mean Kullback–Leibler divergence from the full-precision network's answers with that layer at those bits: what the
-    /// cross-entropy against these answers grows by.
+    /// `[layer][column]`: mean Kullback–Leibler divergence from the full-precision network's
+    /// answers with that layer at those bits: what the cross-entropy against these answers grows
+    /// by.
     pub loss: Vec<Vec<f64>>,
 }
 

@@ -1,5 +1,6 @@
-//! Prints the logits of a saved model, for comparison with other programs: `logits MODEL PIXELS`. PIXELS are bytes, images of
-//! `[height, width, channels]` one behind the other; the output is little-endian `f32`, image by image.
+//! Prints the logits of a saved model, for comparison with other programs: `logits MODEL PIXELS`.
+//! PIXELS are bytes, images of `[height, width, channels]` one behind the other; the output is
+//! little-endian `f32`, image by image.
 
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};

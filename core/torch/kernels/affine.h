@@ -1,4 +1,5 @@
-// Affine grids of activations and weights: pocketflow::affine (core/src/affine.rs), operation by operation.
+// Affine grids of activations and weights: pocketflow::affine (core/src/affine.rs), operation by
+// operation.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +7,8 @@
 #include <cstdint>
 #include <limits>
 
-// Adding and subtracting 1.5 * 2^23 rounds to even; valid for codes below 2^22, so for up to 16 bits.
+// Adding and subtracting 1.5 * 2^23 rounds to even; valid for codes below 2^22, so for up to 16
+// bits.
 constexpr float ROUND = 12582912.0f;
 
 // Values scale * k for the whole numbers k from lo to hi; lo <= 0 <= hi.

@@ -1,4 +1,5 @@
-// Bytes to network input: (pixel - mean) / std, from `[n, h, w, c]` bytes to a channels_last `[n, c, h, w]` float tensor.
+// Bytes to network input: (pixel - mean) / std, from `[n, h, w, c]` bytes to a channels_last `[n,
+// c, h, w]` float tensor.
 
 #include "kernels.h"
 #include <vector>

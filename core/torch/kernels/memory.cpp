@@ -1,6 +1,7 @@
-// Memory for tensors that is kept and used again. glibc gives large blocks back to the system when they are freed, and the next step's
-// tensors fault in fresh pages: 18,000 faults, a fifth of the time, in a step of ResNet-20. Here freed blocks wait for the next request
-// of their size, on huge pages where the system has them.
+// Memory for tensors that is kept and used again. glibc gives large blocks back to the system when
+// they are freed, and the next step's tensors fault in fresh pages: 18,000 faults, a fifth of the
+// time, in a step of ResNet-20. Here freed blocks wait for the next request of their size, on huge
+// pages where the system has them.
 
 #include "kernels.h"
 #include <c10/core/CPUAllocator.h>
@@ -21,7 +22,8 @@ namespace {
 constexpr size_t SMALLEST = size_t(256) << 10;
 constexpr size_t HUGE_PAGE = size_t(2) << 20;
 
-// Sizes are rounded up to an eighth of a power of two, so that batches of nearly the same size share blocks: at most 1/8 is wasted.
+// Sizes are rounded up to an eighth of a power of two, so that batches of nearly the same size
+// share blocks: at most 1/8 is wasted.
 size_t rounded(size_t bytes) {
   size_t power = SMALLEST;
   while (power <= bytes / 2) power *= 2;
@@ -29,7 +31,8 @@ size_t rounded(size_t bytes) {
   return (bytes + unit - 1) / unit * unit;
 }
 
-// The blocks that wait. Lives as long as the process: tensors may be freed by other libraries' static destructors.
+// The blocks that wait. Lives as long as the process: tensors may be freed by other libraries'
+// static destructors.
 class Blocks {
 public:
   void *take(size_t size) {
@@ -44,8 +47,8 @@ public:
     return block;
   }
 
-  // Keeps the block. Where more than twice the most that was ever in use at once would be held, sizes have changed: what waits in
-  // other sizes is given back.
+  // Keeps the block. Where more than twice the most that was ever in use at once would be held,
+  // sizes have changed: what waits in other sizes is given back.
   void give(void *block, size_t size) {
     std::vector<void *> dropped;
     {
@@ -96,7 +99,8 @@ struct Keeping final : c10::Allocator {
   void copy_data(void *to, const void *from, size_t bytes) const override { std::memcpy(to, from, bytes); }
 
 private:
-  // Lies in front of a tensor's data, which stays aligned as libtorch aligns it. A deleter gets nothing but the data's address.
+  // Lies in front of a tensor's data, which stays aligned as libtorch aligns it. A deleter gets
+  // nothing but the data's address.
   struct alignas(c10::gAlignment) Header {
     size_t size;
   };
@@ -140,8 +144,8 @@ private:
 
 } // namespace
 
-// Makes libtorch take the memory of tensors on the CPU from here. Once a process: every plugin has a copy of these kernels, and a
-// user's own allocator is respected.
+// Makes libtorch take the memory of tensors on the CPU from here. Once a process: every plugin has
+// a copy of these kernels, and a user's own allocator is respected.
 extern "C" char *pf_keep_memory() {
   return guarded([] {
     if (c10::GetCPUAllocator() == c10::GetDefaultCPUAllocator()) c10::SetCPUAllocator(new Keeping);

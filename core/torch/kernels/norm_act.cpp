@@ -1,11 +1,13 @@
-// Batch normalisation, residual sum, activation function and fake quantization in one pass over memory, as one autograd
-// function. A quantized step is as fast as a full-precision one only if quantization adds no pass of its own, so:
+// Batch normalisation, residual sum, activation function and fake quantization in one pass over
+// memory, as one autograd function. A quantized step is as fast as a full-precision one only if
+// quantization adds no pass of its own, so:
 //  - the forward pass quantizes with the range tracked so far and takes the batch's range on the way;
 //  - the backward pass needs no mask: an inactive output is stored as -0.0, an active one that rounds to zero as +0.0.
-// The gradient passes quantizers straight through (Bengio et al. 2013, arXiv 1308.3432), also beyond the ends of the range.
-// Images are channels_last, `[n, h, w, c]` in memory: a matrix of rows of c channels. Constants per channel are repeated to a
-// period of at least 256 values, so that loops run over long contiguous stretches whatever c is.
-// Sums are taken per block of fixed size, then over blocks in order: results do not depend on the number of threads.
+// The gradient passes quantizers straight through (Bengio et al. 2013, arXiv 1308.3432), also
+// beyond the ends of the range. Images are channels_last, `[n, h, w, c]` in memory: a matrix of
+// rows of c channels. Constants per channel are repeated to a period of at least 256 values, so
+// that loops run over long contiguous stretches whatever c is. Sums are taken per block of fixed
+// size, then over blocks in order: results do not depend on the number of threads.
 
 #include "norm_act_loops.h"
 #include "operators.h"
@@ -26,7 +28,8 @@ std::vector<float> repeat(const std::vector<float> &values, int64_t period) {
   return repeated;
 }
 
-// How a tensor is cut: `count` values in blocks, blocks in periods; every period starts at channel 0.
+// How a tensor is cut: `count` values in blocks, blocks in periods; every period starts at
+// channel 0.
 struct Cut {
   int64_t count, channels, period, block, blocks;
   Cut(int64_t count, int64_t channels)
@@ -47,7 +50,8 @@ struct Cut {
   }
 };
 
-// Mean and biased variance of each channel: two passes over each block while it is in cache, blocks merged after Chan et al.
+// Mean and biased variance of each channel: two passes over each block while it is in cache, blocks
+// merged after Chan et al.
 void statistics(const float *x, const Cut &cut, std::vector<double> &mean, std::vector<double> &variance) {
   const int64_t c = cut.channels;
   std::vector<double> means(cut.blocks * c), squares(cut.blocks * c);
@@ -261,8 +265,8 @@ struct QuantizerArgument {
   int32_t bits, track;
 };
 
-// gamma … running_var null: no normalisation. residual null: no sum. outer, inner null: no quantizer of the result, or of what is
-// added to the residual. act: 0 none, 1 ReLU, 2 ReLU6.
+// gamma … running_var null: no normalisation. residual null: no sum. outer, inner null: no
+// quantizer of the result, or of what is added to the residual. act: 0 none, 1 ReLU, 2 ReLU6.
 extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running_mean, tensor running_var, tensor residual,
                              const QuantizerArgument *outer, const QuantizerArgument *inner, int training, double momentum,
                              double eps, int act, tensor *out) {

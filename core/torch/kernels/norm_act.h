@@ -1,4 +1,5 @@
-// What batch normalisation, sum, activation function and quantizers of one node are, however they are computed.
+// What batch normalisation, sum, activation function and quantizers of one node are, however they
+// are computed.
 #pragma once
 
 #include "affine.h"

@@ -6,7 +6,8 @@
 
 namespace {
 
-// Smallest and largest value seen, zero included: of the result, and of what a quantizer before the sum sees.
+// Smallest and largest value seen, zero included: of the result, and of what a quantizer before the
+// sum sees.
 struct Extremes {
   float min = 0.0f, max = 0.0f, inner_min = 0.0f, inner_max = 0.0f;
   void include(const Extremes &other) {

@@ -20,7 +20,8 @@ public:
   }
 };
 
-// Quantizes as the range tracked so far says, the first batch by its own, and tracks the range; zero is always in it.
+// Quantizes as the range tracked so far says, the first batch by its own, and tracks the range;
+// zero is always in it.
 at::Tensor quantized(const Quantizer &quantizer, const at::Tensor &v) {
   if (!quantizer.range.defined()) return v;
   float min = 0.0f, max = 0.0f;
@@ -82,8 +83,8 @@ void adam_by_operators(at::Tensor w, const at::Tensor &grad, at::Tensor m, at::T
 // Has the calling thread's work done by operators on the CPU too.
 extern "C" void pf_operators_only(int on) { operators_only = on != 0; }
 
-// Convolutions and matrix products of the calling thread on a GPU in 16 bits (bfloat16, of float's range, so that losses need no
-// scaling); what needs more stays in 32.
+// Convolutions and matrix products of the calling thread on a GPU in 16 bits (bfloat16, of float's
+// range, so that losses need no scaling); what needs more stays in 32.
 extern "C" char *pf_mixed_precision(int on) {
   return guarded([&] {
     at::autocast::set_autocast_enabled(at::kCUDA, on != 0);

@@ -1,4 +1,5 @@
-// The kernels out of libtorch's own operators: for tensors that are not on the CPU, where no loop of ours can go.
+// The kernels out of libtorch's own operators: for tensors that are not on the CPU, where no loop
+// of ours can go.
 #pragma once
 
 #include "norm_act.h"
@@ -10,7 +11,8 @@ bool by_operators(const at::Tensor &t);
 at::Tensor norm_act_by_operators(const at::Tensor &x, const at::Tensor &gamma, const at::Tensor &beta, const at::Tensor &residual,
                                  const Settings &s);
 
-// Q(x) on the grid of minimum and maximum, for buckets that divide the tensor and at most 16 bits; bit for bit as weights.cpp.
+// Q(x) on the grid of minimum and maximum, for buckets that divide the tensor and at most 16 bits;
+// bit for bit as weights.cpp.
 void quantize_by_operators(const at::Tensor &x, at::Tensor q, int64_t bits, int64_t bucket_size);
 
 // As optimizers.cpp; m and v are the optimizer's state.

@@ -1,5 +1,6 @@
-// One optimizer step over all parameters in one call. The gradient is read from `leaves[i]`, which for a quantized layer is Q(w)
-// and else w itself: this is the straight-through estimator (Bengio et al. 2013, arXiv 1308.3432). Gradients are dropped after use.
+// One optimizer step over all parameters in one call. The gradient is read from `leaves[i]`, which
+// for a quantized layer is Q(w) and else w itself: this is the straight-through estimator (Bengio
+// et al. 2013, arXiv 1308.3432). Gradients are dropped after use.
 
 #include "operators.h"
 #include <ATen/Parallel.h>

@@ -1,9 +1,9 @@
-// Q(x) of all quantized layers in one call. Bit for bit the arithmetic of `pocketflow::quant` (core/src/quant.rs): in f32 up to
-// 16 bits, above in f64; no contraction, rounding to even.
+// Q(x) of all quantized layers in one call. Bit for bit the arithmetic of `pocketflow::quant`
+// (core/src/quant.rs): in f32 up to 16 bits, above in f64; no contraction, rounding to even.
 //
-// A layer that a batch normalisation follows is deployed as W * s with s = gamma / sqrt(running variance + eps) by output channel
-// (core/src/fold.rs), so there the quantized weights are Q(W * s) / s: they are used before the batch normalisation, which
-// multiplies by s.
+// A layer that a batch normalisation follows is deployed as W * s with s = gamma / sqrt(running
+// variance + eps) by output channel (core/src/fold.rs), so there the quantized weights are Q(W * s)
+// / s: they are used before the batch normalisation, which multiplies by s.
 
 #include "affine.h"
 #include "operators.h"
@@ -15,7 +15,8 @@ namespace {
 
 enum Grid { MIN_MAX = 0, SYMMETRIC = 1, AFFINE = 2 };
 
-// A channel that its batch normalisation scales by less is as good as off: dividing by the scale would give no weights to train.
+// A channel that its batch normalisation scales by less is as good as off: dividing by the scale
+// would give no weights to train.
 constexpr double SMALLEST_FOLD = 1e-10;
 
 PF_CLONES void range_of(const float *__restrict x, int64_t n, float &min, float &max) {
@@ -145,7 +146,8 @@ extern "C" char *pf_quantize_weights(const WeightJob *jobs, int64_t count) {
       } else if (job->grid == MIN_MAX && job->bits <= 16 && source.numel() % job->bucket_size == 0) {
         quantize_by_operators(source, result, job->bits, job->bucket_size);
       } else {
-        // What operators would take many passes for goes by way of the CPU; the weights of a layer are small.
+        // What operators would take many passes for goes by way of the CPU; the weights of a layer
+        // are small.
         const at::Tensor here = source.cpu().contiguous(), quantized = at::empty_like(here);
         quantize_on_cpu(*job, here, quantized);
         result.copy_(quantized);

@@ -1,4 +1,5 @@
-//! What can be learnt from images without labels and gradients: activation ranges, batch-norm statistics.
+//! What can be learnt from images without labels and gradients: activation ranges, batch-norm
+//! statistics.
 
 use crate::loader::{Loader, Stream};
 use crate::network::{Mode, Network, Statistics};
@@ -34,8 +35,8 @@ pub fn observe(network: &mut Network, job: &Job, images: u64) -> Result<()> {
     network.observe(batches(job, images)?)
 }
 
-/// Moves batch normalisation's running statistics to what quantization made of about `images` training images, the same as
-/// [`observe`]'s; see [`Network::reestimate`].
+/// Moves batch normalisation's running statistics to what quantization made of about `images`
+/// training images, the same as [`observe`]'s; see [`Network::reestimate`].
 ///
 /// # Errors
 /// The data set's; the host's wish to stop.
@@ -43,8 +44,8 @@ pub fn reestimate(network: &mut Network, job: &Job, images: u64) -> Result<()> {
     network.reestimate(Statistics::Moved, batches(job, images)?, |_, _| Ok(()))
 }
 
-/// Gives batch normalisations that were folded into the weights the statistics of about `images` training images; see
-/// [`Network::adopt_statistics`].
+/// Gives batch normalisations that were folded into the weights the statistics of about `images`
+/// training images; see [`Network::adopt_statistics`].
 ///
 /// # Errors
 /// The data set's; the host's wish to stop.

@@ -1,5 +1,6 @@
-//! Everything that a training needs to go on, in one file: weights, optimizer, ranges, step. A run resumed from it ends in the same
-//! bits as one that was never interrupted, because batches depend only on seed and step; so does one resumed from the file before it.
+//! Everything that a training needs to go on, in one file: weights, optimizer, ranges, step. A run
+//! resumed from it ends in the same bits as one that was never interrupted, because batches depend
+//! only on seed and step; so does one resumed from the file before it.
 
 use crate::network::Network;
 use crate::optimizer::Optimizer;
@@ -28,7 +29,8 @@ pub struct Progress {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Saved {
     Yes,
-    /// Not written, because a value is no finite number (which); the previous checkpoint is the last good one.
+    /// Not written, because a value is no finite number (which); the previous checkpoint is the
+    /// last good one.
     NotFinite(String),
 }
 
@@ -59,10 +61,12 @@ fn not_finite(values: &[f32]) -> Option<f32> {
 /// What a checkpoint holds: `param`, `range` and `optimizer`, each with its values by name.
 type Groups = BTreeMap<String, BTreeMap<String, Vec<f32>>>;
 
-/// Takes the newest checkpoint over that is whole, and says where the training stands; `None` where there is none.
+/// Takes the newest checkpoint over that is whole, and says where the training stands; `None` where
+/// there is none.
 ///
 /// # Errors
-/// All that there are are damaged; one of another training than `expected` (whose `step` and `seconds` do not count).
+/// All that there are are damaged; one of another training than `expected` (whose `step` and
+/// `seconds` do not count).
 pub fn load(
     from: &Checkpoints,
     expected: &Progress,

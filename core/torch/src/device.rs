@@ -1,4 +1,5 @@
-//! The device and the threads that a job runs on. One for the process's job: whatever makes tensors asks here where they belong.
+//! The device and the threads that a job runs on. One for the process's job: whatever makes tensors
+//! asks here where they belong.
 
 use crate::{kernels, torch_error};
 use pocketflow::Result;
@@ -34,8 +35,8 @@ pub fn prepare(settings: &Settings) -> Result<()> {
     kernels::keep_memory()
 }
 
-/// The GPU of `wanted`: `cpu`, `cuda:N`, or `auto`, the first where there is one. Any other word is an error: a misspelt
-/// GPU must not become the CPU without a word.
+/// The GPU of `wanted`: `cpu`, `cuda:N`, or `auto`, the first where there is one. Any other word is
+/// an error: a misspelt GPU must not become the CPU without a word.
 fn choose(wanted: &str, gpus: i64) -> Result<Option<i64>, String> {
     let number = match wanted {
         "auto" => return Ok((gpus > 0).then_some(0)),

@@ -1,5 +1,5 @@
-//! Safe wrappers of the C++ kernels in `kernels/`. Tensors cross as pointers to `at::Tensor`, as in torch-sys; a C++ exception comes
-//! back as a message.
+//! Safe wrappers of the C++ kernels in `kernels/`. Tensors cross as pointers to `at::Tensor`, as in
+//! torch-sys; a C++ exception comes back as a message.
 
 use crate::device;
 use pocketflow::quant::Grid;
@@ -109,7 +109,8 @@ fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
     tensors.iter().map(|tensor| tensor.as_ptr()).collect()
 }
 
-/// Makes libtorch keep the memory of tensors and use it again, on huge pages: for the whole process, from the first call on.
+/// Makes libtorch keep the memory of tensors and use it again, on huge pages: for the whole
+/// process, from the first call on.
 ///
 /// # Errors
 /// Out of memory.
@@ -118,7 +119,8 @@ pub fn keep_memory() -> Result<()> {
     check("keep_memory", unsafe { pf_keep_memory() })
 }
 
-/// Has the calling thread's kernels done by libtorch's operators on the CPU too, as they are on other devices: for comparing the two.
+/// Has the calling thread's kernels done by libtorch's operators on the CPU too, as they are on
+/// other devices: for comparing the two.
 #[doc(hidden)]
 pub fn operators_only(on: bool) {
     // SAFETY: sets a variable of the thread.
@@ -166,7 +168,8 @@ pub struct Norm<'a> {
 pub struct ActQuantizer<'a> {
     /// 1–31, or 0 to track the range without quantizing.
     pub bits: u32,
-    /// `[3]`: the tracked minimum and maximum, and the number of batches seen; without any, nothing is quantized.
+    /// `[3]`: the tracked minimum and maximum, and the number of batches seen; without any, nothing
+    /// is quantized.
     pub range: &'a Tensor,
     /// Share of the past in the moving averages.
     pub decay: f64,
@@ -194,8 +197,9 @@ pub struct Fused<'a> {
     pub training: bool,
 }
 
-/// `outer(act(inner(norm(x)) + residual))`: one pass over memory, with its gradient, which goes straight through the quantizers. `x`
-/// and `residual` are `[n, c, h, w]`, channels_last; so is the result.
+/// `outer(act(inner(norm(x)) + residual))`: one pass over memory, with its gradient, which goes
+/// straight through the quantizers. `x` and `residual` are `[n, c, h, w]`, channels_last; so is the
+/// result.
 ///
 /// # Errors
 /// Tensors of other shapes, types or devices.
@@ -207,8 +211,8 @@ pub fn norm_act(x: &Tensor, act: Act, fused: &Fused) -> Result<Tensor> {
     let argument =
         |quantizer: &Option<QuantizerArgument>| quantizer.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     let mut out = std::ptr::null_mut();
-    // SAFETY: all pointers are to live tensors and arguments, or null, which the kernel allows for these; `out` receives a new
-    // tensor that `from_ptr` takes over.
+    // SAFETY: all pointers are to live tensors and arguments, or null, which the kernel allows for
+    // these; `out` receives a new tensor that `from_ptr` takes over.
     unsafe {
         let message = pf_norm_act(
             x.as_ptr(),
@@ -272,7 +276,8 @@ pub struct WeightQuantizer<'a> {
     pub fold: Option<Fold<'a>>,
 }
 
-/// What a batch normalisation multiplies each output channel by when it is folded: s = scale / √(variance + eps).
+/// What a batch normalisation multiplies each output channel by when it is folded: s = scale /
+/// √(variance + eps).
 #[derive(Clone, Copy)]
 pub struct Fold<'a> {
     pub scale: &'a Tensor,
@@ -280,8 +285,8 @@ pub struct Fold<'a> {
     pub eps: f64,
 }
 
-/// Writes Q(source) into each result; exactly [`pocketflow::quant::quantize`]'s values. With `fold` it is Q(source · s) / s, and the
-/// source itself in channels where s is (nearly) 0.
+/// Writes Q(source) into each result; exactly [`pocketflow::quant::quantize`]'s values. With `fold`
+/// it is Q(source · s) / s, and the source itself in channels where s is (nearly) 0.
 ///
 /// # Errors
 /// Tensors that are not contiguous, or do not fit each other.
@@ -301,13 +306,14 @@ pub fn quantize_weights(weights: &[WeightQuantizer]) -> Result<()> {
         },
     };
     let arguments: Vec<WeightArgument> = weights.iter().map(argument).collect();
-    // SAFETY: a list of arguments that point to live tensors, or to none where the kernel allows that.
+    // SAFETY: a list of arguments that point to live tensors, or to none where the kernel allows
+    // that.
     let message = unsafe { pf_quantize_weights(arguments.as_ptr(), arguments.len() as i64) };
     check("quantize_weights", message)
 }
 
-/// What an optimizer step works on: parameter, the leaf that holds its gradient (Q(w) for a quantized layer, else w itself), the
-/// optimizer's state, and weight decay, pairwise.
+/// What an optimizer step works on: parameter, the leaf that holds its gradient (Q(w) for a
+/// quantized layer, else w itself), the optimizer's state, and weight decay, pairwise.
 pub struct StepLists<'a> {
     pub params: Vec<&'a Tensor>,
     pub leaves: Vec<&'a Tensor>,
@@ -369,7 +375,8 @@ pub fn adam_step(lists: &StepLists, rate: f64, step: i64) -> Result<()> {
     check("adam_step", message)
 }
 
-/// Bytes `[n, h, w, c]` as a normalised channels_last tensor `[n, c, h, w]` on the job's device: `(pixel - mean) / std`.
+/// Bytes `[n, h, w, c]` as a normalised channels_last tensor `[n, c, h, w]` on the job's device:
+/// `(pixel - mean) / std`.
 ///
 /// # Errors
 /// Out of memory.

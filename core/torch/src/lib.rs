@@ -1,5 +1,5 @@
-//! The engine: runs a graph on libtorch, with quantizers, training and evaluation. The only part of PocketFlow that knows libtorch,
-//! and what learners are built from.
+//! The engine: runs a graph on libtorch, with quantizers, training and evaluation. The only part of
+//! PocketFlow that knows libtorch, and what learners are built from.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Batches prepared ahead of the step: another thread reads, augments and normalises while the network computes.
+//! Batches prepared ahead of the step: another thread reads, augments and normalises while the
+//! network computes.
 
 use crate::{device, kernels};
 use pocketflow::background::{Background, Delivery};
@@ -52,7 +53,8 @@ impl Loader {
     /// The next batch; `None` at the end of a single pass.
     ///
     /// # Errors
-    /// The data set's; [`pocketflow::ErrorKind::Interrupted`] when the host asks to stop while no batch comes.
+    /// The data set's; [`pocketflow::ErrorKind::Interrupted`] when the host asks to stop while no
+    /// batch comes.
     pub fn next_batch(&mut self, host: &dyn Host) -> Result<Option<Loaded>> {
         let start = Instant::now();
         let loaded = self.batches.next(&|| host.interrupted());
@@ -79,7 +81,8 @@ fn run(stream: &Stream, delivery: &Delivery<Loaded>) -> Result<()> {
         let mut pass = stream.dataset.open(stream.split, Shard::WHOLE, mix(stream.seed, epoch))?;
         pass.skip(done * stream.batch_size as u64)?;
         while done < per_epoch && pass.next(&mut batch)? {
-            // The data set may have taken so long that the process is at its end, and libtorch with it.
+            // The data set may have taken so long that the process is at its end, and libtorch with
+            // it.
             if !delivery.is_wanted() {
                 return Ok(());
             }

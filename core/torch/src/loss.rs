@@ -23,34 +23,38 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
         .map_err(|error| torch_error("cross-entropy (is a label beyond the classes of the net?)", &error))
 }
 
-/// Weighted cross-entropy of the softened outputs of teacher and student: `weight · H(softmax(teacher/T), softmax(student/T))`.
+/// Weighted cross-entropy of the softened outputs of teacher and student: `weight ·
+/// H(softmax(teacher/T), softmax(student/T))`.
 pub fn distillation(student: &Tensor, teacher: &Tensor, with: Distillation) -> Tensor {
     let target = (teacher / with.temperature).softmax(-1, Kind::Float);
     let log = (student / with.temperature).log_softmax(-1, Kind::Float);
     -(target * log).sum_dim_intlist([-1i64].as_slice(), false, Kind::Float).mean(Kind::Float) * with.weight
 }
 
-/// The classes of each image from the highest to the lowest of `logits` `[n, classes]`; of equal ones, which quantized logits often
-/// are, the first comes first.
+/// The classes of each image from the highest to the lowest of `logits` `[n, classes]`; of equal
+/// ones, which quantized logits often are, the first comes first.
 pub fn ranked(logits: &Tensor) -> Tensor {
     let (_, classes) = logits.detach().sort_stable(true, -1, true);
     classes
 }
 
-/// Mean Kullback–Leibler divergence of the answers `softmax(logits)` from others, given as logarithms of their probabilities; both
-/// `[n, classes]`. It is what the cross-entropy against those answers is above their own entropy: 0 for the same answers, and more for all others.
+/// Mean Kullback–Leibler divergence of the answers `softmax(logits)` from others, given as
+/// logarithms of their probabilities; both `[n, classes]`. It is what the cross-entropy against
+/// those answers is above their own entropy: 0 for the same answers, and more for all others.
 pub fn divergence(from: &Tensor, logits: &Tensor) -> f64 {
     let own = log_probabilities(logits);
     let each = (from.exp() * (from - own)).sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
     each.mean(Kind::Double).double_value(&[])
 }
 
-/// Of the classes, `[n, classes]`, in double precision: small divergences are differences of nearly equal numbers.
+/// Of the classes, `[n, classes]`, in double precision: small divergences are differences of nearly
+/// equal numbers.
 pub fn log_probabilities(logits: &Tensor) -> Tensor {
     logits.log_softmax(-1, Kind::Double)
 }
 
-/// How many of `labels` `[n]` are the highest, and among the `k` highest, of `logits` `[n, classes]`.
+/// How many of `labels` `[n]` are the highest, and among the `k` highest, of `logits` `[n,
+/// classes]`.
 pub fn hits(logits: &Tensor, labels: &Tensor, k: i64) -> (f64, f64) {
     let k = k.min(logits.size()[1]);
     let top = ranked(logits).narrow(-1, 0, k);

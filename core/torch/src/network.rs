@@ -1,5 +1,6 @@
-//! A graph with its tensors. Full-precision weights and quantized ones live side by side: the forward pass uses Q(w), the optimizer
-//! updates w with the gradient of Q(w), which is the straight-through estimator without a node in the autograd graph.
+//! A graph with its tensors. Full-precision weights and quantized ones live side by side: the
+//! forward pass uses Q(w), the optimizer updates w with the gradient of Q(w), which is the
+//! straight-through estimator without a node in the autograd graph.
 
 mod forward;
 mod integer;
@@ -35,13 +36,16 @@ pub enum Weights {
     Quantized,
 }
 
-/// How images, normalised by mean and standard deviation, come onto their grid: as the deployed file's integers do.
+/// How images, normalised by mean and standard deviation, come onto their grid: as the deployed
+/// file's integers do.
 enum InputRounding {
     Nearest,
-    /// All channels are normalised alike: a code is a pixel. Where the mean is half a pixel value (127.5) every pixel lies in the middle
-    /// between two codes, up to rounding: what lies within 0.001 steps of it takes the lower.
+    /// All channels are normalised alike: a code is a pixel. Where the mean is half a pixel value
+    /// (127.5) every pixel lies in the middle between two codes, up to rounding: what lies
+    /// within 0.001 steps of it takes the lower.
     Pixels,
-    /// Channels are normalised differently, by an integer operator whose mean is a little off: what is to be added, `[1, c, 1, 1]`.
+    /// Channels are normalised differently, by an integer operator whose mean is a little off: what
+    /// is to be added, `[1, c, 1, 1]`.
     Shifted(Tensor),
 }
 
@@ -72,7 +76,8 @@ pub struct Network {
     input: InputRounding,
     /// What it saw in full precision.
     seen: Option<statistics::Seen>,
-    /// Whether quantizers are on: off, weights are used as they are, and activations are only tracked.
+    /// Whether quantizers are on: off, weights are used as they are, and activations are only
+    /// tracked.
     quantizing: bool,
     steps: Vec<Step>,
     /// For every step, the nodes whose value nobody reads after it.
@@ -80,8 +85,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Fresh weights: He et al. 2015 (arXiv 1502.01852) normal, fan out, for convolutions; uniform within 1/√fan-in for fully
-    /// connected layers.
+    /// Fresh weights: He et al. 2015 (arXiv 1502.01852) normal, fan out, for convolutions; uniform
+    /// within 1/√fan-in for fully connected layers.
     ///
     /// # Errors
     /// A graph that is not valid.
@@ -190,8 +195,8 @@ impl Network {
         self.ranges.decay = decay;
     }
 
-    /// Quantizes node `node` onto the grid of `of`, which is in the plan, whatever its own values are: what an operator needs that
-    /// cannot change the grid. Adds it to the plan.
+    /// Quantizes node `node` onto the grid of `of`, which is in the plan, whatever its own values
+    /// are: what an operator needs that cannot change the grid. Adds it to the plan.
     ///
     /// # Errors
     /// `of` is not in the plan.
@@ -206,7 +211,8 @@ impl Network {
         Ok(())
     }
 
-    /// Turns all quantizers on (as in a new network) or off; then weights are used as they are, and activations are only tracked.
+    /// Turns all quantizers on (as in a new network) or off; then weights are used as they are, and
+    /// activations are only tracked.
     ///
     /// # Errors
     /// libtorch's.
@@ -218,10 +224,12 @@ impl Network {
         self.quantize_weights()
     }
 
-    /// The weights of a layer in the plan with other bits (32: none), from its weights as they are now.
+    /// The weights of a layer in the plan with other bits (32: none), from its weights as they are
+    /// now.
     ///
     /// # Errors
-    /// A layer that was not in the plan; one that is quantized folded, and so depends on its batch normalisation.
+    /// A layer that was not in the plan; one that is quantized folded, and so depends on its batch
+    /// normalisation.
     pub fn layer_weights(&self, layer: &str, bits: u32, range: WeightRange) -> Result<LayerWeights> {
         let name = format!("{layer}.weight");
         match self.quantized.iter().find(|weight| weight.name == name) {
@@ -233,8 +241,8 @@ impl Network {
         }
     }
 
-    /// Gives a layer the quantized weights and bits that [`Network::layer_weights`] made, without quantizing anew, and the weights if
-    /// they were clipped.
+    /// Gives a layer the quantized weights and bits that [`Network::layer_weights`] made, without
+    /// quantizing anew, and the weights if they were clipped.
     ///
     /// # Errors
     /// As there; weights of another layer.
@@ -255,8 +263,8 @@ impl Network {
         Ok(())
     }
 
-    /// Clips the weights of every quantized layer to the range of the least error at its bits: of what the layer computes, once
-    /// the network has observed images, else of its weights.
+    /// Clips the weights of every quantized layer to the range of the least error at its bits: of
+    /// what the layer computes, once the network has observed images, else of its weights.
     ///
     /// # Errors
     /// libtorch's.
@@ -268,7 +276,8 @@ impl Network {
         Ok(())
     }
 
-    /// Brings Q(w) up to date with w; to be called after every change of the weights or of the running statistics.
+    /// Brings Q(w) up to date with w; to be called after every change of the weights or of the
+    /// running statistics.
     ///
     /// # Errors
     /// libtorch's.
@@ -313,7 +322,8 @@ impl Network {
         self.quantize_weights()
     }
 
-    /// As [`Network::set_values`], but leaves Q(w) as it is: for layers that are given other weights next.
+    /// As [`Network::set_values`], but leaves Q(w) as it is: for layers that are given other
+    /// weights next.
     ///
     /// # Errors
     /// As there.
@@ -341,8 +351,9 @@ impl Network {
         self.ranges.set_state(state)
     }
 
-    /// The model to save: weights packed as the plan says, with the ranges tracked. Where the plan quantizes folded weights, the
-    /// weights are in full precision and not in the model's plan: unfolded, they have no grid.
+    /// The model to save: weights packed as the plan says, with the ranges tracked. Where the plan
+    /// quantizes folded weights, the weights are in full precision and not in the model's plan:
+    /// unfolded, they have no grid.
     ///
     /// # Errors
     /// A weight that is not finite.
@@ -354,8 +365,8 @@ impl Network {
         Model::new(self.graph.clone(), plan, meta, self.values()?)
     }
 
-    /// The model to deploy: batch normalisations folded, then weights packed as the plan says. It computes what the network does in
-    /// [`Mode::Eval`], up to the rounding of floats.
+    /// The model to deploy: batch normalisations folded, then weights packed as the plan says. It
+    /// computes what the network does in [`Mode::Eval`], up to the rounding of floats.
     ///
     /// # Errors
     /// A weight or a running statistic that is not finite.

@@ -49,7 +49,8 @@ impl Optimizer {
         Self { rule, names, decays, first, second, steps: 0 }
     }
 
-    /// Updates the network with the gradients that the backward pass left, drops them, and brings Q(w) up to date.
+    /// Updates the network with the gradients that the backward pass left, drops them, and brings
+    /// Q(w) up to date.
     ///
     /// # Errors
     /// libtorch's.

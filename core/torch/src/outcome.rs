@@ -1,4 +1,5 @@
-//! From a network to what is kept of it: the model's origin, its report with layers, sizes and histograms, its evaluation.
+//! From a network to what is kept of it: the model's origin, its report with layers, sizes and
+//! histograms, its evaluation.
 
 use crate::device;
 use crate::evaluate::{Metrics, judge};
@@ -49,7 +50,8 @@ pub fn evaluated(job: &Job, learner: &str, path: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// A report of the model saved at `path`, without times. `before`: the weights that it was quantized from, where known.
+/// A report of the model saved at `path`, without times. `before`: the weights that it was
+/// quantized from, where known.
 ///
 /// # Errors
 /// A file that is gone.
@@ -114,7 +116,8 @@ fn layer(model: &Model, id: NodeId, before: Option<&BTreeMap<String, Vec<f32>>>)
     })
 }
 
-/// Where the output of a layer is quantized: at the layer itself, or at the batch norm, sum or activation function behind it.
+/// Where the output of a layer is quantized: at the layer itself, or at the batch norm, sum or
+/// activation function behind it.
 fn quantized_output(model: &Model, id: NodeId) -> Option<NodeId> {
     let nodes = &model.graph.nodes;
     if model.plan.activations.contains_key(&nodes[id].name) {

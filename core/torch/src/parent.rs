@@ -1,5 +1,5 @@
-//! The full-precision networks that a compressed one comes from: its parent, and the teacher of distillation. Trained first where
-//! there is none.
+//! The full-precision networks that a compressed one comes from: its parent, and the teacher of
+//! distillation. Trained first where there is none.
 
 use crate::calibrate::{CALIBRATION_IMAGES, adopt_statistics};
 use crate::evaluate::{Metrics, evaluate};
@@ -23,8 +23,8 @@ pub fn parent(job: &Job) -> Result<Model> {
     at(job, "save_path")
 }
 
-/// A parent that training can begin from: batch normalisations that were folded into its weights are given statistics, and it computes what it
-/// did ([`Network::adopt_statistics`]).
+/// A parent that training can begin from: batch normalisations that were folded into its weights
+/// are given statistics, and it computes what it did ([`Network::adopt_statistics`]).
 ///
 /// # Errors
 /// The data set's.
@@ -51,7 +51,8 @@ pub fn adopt(job: &Job, network: &mut Network) -> Result<usize> {
     Ok(adopted)
 }
 
-/// With `enbl_dst` the network to learn from, at `save_path_dst` (trained first if there is none), and how much it counts.
+/// With `enbl_dst` the network to learn from, at `save_path_dst` (trained first if there is none),
+/// and how much it counts.
 ///
 /// # Errors
 /// As [`parent`].
@@ -68,7 +69,8 @@ fn at(job: &Job, key: &str) -> Result<Model> {
     let path: PathBuf = job.settings.get(key)?;
     if !path.exists() {
         job.note(format!("no full-precision model at {}: {LEARNER} trains it first", path.display()));
-        // The wishes to start warm and to distil are the compressed network's: its parent begins from nothing.
+        // The wishes to start warm and to distil are the compressed network's: its parent begins
+        // from nothing.
         let own = [
             ("save_path", path.display().to_string()),
             ("enbl_warm_start", "false".into()),
@@ -80,8 +82,8 @@ fn at(job: &Job, key: &str) -> Result<Model> {
     saved::full_precision(job, key)
 }
 
-/// The parent's figures on the evaluation split, where the parent is there; that it is not, or why it cannot be compared with, is
-/// noted.
+/// The parent's figures on the evaluation split, where the parent is there; that it is not, or why
+/// it cannot be compared with, is noted.
 ///
 /// # Errors
 /// The data set's.

@@ -1,5 +1,5 @@
-//! Models that a job reads, and what they must agree on with it: the net, the data set, the normalisation of the input, and, for a
-//! parent or a teacher, that they are in full precision.
+//! Models that a job reads, and what they must agree on with it: the net, the data set, the
+//! normalisation of the input, and, for a parent or a teacher, that they are in full precision.
 
 use pocketflow::fold::fold_graph;
 use pocketflow::graph::Graph;
@@ -19,8 +19,8 @@ pub fn load(job: &Job, path: &Path) -> Result<Model> {
     Ok(model)
 }
 
-/// A model in full precision, from the file that the setting `key` names: a parent, or a teacher. A quantized model has lost what
-/// these are for.
+/// A model in full precision, from the file that the setting `key` names: a parent, or a teacher. A
+/// quantized model has lost what these are for.
 ///
 /// # Errors
 /// As [`load`]; a quantized model.
@@ -30,8 +30,8 @@ pub fn full_precision(job: &Job, key: &str) -> Result<Model> {
     Ok(model)
 }
 
-/// The model in full precision at the setting `key` for a comparison with the job's network, which may be the same with its batch
-/// normalisations folded.
+/// The model in full precision at the setting `key` for a comparison with the job's network, which
+/// may be the same with its batch normalisations folded.
 ///
 /// # Errors
 /// As [`full_precision`].

@@ -1,4 +1,5 @@
-//! The order of execution: nodes as steps, with batch norm, residual sum and activation fused into one pass over memory.
+//! The order of execution: nodes as steps, with batch norm, residual sum and activation fused into
+//! one pass over memory.
 
 use crate::kernels::Act;
 use pocketflow::graph::{Graph, NodeId, Op};
@@ -51,8 +52,8 @@ impl Step {
     }
 }
 
-/// Turns nodes into steps, fusing batch norm, residual sum and activation where nobody else reads what lies between. A batch norm that
-/// the plan quantizes can be fused, a sum cannot.
+/// Turns nodes into steps, fusing batch norm, residual sum and activation where nobody else reads
+/// what lies between. A batch norm that the plan quantizes can be fused, a sum cannot.
 pub fn compile(graph: &Graph, plan: &QuantPlan) -> Vec<Step> {
     let uses = graph.uses();
     let op = |id: NodeId| &graph.nodes[id].op;

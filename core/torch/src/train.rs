@@ -1,4 +1,5 @@
-//! The training loop: every learner trains with it, each under its own schedule, optimizer and plan.
+//! The training loop: every learner trains with it, each under its own schedule, optimizer and
+//! plan.
 
 use crate::checkpoint::{self, Progress, Saved};
 use crate::evaluate::{Metrics, evaluate};
@@ -32,7 +33,8 @@ pub struct Training<'a> {
     pub teacher: Option<(&'a Network, Distillation)>,
     /// Steps before the network's quantizers are turned on.
     pub quant_delay: u64,
-    /// Steps after which batch normalisation uses its running statistics and no longer updates them.
+    /// Steps after which batch normalisation uses its running statistics and no longer updates
+    /// them.
     pub freeze_delay: Option<u64>,
 }
 
@@ -50,11 +52,12 @@ pub struct Trained {
     pub last: Option<Metrics>,
 }
 
-/// Which images to train and evaluate on: with `eval_split = val` the validation images are held out of training and evaluated on, else
-/// all training images and the test images.
+/// Which images to train and evaluate on: with `eval_split = val` the validation images are held
+/// out of training and evaluated on, else all training images and the test images.
 ///
 /// # Errors
-/// The setting is not declared; there are no images to evaluate on, which is better said before the training than after it.
+/// The setting is not declared; there are no images to evaluate on, which is better said before the
+/// training than after it.
 pub fn splits(job: &Job) -> Result<(Split, Split)> {
     let splits = match job.settings.get::<String>("eval_split")?.as_str() {
         "val" => (Split::Fit, Split::Val),
@@ -98,16 +101,19 @@ struct Run<'a> {
     busy: Duration,
 }
 
-/// Trains the network: from the start, or with `resume` from the phase's checkpoint where there is one. Evaluates after every epoch,
-/// saves checkpoints after every epoch and every `save_step` steps, and when the host asks to stop.
+/// Trains the network: from the start, or with `resume` from the phase's checkpoint where there is
+/// one. Evaluates after every epoch, saves checkpoints after every epoch and every `save_step`
+/// steps, and when the host asks to stop.
 ///
 /// # Errors
-/// [`pocketflow::ErrorKind::Interrupted`] after saving; a loss that is no number; what data set, disk or libtorch report.
+/// [`pocketflow::ErrorKind::Interrupted`] after saving; a loss that is no number; what data set,
+/// disk or libtorch report.
 pub fn train(network: &mut Network, job: &Job, training: &Training) -> Result<Trained> {
     train_on(network, job, training, splits(job)?)
 }
 
-/// As [`train`], on the images of the first split and evaluated on those of the second, whatever the settings say.
+/// As [`train`], on the images of the first split and evaluated on those of the second, whatever
+/// the settings say.
 ///
 /// # Errors
 /// As there.
@@ -288,7 +294,8 @@ impl Run<'_> {
             .context(format!("{} diverged; {kept}; lower the learning rate (lrn_rate_init)", self.training.phase))
     }
 
-    /// Saves, unless this step is saved already: two files of one step would be no use where one is damaged.
+    /// Saves, unless this step is saved already: two files of one step would be no use where one is
+    /// damaged.
     fn save(&mut self) -> Result<()> {
         if self.saved == Some(self.progress.step) {
             return Ok(());

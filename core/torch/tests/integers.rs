@@ -17,7 +17,8 @@ const MEAN: [f32; 3] = [125.3, 123.0, 113.9];
 const STD: [f32; 3] = [63.0, 62.1, 66.7];
 const TARGETS: [Target; 2] = [Target::Int8, Target::Uint8];
 
-/// Every kind of operator: a padded and a depth-wise convolution, ReLU6, a pool, a sum without activation, a layer behind a layer.
+/// Every kind of operator: a padded and a depth-wise convolution, ReLU6, a pool, a sum without
+/// activation, a layer behind a layer.
 fn every_operator() -> Graph {
     let mut builder = GraphBuilder::new("every", [3, 17, 17]);
     let op = Op::Conv2d { out: 8, kernel: [3; 2], stride: [2; 2], padding: [0, 0, 1, 1], groups: 1, bias: false };
@@ -107,7 +108,8 @@ fn quantized_weights_are_those_of_the_folded_network() {
     }
 }
 
-/// A float on the border of two codes may fall either way, after which later codes differ too, by few steps.
+/// A float on the border of two codes may fall either way, after which later codes differ too, by
+/// few steps.
 #[test]
 fn what_is_deployed_computes_what_was_trained() {
     for graph in graphs() {

@@ -1,4 +1,5 @@
-//! A network that goes to other bits and back, its batch-norm statistics taken anew, and single layers of it.
+//! A network that goes to other bits and back, its batch-norm statistics taken anew, and single
+//! layers of it.
 
 use pocketflow::clip::WeightRange;
 use pocketflow::graph::{Graph, GraphBuilder, Op};

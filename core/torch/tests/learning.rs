@@ -1,4 +1,5 @@
-//! The pieces of training together: a network, an optimizer and a loss learn a handful of images by heart.
+//! The pieces of training together: a network, an optimizer and a loss learn a handful of images by
+//! heart.
 
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};

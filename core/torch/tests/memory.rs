@@ -1,4 +1,5 @@
-//! Tensors in memory that is kept: used again, never shared by two that live, and freed from any thread.
+//! Tensors in memory that is kept: used again, never shared by two that live, and freed from any
+//! thread.
 
 use pocketflow_torch::kernels;
 use tch::{Device, Kind, Tensor};

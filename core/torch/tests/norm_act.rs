@@ -1,4 +1,5 @@
-//! The fused kernel against the same function composed of libtorch's own operators: values, gradients, running statistics, ranges.
+//! The fused kernel against the same function composed of libtorch's own operators: values,
+//! gradients, running statistics, ranges.
 
 use pocketflow::affine::Affine;
 use pocketflow_torch::kernels::{Act, ActQuantizer, Fused, Norm, fake_quantize, norm_act};
@@ -27,7 +28,8 @@ fn copy(tensor: &Tensor) -> Tensor {
     tensor.detach().copy().set_requires_grad(true)
 }
 
-/// The straight-through estimator, composed: Q(x) in the forward pass, the identity in the backward pass.
+/// The straight-through estimator, composed: Q(x) in the forward pass, the identity in the backward
+/// pass.
 fn quantized(x: &Tensor, range: [f32; 2], bits: u32) -> Tensor {
     let grid = Affine::of_range(range, bits);
     let (scale, zero) = (f64::from(grid.scale), f64::from(grid.zero_point));
@@ -109,7 +111,8 @@ fn check(case: &Case) {
         close("running variance", &var, &their_var, 1e-5);
     }
     if case.inner_bits > 0 && case.act != Act::None {
-        // Where the inner quantizer falls the other way, to zero or not, the gradient passes or not.
+        // Where the inner quantizer falls the other way, to zero or not, the gradient passes or
+        // not.
         let off = (ours[0].grad() - x.grad()).abs().gt(1e-2).sum(Kind::Float).double_value(&[]);
         assert!(off <= 1.0 + 1e-3 * out.numel() as f64, "{off} gradients differ: {case:?}");
         return;

@@ -1,4 +1,5 @@
-//! What other devices run, on the CPU against the kernels: the same results out of libtorch's operators.
+//! What other devices run, on the CPU against the kernels: the same results out of libtorch's
+//! operators.
 
 use pocketflow::graph::Graph;
 use pocketflow::integer::Target;
@@ -81,8 +82,8 @@ fn full_precision_training_is_the_same() {
     }
 }
 
-/// One step, at 12 bits: a value that falls on the other side of a rounding boundary is off by one, which is little then; but two such
-/// networks part by a factor of 60 with every further step.
+/// One step, at 12 bits: a value that falls on the other side of a rounding boundary is off by one,
+/// which is little then; but two such networks part by a factor of 60 with every further step.
 #[test]
 fn quantized_training_is_the_same_within_flips_of_rounding() {
     let values = start();

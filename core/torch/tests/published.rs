@@ -1,6 +1,7 @@
-//! Networks that others publish weights for compute here what they compute there: torchvision's ResNet-18, ResNet-50 and
-//! MobileNet-v2, with weights and pixels that a formula makes on both sides. `examples/compare_pytorch.py` made the figures
-//! (`pins`), and compares all logits where torchvision is at hand.
+//! Networks that others publish weights for compute here what they compute there: torchvision's
+//! ResNet-18, ResNet-50 and MobileNet-v2, with weights and pixels that a formula makes on both
+//! sides. `examples/compare_pytorch.py` made the figures (`pins`), and compares all logits where
+//! torchvision is at hand.
 
 use pocketflow::graph::{Graph, Role};
 use pocketflow::model::{Model, ModelMeta};

@@ -22,7 +22,8 @@ fn batches() -> Vec<Tensor> {
     (0..3).map(batch).collect()
 }
 
-/// Weights from a formula; `folded`: with running statistics that are none, as published networks have them.
+/// Weights from a formula; `folded`: with running statistics that are none, as published networks
+/// have them.
 fn values(folded: bool) -> Values {
     let graph = graph();
     let value = |role: Role, index: usize, fan_in: usize| match role {

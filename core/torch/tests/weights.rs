@@ -1,4 +1,5 @@
-//! The kernel that quantizes weights against the definition in `pocketflow::quant`: what is trained with is what is saved.
+//! The kernel that quantizes weights against the definition in `pocketflow::quant`: what is trained
+//! with is what is saved.
 
 use pocketflow::quant::{Buckets, Grid, QuantPlan, quantize};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
@@ -30,7 +31,8 @@ proptest! {
         }
     }
 
-    /// What training uses before a batch normalisation is what is deployed, folded and quantized, divided by what it was multiplied by.
+    /// What training uses before a batch normalisation is what is deployed, folded and quantized,
+    /// divided by what it was multiplied by.
     #[test]
     fn folds_as_the_model_is_folded(
         weights in prop::collection::vec(-3.0f32..3.0, 60),

@@ -1,6 +1,7 @@
-//! Weights as other programs leave them: `.safetensors`, PyTorch's `.pth` and `.tflite` read into plain `f32` tensors, and matched
-//! by name or by order to the parameters of a graph. Nothing in a file is ever executed, and no file makes the reader take more memory than a
-//! small multiple of its own size.
+//! Weights as other programs leave them: `.safetensors`, PyTorch's `.pth` and `.tflite` read into
+//! plain `f32` tensors, and matched by name or by order to the parameters of a graph. Nothing in a
+//! file is ever executed, and no file makes the reader take more memory than a small multiple of
+//! its own size.
 
 mod element;
 mod error;
@@ -48,7 +49,8 @@ pub struct WeightsFile {
     pub structure: Option<Structure>,
 }
 
-/// A layer of a file, with names of [`WeightsFile::tensors`]. Batch normalisations are folded into it.
+/// A layer of a file, with names of [`WeightsFile::tensors`]. Batch normalisations are folded into
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileLayer {
     pub kind: LayerKind,
@@ -67,7 +69,8 @@ pub enum LayerKind {
 }
 
 impl WeightsFile {
-    /// Names and shapes of what can be a layer's weights, in execution order where the file has one.
+    /// Names and shapes of what can be a layer's weights, in execution order where the file has
+    /// one.
     pub fn weights(&self) -> Vec<(String, Vec<usize>)> {
         let of = |name: &String| Some((name.clone(), self.tensors.get(name)?.shape.clone()));
         match &self.layers {
@@ -86,8 +89,8 @@ impl From<Tensors> for WeightsFile {
 /// Reads a file of weights. Its contents tell the format, not its name.
 ///
 /// # Errors
-/// A file that is missing, is of no known format, is damaged, or (a pickle) asks for anything but tensors in dictionaries.
-/// The message names the file, the place in it and what to do.
+/// A file that is missing, is of no known format, is damaged, or (a pickle) asks for anything but
+/// tensors in dictionaries. The message names the file, the place in it and what to do.
 pub fn read(path: &Path) -> Result<WeightsFile> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {

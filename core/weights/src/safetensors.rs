@@ -1,5 +1,6 @@
-//! `.safetensors`: a JSON table and the bytes behind it (<https://github.com/huggingface/safetensors>). The crate of the
-//! format checks that the table fits the file, byte for byte.
+//! `.safetensors`: a JSON table and the bytes behind it
+//! (<https://github.com/huggingface/safetensors>). The crate of the format checks that the table
+//! fits the file, byte for byte.
 
 use crate::element::Element;
 use crate::error::WeightsError;
@@ -7,7 +8,8 @@ use crate::{LoadedTensor, Tensors};
 use ::safetensors::{Dtype, SafeTensors};
 use std::io::Read;
 
-/// The longest table that is read, in bytes; that of the largest image classifiers is a hundredth of it.
+/// The longest table that is read, in bytes; that of the largest image classifiers is a hundredth
+/// of it.
 const LONGEST_TABLE: u64 = 8 << 20;
 /// The most tensors of a file.
 const MOST_TENSORS: usize = 50_000;
@@ -28,7 +30,8 @@ pub fn read(mut file: impl Read) -> Result<Tensors, WeightsError> {
             )));
         }
         file.by_ref().take(length).read_to_end(&mut bytes)?;
-        // Each tensor has its own offsets; a name that holds the word counts too, which no network's do.
+        // Each tensor has its own offsets; a name that holds the word counts too, which no
+        // network's do.
         let tensors = bytes.windows(12).filter(|part| *part == b"data_offsets").count();
         if tensors > MOST_TENSORS {
             return Err(WeightsError::Malformed(format!(

@@ -1,6 +1,7 @@
 //! What a file of weights may tell of the network that they are for, beside their names and shapes.
 
-/// A window that moves over an image: of a convolution (whose size its weights tell) or of a pooling.
+/// A window that moves over an image: of a convolution (whose size its weights tell) or of a
+/// pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Height and width.

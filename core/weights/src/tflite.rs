@@ -1,5 +1,6 @@
-//! `.tflite`: the weights of a network's layers, float or quantized, in execution order. Names say little in such files, and batch
-//! normalisations are folded into the layers, so that it is the order that tells which layer is which.
+//! `.tflite`: the weights of a network's layers, float or quantized, in execution order. Names say
+//! little in such files, and batch normalisations are folded into the layers, so that it is the
+//! order that tells which layer is which.
 
 mod structure;
 
@@ -10,7 +11,8 @@ use pocketflow_export::tflite;
 use pocketflow_export::tflite::model::{DType, Kind, Operator, Tensor, TfliteModel};
 use std::io::Read;
 
-/// More is no image classifier; its weights are held as `f32`, of which there are four times as many bytes.
+/// More is no image classifier; its weights are held as `f32`, of which there are four times as
+/// many bytes.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// Whether these first bytes are those of a .tflite file.
@@ -21,7 +23,8 @@ pub fn is_one(front: &[u8]) -> bool {
 /// Reads a whole file. Filters become PyTorch's: `[out, in / groups, kh, kw]`, `[out, in]`.
 ///
 /// # Errors
-/// A file that is damaged, too large, or has weights that are computed, or of a type that holds none.
+/// A file that is damaged, too large, or has weights that are computed, or of a type that holds
+/// none.
 pub fn read(file: impl Read) -> Result<WeightsFile, WeightsError> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -57,7 +60,8 @@ pub fn read(file: impl Read) -> Result<WeightsFile, WeightsError> {
     Ok(found)
 }
 
-/// The constant that a tensor is decoded from, as in files whose weights alone are quantized; else the tensor itself. Both by index.
+/// The constant that a tensor is decoded from, as in files whose weights alone are quantized; else
+/// the tensor itself. Both by index.
 fn decoded_from(model: &TfliteModel, tensor: usize) -> usize {
     let makes = |operator: &&Operator| operator.kind == Kind::Dequantize && operator.outputs.contains(&tensor);
     let source = model.operators.iter().find(makes).and_then(|operator| *operator.inputs.first()?);

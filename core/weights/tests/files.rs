@@ -5,7 +5,8 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use zip::write::SimpleFileOptions;
 
-/// `{'w': tensor of shape, 'epoch': 3}` on one storage, in pickle protocol 2, as torch.save writes it.
+/// `{'w': tensor of shape, 'epoch': 3}` on one storage, in pickle protocol 2, as torch.save writes
+/// it.
 fn pickle(shape: &[u8], strides: &[u8], offset: u8, numbers: i32) -> Vec<u8> {
     let mut bytes = b"\x80\x02ccollections\nOrderedDict\nq\0)Rq\x01(X\x01\0\0\0w".to_vec();
     bytes.extend(

@@ -1,4 +1,5 @@
-//! Files that tell more of their network than its weights: a net that they are not of is refused, though every tensor fits.
+//! Files that tell more of their network than its weights: a net that they are not of is refused,
+//! though every tensor fits.
 
 use pocketflow::graph::{Graph, GraphBuilder, Op};
 use pocketflow::model::{Model, ModelMeta};

@@ -1,4 +1,5 @@
-//! How fast one core delivers batches: `cargo run --release -p pocketflow-cifar10 --example throughput -- DATA_DIR`.
+//! How fast one core delivers batches: `cargo run --release -p pocketflow-cifar10 --example
+//! throughput -- DATA_DIR`.
 
 use pocketflow::dataset::{Batch, Dataset as _, Shard, Split};
 use pocketflow::option::OptionSpec;

@@ -1,5 +1,6 @@
-//! Verifies the six files: that they are there, whole, and have labels that there are. Pixels carry no checksum, so a changed one
-//! cannot be told; a changed label shows in the number of images of its class.
+//! Verifies the six files: that they are there, whole, and have labels that there are. Pixels carry
+//! no checksum, so a changed one cannot be told; a changed label shows in the number of images of
+//! its class.
 
 use crate::files::{LABELS, RECORD, RECORDS, TEST, TRAINING, candidates, check_size, is_absent, nothing_in};
 use pocketflow::dataset::check::{CheckReport, CheckedSet, Progress};

@@ -1,7 +1,8 @@
-//! The six files of CIFAR-10's binary version: where they lie, whether they are whole, and what is in them.
+//! The six files of CIFAR-10's binary version: where they lie, whether they are whole, and what is
+//! in them.
 //!
-//! A file is 10,000 records of 3,073 bytes: a label, then the red, green and blue planes of a 32×32 image, row by row
-//! (<https://www.cs.toronto.edu/~kriz/cifar.html>).
+//! A file is 10,000 records of 3,073 bytes: a label, then the red, green and blue planes of a 32×32
+//! image, row by row (<https://www.cs.toronto.edu/~kriz/cifar.html>).
 
 use pocketflow::dataset::images::ImagesInMemory;
 use pocketflow::error::Context as _;
@@ -35,12 +36,12 @@ pub struct Files {
 }
 
 impl Files {
-    /// Looks for the files in `data_dir` and in the folder of the archive below it, and checks that all are there and
-    /// have the right size. Reads none of them.
+    /// Looks for the files in `data_dir` and in the folder of the archive below it, and checks that
+    /// all are there and have the right size. Reads none of them.
     ///
     /// # Errors
-    /// [`ErrorKind::DataNotFound`] where there is no folder or none of the files; otherwise which file is missing, or
-    /// truncated, or too long.
+    /// [`ErrorKind::DataNotFound`] where there is no folder or none of the files; otherwise which
+    /// file is missing, or truncated, or too long.
     pub fn find(data_dir: &Path) -> Result<Self> {
         let names = || TRAINING.into_iter().chain([TEST]);
         for folder in candidates(data_dir) {
@@ -71,7 +72,8 @@ impl Files {
     /// The first `count` training images.
     ///
     /// # Errors
-    /// A file that cannot be read or has changed its size, a label over 9: with file, record and byte.
+    /// A file that cannot be read or has changed its size, a label over 9: with file, record and
+    /// byte.
     pub fn training(&self, count: u64) -> Result<ImagesInMemory> {
         self.read(&TRAINING, count)
     }
@@ -174,7 +176,8 @@ impl Decoded {
         Self { pixels: Vec::with_capacity(count * 3 * PLANE), labels: Vec::with_capacity(count) }
     }
 
-    /// Appends the images of whole records; on failure says where, counting from the start of `records`.
+    /// Appends the images of whole records; on failure says where, counting from the start of
+    /// `records`.
     fn decode(&mut self, records: &[u8]) -> Result<(), String> {
         let (records, rest) = records.as_chunks::<RECORD>();
         for (number, record) in records.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! The data set `cifar10`: Krizhevsky's 60,000 images of 32×32 pixels in ten classes, from the binary version's files.
+//! The data set `cifar10`: Krizhevsky's 60,000 images of 32×32 pixels in ten classes, from the
+//! binary version's files.
 
 mod check;
 mod files;
@@ -29,8 +30,8 @@ const PAD: usize = 4;
 
 pocketflow::plugin! { dataset "cifar10" => Cifar10 }
 
-/// CIFAR-10. Files are found when it is made, and read when a split that needs them is first opened; what was read is
-/// shared by all passes (3 KiB an image).
+/// CIFAR-10. Files are found when it is made, and read when a split that needs them is first
+/// opened; what was read is shared by all passes (3 KiB an image).
 pub struct Cifar10 {
     files: Files,
     counts: Counts,

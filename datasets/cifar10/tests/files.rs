@@ -1,5 +1,5 @@
-//! CIFAR-10 from generated files: what is written comes back, and every kind of damage is named. The files are sparse, so
-//! that six of them cost neither time nor disk.
+//! CIFAR-10 from generated files: what is written comes back, and every kind of damage is named.
+//! The files are sparse, so that six of them cost neither time nor disk.
 
 use pocketflow::dataset::{Batch, Dataset as _, Shard, Split};
 use pocketflow::option::{OptionSpec, Value};

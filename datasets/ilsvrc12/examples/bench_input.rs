@@ -1,9 +1,9 @@
-//! How fast images become batches, against the decoder alone and against torchvision's `DataLoader`, in turns in one
-//! process.
+//! How fast images become batches, against the decoder alone and against torchvision's
+//! `DataLoader`, in turns in one process.
 //!
-//! `cargo run --release -p pocketflow-ilsvrc12 --example bench_input -- DATA_DIR [--threads 2] [--rounds 5] [--passes
-//! 2] [--split train] [--net resnet] [--size 224] [--pytorch PYTHON]`. Every image below DATA_DIR/val is read, as
-//! training images are.
+//! `cargo run --release -p pocketflow-ilsvrc12 --example bench_input -- DATA_DIR [--threads 2]
+//! [--rounds 5] [--passes 2] [--split train] [--net resnet] [--size 224] [--pytorch PYTHON]`. Every
+//! image below DATA_DIR/val is read, as training images are.
 
 use pocketflow::dataset::{Batch, Dataset as _, Shard, Split};
 use pocketflow::option::{OptionSpec, Value};

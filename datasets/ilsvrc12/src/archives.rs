@@ -1,5 +1,5 @@
-//! The original archives: a tar of one tar for each class (training) and a tar of images (validation). Their headers
-//! are read once; images are read in place.
+//! The original archives: a tar of one tar for each class (training) and a tar of images
+//! (validation). Their headers are read once; images are read in place.
 
 use crate::classes::Classes;
 use crate::folders::is_image;
@@ -105,8 +105,8 @@ pub fn wnids(path: &Path) -> io::Result<Vec<String>> {
 }
 
 impl Archive {
-    /// The training images: the first of every class, then the second of every class, and so on. What is damaged is
-    /// left out and the problem returned.
+    /// The training images: the first of every class, then the second of every class, and so on.
+    /// What is damaged is left out and the problem returned.
     pub fn training(path: &Path, classes: &Classes, threads: usize) -> (Self, Vec<Problem>) {
         let place = path.display().to_string();
         let outer = match path.metadata().and_then(|metadata| entries(path, 0, metadata.len())) {

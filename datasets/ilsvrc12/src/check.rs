@@ -1,4 +1,5 @@
-//! Verifies a data set completely: all that training and evaluation would meet, and what a decoder would pass over.
+//! Verifies a data set completely: all that training and evaluation would meet, and what a decoder
+//! would pass over.
 
 use crate::classes::OFFICIAL;
 use crate::decode::{Encoded, Picture};
@@ -51,7 +52,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// True where nothing is damaged. Images may still be missing from the complete set; see [`Report::notes`].
+    /// True where nothing is damaged. Images may still be missing from the complete set; see
+    /// [`Report::notes`].
     pub fn is_sound(&self) -> bool {
         self.sets.iter().all(|set| set.problems == 0)
     }
@@ -98,12 +100,13 @@ struct Part {
     named: Vec<Problem>,
 }
 
-/// Reads and decodes every image below `data_dir` with `threads` threads. `list` is a list of classes, as the option
-/// `ilsvrc12_wnids`. `progress` is told how many images of how many are done, from any thread.
+/// Reads and decodes every image below `data_dir` with `threads` threads. `list` is a list of
+/// classes, as the option `ilsvrc12_wnids`. `progress` is told how many images of how many are
+/// done, from any thread.
 ///
 /// # Errors
-/// No images at all ([`pocketflow::ErrorKind::DataNotFound`]); classes or labels that cannot be told. Damaged files and
-/// images are not errors but in the report.
+/// No images at all ([`pocketflow::ErrorKind::DataNotFound`]); classes or labels that cannot be
+/// told. Damaged files and images are not errors but in the report.
 pub fn check(
     data_dir: &Path,
     list: Option<&Path>,

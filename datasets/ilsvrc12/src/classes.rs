@@ -1,5 +1,6 @@
-//! Which class has which label. ILSVRC-12 numbers its classes by their WordNet ids in ascending order from 1; 0 is the
-//! background. A subset of the classes keeps the official numbers only where a list of all of them is at hand.
+//! Which class has which label. ILSVRC-12 numbers its classes by their WordNet ids in ascending
+//! order from 1; 0 is the background. A subset of the classes keeps the official numbers only where
+//! a list of all of them is at hand.
 
 use pocketflow::error::Context as _;
 use pocketflow::{Error, Result};
@@ -30,10 +31,12 @@ pub fn is_wnid(text: &str) -> bool {
 }
 
 impl Classes {
-    /// Reads a list: a WordNet id at the start of every line, a name after it or not, in the order of the labels.
+    /// Reads a list: a WordNet id at the start of every line, a name after it or not, in the order
+    /// of the labels.
     ///
     /// # Errors
-    /// A file that cannot be read; a line that begins with something else; an id twice: with file and line.
+    /// A file that cannot be read; a line that begins with something else; an id twice: with file
+    /// and line.
     pub fn from_list(path: &Path) -> Result<Self> {
         let place = path.display();
         let size = fs::metadata(path).with_context(|| format!("cannot read the list of classes {place}"))?.len();

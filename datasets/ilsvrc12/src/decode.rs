@@ -1,5 +1,5 @@
-//! JPEG and PNG files to RGB pixels. The size is known and checked before memory is asked for; CMYK and grey images,
-//! and the PNG files under JPEG names that ILSVRC-12 has, become RGB as well.
+//! JPEG and PNG files to RGB pixels. The size is known and checked before memory is asked for; CMYK
+//! and grey images, and the PNG files under JPEG names that ILSVRC-12 has, become RGB as well.
 
 use crate::jpeg;
 use std::io::Cursor;
@@ -8,12 +8,13 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-/// The largest image, in pixels: a bomb must not take more than 192 MB, and ILSVRC-12 has none larger.
+/// The largest image, in pixels: a bomb must not take more than 192 MB, and ILSVRC-12 has none
+/// larger.
 const PIXELS_MAX: u64 = 64 << 20;
 /// A progressive file's coefficients are held as well, four times the memory.
 const PROGRESSIVE_PIXELS_MAX: u64 = 32 << 20;
-/// Eight by eight pixels take a bit at the very least, so that no file of a few bytes has millions of pixels. Written
-/// with room to spare: 1024 pixels a byte.
+/// Eight by eight pixels take a bit at the very least, so that no file of a few bytes has millions
+/// of pixels. Written with room to spare: 1024 pixels a byte.
 const PIXELS_PER_BYTE_MAX: u64 = 1024;
 
 /// An image, `[height, width, 3]`. Its memory is used again by the next.
@@ -77,7 +78,8 @@ impl<'a> Encoded<'a> {
     /// Decodes at least the first `rows` rows; those below may be missing in `picture`.
     ///
     /// # Errors
-    /// What is wrong with the file. Damage that leaves a JPEG file decodable is not seen, as no JPEG decoder sees it.
+    /// What is wrong with the file. Damage that leaves a JPEG file decodable is not seen, as no
+    /// JPEG decoder sees it.
     pub fn decode(self, rows: u32, picture: &mut Picture) -> Result<(), String> {
         match self {
             Self::Jpeg(bytes, header) => {
@@ -88,7 +90,8 @@ impl<'a> Encoded<'a> {
         }
     }
 
-    /// Decodes all of it and takes offence at what [`Encoded::decode`] passes over: for checking a data set.
+    /// Decodes all of it and takes offence at what [`Encoded::decode`] passes over: for checking a
+    /// data set.
     ///
     /// # Errors
     /// What is wrong with the file.

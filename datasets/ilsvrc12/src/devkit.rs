@@ -1,6 +1,6 @@
-//! The table of classes in ILSVRC-12's development kit, `meta.mat`: a MATLAB file (level 5) with a structure array
-//! `synsets`, of which the fields `ILSVRC2012_ID` and `WNID` are read. The kit's ground truth names classes by the
-//! former. (MAT-File Format, The MathWorks, chapter 1.)
+//! The table of classes in ILSVRC-12's development kit, `meta.mat`: a MATLAB file (level 5) with a
+//! structure array `synsets`, of which the fields `ILSVRC2012_ID` and `WNID` are read. The kit's
+//! ground truth names classes by the former. (MAT-File Format, The MathWorks, chapter 1.)
 
 use flate2::read::ZlibDecoder;
 use pocketflow::error::Context as _;

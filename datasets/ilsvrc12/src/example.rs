@@ -1,6 +1,6 @@
 //! `tf.train.Example` as ILSVRC-12's TFRecord files hold it: one encoded image and its label.
-//! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>; message numbers from TensorFlow's `example.proto` and
-//! `feature.proto`.)
+//! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>; message numbers from TensorFlow's
+//! `example.proto` and `feature.proto`.)
 
 use prost::Message;
 use std::collections::HashMap;

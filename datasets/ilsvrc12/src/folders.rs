@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 const EXTENSIONS: [&str; 3] = ["jpeg", "jpg", "png"];
 
-/// True for a name of an image file. Hidden files, as some systems leave them beside images, are none.
+/// True for a name of an image file. Hidden files, as some systems leave them beside images, are
+/// none.
 pub fn is_image(name: &str) -> bool {
     let extension = name.rsplit_once('.').map(|(stem, extension)| (stem, extension.to_ascii_lowercase()));
     matches!(extension, Some((stem, extension)) if !stem.is_empty() && !name.starts_with('.')
@@ -25,7 +26,8 @@ struct File {
     start: u32,
 }
 
-/// The images of one split: the first of every class, then the second of every class, and so on, each class by name.
+/// The images of one split: the first of every class, then the second of every class, and so on,
+/// each class by name.
 pub struct Folders {
     root: PathBuf,
     /// Name and label of each.
@@ -36,8 +38,8 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// Lists the folders `wnids` in `root`. A folder that `classes` does not know, that is empty or cannot be listed is
-    /// left out and the problem returned.
+    /// Lists the folders `wnids` in `root`. A folder that `classes` does not know, that is empty or
+    /// cannot be listed is left out and the problem returned.
     pub fn open(root: &Path, wnids: &[String], classes: &Classes, threads: usize) -> (Self, Vec<Problem>) {
         let listed = parallel::map(wnids, threads, |wnid| list(&root.join(wnid)));
         let mut problems = Vec::new();

@@ -1,7 +1,8 @@
-//! An order of images sorted by class in which any start of it has as many images of every class as possible: a quick
-//! run uses the first images, and must not see a few classes only.
+//! An order of images sorted by class in which any start of it has as many images of every class as
+//! possible: a quick run uses the first images, and must not see a few classes only.
 
-/// Reorders items that are grouped by class: the first of every class, then the second of every class, and so on.
+/// Reorders items that are grouped by class: the first of every class, then the second of every
+/// class, and so on.
 pub fn interleave<T>(classes: Vec<Vec<T>>) -> Vec<T> {
     let total = classes.iter().map(Vec::len).sum();
     let mut rows: Vec<_> = classes.into_iter().map(Vec::into_iter).collect();

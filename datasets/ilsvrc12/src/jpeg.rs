@@ -1,5 +1,5 @@
-//! What a JPEG file's header says, without decoding: size and kind; whether the file is whole; and decoding no more of
-//! it than is wanted.
+//! What a JPEG file's header says, without decoding: size and kind; whether the file is whole; and
+//! decoding no more of it than is wanted.
 
 /// From the frame header and the first scan header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +79,15 @@ fn read_frame(segment: &[u8]) -> Option<(u32, u32, u8, u32)> {
     Some((width, height, components, 8 * sampling.max()?.max(1)))
 }
 
-/// True where the image data are followed by the end marker. A file that is cut has none; decoders show grey from
-/// there.
+/// True where the image data are followed by the end marker. A file that is cut has none; decoders
+/// show grey from there.
 pub fn is_whole(bytes: &[u8], header: &Header) -> bool {
     bytes.get(header.data_at..).is_some_and(|data| data.windows(2).rev().any(|two| two == [0xff, 0xd9]))
 }
 
-/// Makes decoders stop after the first `rows` rows, where the kind of file allows it, by changing the height in its
-/// header; returns the new height. These rows are decoded as they were: a further row of units stands below them, for
-/// the smoothing of colours across rows.
+/// Makes decoders stop after the first `rows` rows, where the kind of file allows it, by changing
+/// the height in its header; returns the new height. These rows are decoded as they were: a further
+/// row of units stands below them, for the smoothing of colours across rows.
 pub fn keep_rows(bytes: &mut [u8], header: &Header, rows: u32) -> u32 {
     let kept = rows.div_ceil(header.unit_rows).saturating_add(1).saturating_mul(header.unit_rows);
     if !header.one_scan || kept >= header.height {

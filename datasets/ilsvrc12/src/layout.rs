@@ -89,14 +89,15 @@ pub struct Found {
     pub classes: Classes,
 }
 
-/// Looks for both sets in `data_dir` and opens what is there. `list` names a list of classes; without it one in
-/// `data_dir` is used, and without that the classes are numbered in the order of their ids. `labels` is the number of
-/// labels with the background, which those of the images must be below.
+/// Looks for both sets in `data_dir` and opens what is there. `list` names a list of classes;
+/// without it one in `data_dir` is used, and without that the classes are numbered in the order of
+/// their ids. `labels` is the number of labels with the background, which those of the images must
+/// be below.
 ///
 /// # Errors
-/// [`ErrorKind::DataNotFound`] where neither set is there; a list of classes that is none; a folder that is not named
-/// after a class; labels of the validation archive that are missing. What concerns some of the images only is in
-/// [`Opened::problems`].
+/// [`ErrorKind::DataNotFound`] where neither set is there; a list of classes that is none; a folder
+/// that is not named after a class; labels of the validation archive that are missing. What
+/// concerns some of the images only is in [`Opened::problems`].
 pub fn open(data_dir: &Path, list: Option<&Path>, labels: u32, threads: usize) -> Result<Found> {
     let training = find(data_dir, Set::Training)?;
     let validation = find(data_dir, Set::Validation)?;

@@ -1,6 +1,6 @@
-//! The data set `ilsvrc12`: the 1000 classes of the ImageNet challenge of 2012, from TFRecord files, folders, or the
-//! original archives. Images are read in place and decoded by threads ahead of the consumer; nothing is kept but where
-//! they lie.
+//! The data set `ilsvrc12`: the 1000 classes of the ImageNet challenge of 2012, from TFRecord
+//! files, folders, or the original archives. Images are read in place and decoded by threads ahead
+//! of the consumer; nothing is kept but where they lie.
 
 mod archives;
 mod check;
@@ -184,7 +184,8 @@ fn counts(settings: &Settings, training: u64, validation: u64) -> Result<Counts>
     let mut settings = settings.clone();
     for (key, most) in [("nb_smpls_train", training), ("nb_smpls_eval", validation), ("nb_smpls_val", training / 2)] {
         let by_default = settings.entry(key).is_some_and(|entry| matches!(entry.origin, Origin::Default { .. }));
-        // A set that is absent is an error only where it is opened: evaluation needs no training images.
+        // A set that is absent is an error only where it is opened: evaluation needs no training
+        // images.
         if (by_default || most == 0) && settings.get::<u64>(key)? > most {
             settings.derive(key, Value::Int(i64::try_from(most).unwrap_or(i64::MAX)), "there are no more images");
         }

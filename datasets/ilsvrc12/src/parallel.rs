@@ -1,10 +1,12 @@
-//! Work on many files at once: finding out what is in a thousand shards waits for the disk, not for the processor.
+//! Work on many files at once: finding out what is in a thousand shards waits for the disk, not for
+//! the processor.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// `function` of every item, in the order of the items, computed by up to `threads` threads (at least one).
+/// `function` of every item, in the order of the items, computed by up to `threads` threads (at
+/// least one).
 pub fn map<T: Sync, R: Send>(items: &[T], threads: usize, function: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = threads.clamp(1, items.len().max(1));
     if threads == 1 {

@@ -1,5 +1,5 @@
-//! One pass over a split: threads decode ahead of the consumer, in a window of bounded memory, and the images come in
-//! the order of the pass whichever thread is first.
+//! One pass over a split: threads decode ahead of the consumer, in a window of bounded memory, and
+//! the images come in the order of the pass whichever thread is first.
 
 use crate::reader::{Reader, Workspace};
 use crate::source::Fault;
@@ -17,7 +17,8 @@ const DAMAGED_IN_A_ROW: usize = 100;
 /// What happens to a damaged image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
-    /// The next image of the pass that is whole takes its place, so that places and batches stay as they are.
+    /// The next image of the pass that is whole takes its place, so that places and batches stay as
+    /// they are.
     Replaced,
     /// The pass goes on without it.
     LeftOut,

@@ -1,12 +1,13 @@
-//! Where encoded images come from: files read by index, whatever their layout. Nothing here decodes.
+//! Where encoded images come from: files read by index, whatever their layout. Nothing here
+//! decodes.
 
 use pocketflow::Error;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-/// The largest encoded image or record, in bytes. The largest of ILSVRC-12 has 16 MB; more is taken for damage, before
-/// memory is asked for.
+/// The largest encoded image or record, in bytes. The largest of ILSVRC-12 has 16 MB; more is taken
+/// for damage, before memory is asked for.
 pub const ENCODED_MAX: u64 = 32 << 20;
 
 /// Why there is no image at an index.
@@ -25,8 +26,8 @@ pub trait Source: Send + Sync {
     /// Replaces the contents of `encoded` by image `index` and returns its label.
     ///
     /// # Errors
-    /// [`Fault::Damaged`] for an image that fails its checks; [`Fault::Failed`] for files that are gone, for labels
-    /// that the classes do not have, for an index out of range.
+    /// [`Fault::Damaged`] for an image that fails its checks; [`Fault::Failed`] for files that are
+    /// gone, for labels that the classes do not have, for an index out of range.
     fn read(&self, index: u64, encoded: &mut Vec<u8>) -> Result<u32, Fault>;
 
     /// Where image `index` lies, for people: a path, or an archive with name and byte.

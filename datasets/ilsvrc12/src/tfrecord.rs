@@ -1,7 +1,8 @@
 //! TFRecord files: where their records lie, and reading one with its checksums verified.
 //!
-//! A record is its length (8 bytes, little endian), a masked CRC-32C of those 8 bytes, the data, and a masked CRC-32C
-//! of the data (<https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details>).
+//! A record is its length (8 bytes, little endian), a masked CRC-32C of those 8 bytes, the data,
+//! and a masked CRC-32C of the data
+//! (<https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details>).
 
 use crate::example;
 use crate::parallel;
@@ -30,7 +31,8 @@ pub struct Record {
     pub length: u32,
 }
 
-/// The checksum as TFRecord files store it: rotated, so that a checksum of data with checksums in it stays useful.
+/// The checksum as TFRecord files store it: rotated, so that a checksum of data with checksums in
+/// it stays useful.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -38,8 +40,8 @@ fn masked_crc(data: &[u8]) -> u32 {
 /// Finds the records of a file; verifies lengths and their checksums, not the data.
 ///
 /// # Errors
-/// A record that is cut, longer than the file or than [`ENCODED_MAX`], or whose length fails its checksum: with its
-/// number and byte. What follows it cannot be found then.
+/// A record that is cut, longer than the file or than [`ENCODED_MAX`], or whose length fails its
+/// checksum: with its number and byte. What follows it cannot be found then.
 pub fn scan(path: &Path) -> Result<Vec<Record>, RecordError> {
     let file = File::open(path)?;
     let total = file.metadata()?.len();
@@ -102,8 +104,8 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Finds the records of all files. A file with a problem is left out and the problem returned. 16 bytes of memory a
-    /// record.
+    /// Finds the records of all files. A file with a problem is left out and the problem returned.
+    /// 16 bytes of memory a record.
     pub fn open(paths: Vec<PathBuf>, classes: u32, threads: usize) -> (Self, Vec<Problem>) {
         let scanned = parallel::map(&paths, threads, |path| scan(path));
         let mut problems = Vec::new();

@@ -1,4 +1,5 @@
-//! Which part of an image becomes the network's input, under the two preprocessings of ILSVRC-12, and its resizing.
+//! Which part of an image becomes the network's input, under the two preprocessings of ILSVRC-12,
+//! and its resizing.
 
 use crate::decode::Picture;
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
@@ -19,13 +20,15 @@ const INCEPTION_CENTRE: f64 = 0.875;
 /// Bytes of an image of which the width is done; very high ones are scaled the other way round.
 const NARROWED_MAX: usize = 64 << 20;
 
-/// A preprocessing: what is cut out in training and in evaluation, and how the engine normalises it.
+/// A preprocessing: what is cut out in training and in evaluation, and how the engine normalises
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preprocess {
-    /// He et al. 2015 (arXiv 1512.03385) as torchvision has it: random crops of 8 to 100 % of the area; the centre of
-    /// the image with the shorter side scaled to 256 for an input of 224.
+    /// He et al. 2015 (arXiv 1512.03385) as torchvision has it: random crops of 8 to 100 % of the
+    /// area; the centre of the image with the shorter side scaled to 256 for an input of 224.
     Resnet,
-    /// Szegedy et al. 2014 (arXiv 1409.4842) as TF-slim has it: random crops of 5 to 100 % of the area; the central
+    /// Szegedy et al. 2014 (arXiv 1409.4842) as TF-slim has it: random crops of 5 to 100 % of the
+    /// area; the central
     /// 87.5 % of both sides, scaled to a square.
     Inception,
 }
@@ -39,15 +42,17 @@ pub struct View {
     pub height: f64,
     /// Mirrored left to right.
     pub flip: bool,
-    /// The image is cut before it is resized (at whole pixels), so that nothing outside of the part counts.
+    /// The image is cut before it is resized (at whole pixels), so that nothing outside of the part
+    /// counts.
     pub cut: bool,
-    /// The width is scaled first and the height after it, as PIL does, with which published accuracies are measured: the
-    /// rounding in between decides on some images. The other way round is faster.
+    /// The width is scaled first and the height after it, as PIL does, with which published
+    /// accuracies are measured: the rounding in between decides on some images. The other way round
+    /// is faster.
     pub width_first: bool,
 }
 
-/// Numbers for one image in one pass: a function of seed and index, written out here because crops must not change with
-/// the release of a random-number library.
+/// Numbers for one image in one pass: a function of seed and index, written out here because crops
+/// must not change with the release of a random-number library.
 struct Draws {
     seed: u64,
     drawn: u64,
@@ -86,8 +91,8 @@ impl Preprocess {
         }
     }
 
-    /// Of the pixel values 0–255 of each channel. The original subtracts the mean only; dividing gives the network the
-    /// unit scale that published weights are made for.
+    /// Of the pixel values 0–255 of each channel. The original subtracts the mean only; dividing
+    /// gives the network the unit scale that published weights are made for.
     pub fn std(self) -> [f32; 3] {
         match self {
             Self::Resnet => [58.393, 57.12, 57.375],
@@ -131,8 +136,8 @@ impl Preprocess {
     pub fn evaluation(self, (width, height): (u32, u32), size: u32) -> View {
         match self {
             Self::Resnet => {
-                // Sizes and places that the image would have after scaling are whole, as they are where it is scaled
-                // first.
+                // Sizes and places that the image would have after scaling are whole, as they are
+                // where it is scaled first.
                 let (width, height, size) = (f64::from(width), f64::from(height), f64::from(size));
                 let short = (size / RESNET_CENTRE).round();
                 let scale = short / width.min(height);
@@ -164,8 +169,8 @@ impl Preprocess {
 }
 
 impl View {
-    /// How many rows of the image it takes, from the top, at an output of `size`: filters reach beyond the part if it
-    /// is not cut out first.
+    /// How many rows of the image it takes, from the top, at an output of `size`: filters reach
+    /// beyond the part if it is not cut out first.
     pub fn rows(&self, size: u32) -> u32 {
         let reach = if self.cut { 0.0 } else { (self.height / f64::from(size.max(1))).max(1.0) + 1.0 };
         (self.top + self.height + reach).ceil() as u32
@@ -184,7 +189,8 @@ impl Scaler {
         Self { resizer: Resizer::new(), narrowed: Vec::new() }
     }
 
-    /// Writes a part of `picture` to `out` (`[size, size, 3]`): bilinear, averaging where it becomes smaller.
+    /// Writes a part of `picture` to `out` (`[size, size, 3]`): bilinear, averaging where it
+    /// becomes smaller.
     ///
     /// # Errors
     /// A part that is not inside of the picture.

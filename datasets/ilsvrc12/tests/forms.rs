@@ -1,4 +1,5 @@
-//! ILSVRC-12 in every form that people have it in: what is written comes back, and what is wrong is named.
+//! ILSVRC-12 in every form that people have it in: what is written comes back, and what is wrong is
+//! named.
 
 mod made;
 

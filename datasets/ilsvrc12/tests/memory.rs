@@ -1,5 +1,5 @@
-//! Memory does not grow with the data set: 100,000 records in far less than a gibibyte. In a program of its own, since
-//! the peak is the program's.
+//! Memory does not grow with the data set: 100,000 records in far less than a gibibyte. In a
+//! program of its own, since the peak is the program's.
 
 #![cfg(target_os = "linux")]
 

@@ -1,5 +1,5 @@
-//! Passes: the same images in the same order whatever the threads do, exact skipping, shards, and what becomes of
-//! damage.
+//! Passes: the same images in the same order whatever the threads do, exact skipping, shards, and
+//! what becomes of damage.
 
 mod made;
 

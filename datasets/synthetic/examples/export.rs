@@ -1,6 +1,7 @@
-//! Writes the stand-in for CIFAR-10 in CIFAR-10's own record layout (label, then planes of red, green and blue), to look at
-//! it or to train something else on it, and says how fast it was made:
-//! `cargo run --release -p pocketflow-synthetic --example export -- FOLDER` leaves `train.bin` and `test.bin`.
+//! Writes the stand-in for CIFAR-10 in CIFAR-10's own record layout (label, then planes of red,
+//! green and blue), to look at it or to train something else on it, and says how fast it was made:
+//! `cargo run --release -p pocketflow-synthetic --example export -- FOLDER` leaves `train.bin` and
+//! `test.bin`.
 
 use pocketflow::dataset::{Batch, Dataset as _, Shard, Split};
 use pocketflow::plugin::Plugin as _;

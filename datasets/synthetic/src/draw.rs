@@ -1,5 +1,6 @@
-//! Random numbers for one image. Conversions are written out, so that the images do not change with the release of a
-//! library: only the generator (PCG XSL 128/64 MCG, O'Neill 2014) is taken from one.
+//! Random numbers for one image. Conversions are written out, so that the images do not change with
+//! the release of a library: only the generator (PCG XSL 128/64 MCG, O'Neill 2014) is taken from
+//! one.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::Rng as _;

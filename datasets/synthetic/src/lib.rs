@@ -1,6 +1,7 @@
-//! The data set `synthetic`: a stand-in made on the fly where the real images are not at hand, in the shape of the data set
-//! that it replaces. Learnable, but not trivial, so that what a learner does to a network shows in its accuracy; the same in
-//! every run and on every machine. Its figures say nothing about the real data.
+//! The data set `synthetic`: a stand-in made on the fly where the real images are not at hand, in
+//! the shape of the data set that it replaces. Learnable, but not trivial, so that what a learner
+//! does to a network shows in its accuracy; the same in every run and on every machine. Its figures
+//! say nothing about the real data.
 
 mod draw;
 mod generated;
@@ -20,7 +21,8 @@ use pocketflow::settings::{Origin, Settings};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A set of images up to this size is painted once and kept; a larger one is painted image by image.
+/// A set of images up to this size is painted once and kept; a larger one is painted image by
+/// image.
 const KEPT_BYTES: u64 = 256 << 20;
 /// Height and width that images can be made in, as those of ilsvrc12.
 const SIZES: RangeInclusive<usize> = 8..=2048;
@@ -64,7 +66,8 @@ impl Original {
         Self::NAMES[self as usize]
     }
 
-    /// Height and width in pixels: the original's, or where photographs are scaled anyway, those that the net takes.
+    /// Height and width in pixels: the original's, or where photographs are scaled anyway, those
+    /// that the net takes.
     fn size(self, settings: &Settings) -> Result<usize> {
         match (self, settings.entry("image_size")) {
             (Self::Cifar10, _) => Ok(32),
@@ -79,7 +82,8 @@ impl Original {
         }
     }
 
-    /// The labels under `nb_classes`. Where nobody set it, the original's number: the option can declare only one default.
+    /// The labels under `nb_classes`. Where nobody set it, the original's number: the option can
+    /// declare only one default.
     fn labels(self, settings: &Settings) -> Result<Labels> {
         let background = self == Self::Ilsvrc12;
         let by_default =

@@ -1,11 +1,12 @@
-//! What makes a class: a combination of attributes of a striped object. As many attributes as it takes to tell the classes
-//! apart belong to the class; the others vary from image to image.
+//! What makes a class: a combination of attributes of a striped object. As many attributes as it
+//! takes to tell the classes apart belong to the class; the others vary from image to image.
 //!
 //! All attributes survive mirroring and shifting, which training images undergo.
 
 use crate::draw::Draw;
 
-/// Angles between the stripes' normal and the horizontal, in degrees; 0–90, since the mirror image must be the same class.
+/// Angles between the stripes' normal and the horizontal, in degrees; 0–90, since the mirror image
+/// must be the same class.
 pub const ORIENTATIONS: [f64; 5] = [0.0, 22.5, 45.0, 67.5, 90.0];
 /// Distance between stripes in 32nds of the image's width.
 pub const PERIODS: [(&str, f64); 2] = [("fine", 3.8), ("coarse", 7.0)];

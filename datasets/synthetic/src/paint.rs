@@ -1,5 +1,6 @@
-//! Paints one image: a background of blended colours, distracting patches, the striped object that decides the class, and
-//! noise. Phase, place, size, contrast and all colours are random, so that no pixel alone and no mean colour tells the class.
+//! Paints one image: a background of blended colours, distracting patches, the striped object that
+//! decides the class, and noise. Phase, place, size, contrast and all colours are random, so that
+//! no pixel alone and no mean colour tells the class.
 
 use crate::draw::Draw;
 use crate::look::{Look, ORIENTATIONS, PERIODS, TINTS};
@@ -8,7 +9,8 @@ use std::sync::LazyLock;
 /// Steps of a stripe profile.
 const STEPS: usize = 256;
 
-/// Brightness across one period, −1 to 1, by [`crate::look::PROFILES`]. From a table: fast, and the same on every machine.
+/// Brightness across one period, −1 to 1, by [`crate::look::PROFILES`]. From a table: fast, and the
+/// same on every machine.
 static PROFILE_TABLES: LazyLock<[[f32; STEPS]; 5]> = LazyLock::new(|| {
     let sine: [f32; STEPS] = std::array::from_fn(|step| {
         let angle = step as f64 / STEPS as f64 * std::f64::consts::TAU;
@@ -138,7 +140,8 @@ impl Canvas {
     }
 }
 
-/// How far a point lies inside an outline of radius 1 around 0, about the distance from its edge; negative outside.
+/// How far a point lies inside an outline of radius 1 around 0, about the distance from its edge;
+/// negative outside.
 fn inside(outline: usize, x: f32, y: f32) -> f32 {
     let (ax, ay) = (x.abs(), y.abs());
     match outline {

@@ -1,5 +1,5 @@
-//! The stand-in as a learner sees it: what it says of itself, that it never changes, and that its classes can be learnt from
-//! what they are made of and from nothing simpler.
+//! The stand-in as a learner sees it: what it says of itself, that it never changes, and that its
+//! classes can be learnt from what they are made of and from nothing simpler.
 
 use pocketflow::dataset::{Batch, Dataset as _, DatasetInfo, Shard, Split};
 use pocketflow::option::{OptionSpec, Value};
@@ -169,7 +169,8 @@ fn large_images_are_made_one_by_one() {
     assert!(!pass.next(&mut batch).unwrap(), "two of 2000 are left");
 }
 
-/// Share of `test` whose nearest class mean (features in units of their standard deviation) is their own.
+/// Share of `test` whose nearest class mean (features in units of their standard deviation) is
+/// their own.
 fn nearest_mean(train: &[Sample], test: &[Sample], features: impl Fn(&[u8]) -> Vec<f64>) -> f64 {
     let describe = |samples: &[Sample]| -> Vec<(usize, Vec<f64>)> {
         samples.iter().map(|(label, pixels)| (*label as usize, features(pixels))).collect()
@@ -196,7 +197,8 @@ fn nearest_mean(train: &[Sample], test: &[Sample], features: impl Fn(&[u8]) -> V
     right.count() as f64 / test.len() as f64
 }
 
-/// How alike an image is to itself moved by each of some offsets and their mirror images: knows stripes, not places.
+/// How alike an image is to itself moved by each of some offsets and their mirror images: knows
+/// stripes, not places.
 fn self_similarity(pixels: &[u8]) -> Vec<f64> {
     let at = |x: usize, y: usize| (0..3).map(move |channel| f64::from(pixels[(y * 32 + x) * 3 + channel]));
     let difference = |dx: isize, dy: usize| {

@@ -1,5 +1,5 @@
-//! The clap command, built from the options. Options of all plugins are taken, since a plugin may be selected in a file;
-//! help shows those of the plugins that the command line itself selects.
+//! The clap command, built from the options. Options of all plugins are taken, since a plugin may
+//! be selected in a file; help shows those of the plugins that the command line itself selects.
 
 use crate::layers::catalogue::{Owner, shown};
 use crate::layers::{EXTENDS, PREFIX, Selection};
@@ -30,8 +30,8 @@ pub fn command(declarations: &[Declaration], shown: Shown<'_>) -> Command {
     with_option_args(option_args(declarations, shown), declarations)
 }
 
-/// The keys that no plugin may declare: the host's options, every flag that any command has besides, and what a file or a
-/// variable means that is no option.
+/// The keys that no plugin may declare: the host's options, every flag that any command has
+/// besides, and what a file or a variable means that is no option.
 pub fn reserved() -> Reserved {
     let mut bare = with_option_args(Vec::new(), &[]);
     // Adds `--help`, `--version` and the command `help`.
@@ -313,7 +313,8 @@ fn choices(owner: &Owner, spec: &OptionSpec, declarations: &[Declaration]) -> Ve
     }
 }
 
-/// Takes any text and only names the choices there are: values are checked with those of all layers.
+/// Takes any text and only names the choices there are: values are checked with those of all
+/// layers.
 #[derive(Clone)]
 struct Unchecked {
     choices: Vec<String>,
@@ -334,7 +335,8 @@ impl TypedValueParser for Unchecked {
     }
 }
 
-/// A path that is not empty. It has to be text, as settings, reports and plugins keep paths as text.
+/// A path that is not empty. It has to be text, as settings, reports and plugins keep paths as
+/// text.
 #[derive(Clone)]
 struct PathText;
 
@@ -368,7 +370,8 @@ fn named(arg: Option<&Arg>) -> String {
     flag.or_else(|| arg?.get_value_names()?.first().map(ToString::to_string)).unwrap_or_else(|| "an argument".into())
 }
 
-/// Completes the names of plugins, and takes any: an unknown one is answered by the registry, which knows more.
+/// Completes the names of plugins, and takes any: an unknown one is answered by the registry, which
+/// knows more.
 fn plugin_names(declarations: &[Declaration]) -> Unchecked {
     Unchecked { choices: declarations.iter().map(|declaration| declaration.name.clone()).collect() }
 }

@@ -1,8 +1,10 @@
-//! The command line: built from the options of the host and of all plugins, and read into an [`Invocation`].
+//! The command line: built from the options of the host and of all plugins, and read into an
+//! [`Invocation`].
 //!
-//! Two passes: [`early`] finds the few flags that must be known before plugins are loaded, [`parse`] reads everything once
-//! the options are known. Values of options stay text here; [`crate::layers`] reads them, so that a wrong flag is reported
-//! together with wrong lines of files.
+//! Two passes: [`early`] finds the few flags that must be known before plugins are loaded,
+//! [`parse`] reads everything once the options are known. Values of options stay text here;
+//! [`crate::layers`] reads them, so that a wrong flag is reported together with wrong lines of
+//! files.
 
 mod build;
 mod words;
@@ -118,15 +120,16 @@ pub struct Invocation {
     pub command: Command,
     /// `--config`, in order.
     pub configs: Vec<PathBuf>,
-    /// Options by key (never an alias), with the text as given; `true` for a switch without a value.
+    /// Options by key (never an alias), with the text as given; `true` for a switch without a
+    /// value.
     pub flags: Vec<(String, String)>,
     pub format: Format,
     pub log: Option<String>,
     pub plugin_dirs: Vec<PathBuf>,
 }
 
-/// The command line ends the program: help and version were asked for, or it is wrong. The text has colours; print it
-/// through `anstream`, which removes them where they do not belong.
+/// The command line ends the program: help and version were asked for, or it is wrong. The text has
+/// colours; print it through `anstream`, which removes them where they do not belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
     pub text: String,
@@ -141,7 +144,8 @@ impl Exit {
         Self { text, status: 2, to_stdout: false, unknown: None }
     }
 
-    /// The same; an unknown flag that a plugin would have, were it usable, is told with the reason why it is not.
+    /// The same; an unknown flag that a plugin would have, were it usable, is told with the reason
+    /// why it is not.
     #[must_use]
     pub fn explained(mut self, refused: &[Refused]) -> Self {
         let flag = self.unknown.as_deref().and_then(|flag| flag.split('=').next());
@@ -200,7 +204,8 @@ fn parse_in(args: &[OsString], declarations: &[Declaration], width: Option<usize
     }
 }
 
-/// The answer to `--version`, for which no plugin need be known; `None`: something else is asked for.
+/// The answer to `--version`, for which no plugin need be known; `None`: something else is asked
+/// for.
 pub fn version_asked(args: &[OsString]) -> Option<String> {
     if !args.iter().any(|arg| arg == "--version" || arg == "-V") {
         return None;

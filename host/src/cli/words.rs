@@ -6,7 +6,8 @@ use pocketflow::plugin::Declaration;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// What is needed before plugins are loaded. Mistakes are passed over: the second pass reports them.
+/// What is needed before plugins are loaded. Mistakes are passed over: the second pass reports
+/// them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Early {
     pub plugin_dirs: Vec<PathBuf>,
@@ -22,7 +23,8 @@ impl Early {
     }
 }
 
-/// Looks for the few flags that find and choose plugins; `args` with the name of the program in front.
+/// Looks for the few flags that find and choose plugins; `args` with the name of the program in
+/// front.
 pub fn early(args: &[OsString]) -> Early {
     let args = normalised(args);
     let mut made = Early::default();
@@ -93,7 +95,8 @@ pub(super) fn normalised(args: &[OsString]) -> Vec<OsString> {
     args.iter().map(&mut normalise).collect()
 }
 
-/// `--enbl-dst false`: without the `=`, the value would be taken for a command, and the switch turned on.
+/// `--enbl-dst false`: without the `=`, the value would be taken for a command, and the switch
+/// turned on.
 pub(super) fn stray_switch_value(args: &[OsString], declarations: &[Declaration]) -> Option<String> {
     let is_value = |word: &OsStr| word.eq_ignore_ascii_case("true") || word.eq_ignore_ascii_case("false");
     // Few command lines have such a pair; the options are gone through only for those.

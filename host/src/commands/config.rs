@@ -1,4 +1,5 @@
-//! `host config show|explain|init`: the settings with their origins, one option in full, a file to begin with.
+//! `host config show|explain|init`: the settings with their origins, one option in full, a file to
+//! begin with.
 //!
 //! Each function returns the text for stdout; nothing here prints.
 
@@ -18,7 +19,8 @@ use pocketflow::plugin::Declaration;
 use pocketflow::settings::{Origin, Setting, Settings};
 use serde_json::json;
 
-/// Every resolved value of the host and the selected plugins: where it came from and what it overrode.
+/// Every resolved value of the host and the selected plugins: where it came from and what it
+/// overrode.
 ///
 /// # Errors
 /// As [`Layers::select`] and [`Layers::resolve`].

@@ -20,8 +20,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Problems that the text names of each set; JSON has more.
 const NAMED: usize = 20;
 
-/// The report as text, and whether nothing is missing or damaged. The data set is the one that the settings name (`--dataset`,
-/// or that of `--net`), else whichever finds its files in `dir`.
+/// The report as text, and whether nothing is missing or damaged. The data set is the one that the
+/// settings name (`--dataset`, or that of `--net`), else whichever finds its files in `dir`.
 ///
 /// # Errors
 /// Nobody's files in the folder, or files that cannot be read at all.

@@ -1,4 +1,5 @@
-//! `host export`: a saved model as files that other runtimes read, and the proof that they compute what the learner did.
+//! `host export`: a saved model as files that other runtimes read, and the proof that they compute
+//! what the learner did.
 
 use crate::cli::ExportFlags;
 use crate::deploy::images::expect_classes;
@@ -29,8 +30,9 @@ const MODEL: &str = "model.ckpt";
 /// Writes the files, checks them on test images, prints what came of it.
 ///
 /// # Errors
-/// Nothing to export; what an exporter cannot express; images that are missing for ranges; a setting or a data set that does not
-/// exist; what the disk says. Either all files are written, checked, or none.
+/// Nothing to export; what an exporter cannot express; images that are missing for ranges; a
+/// setting or a data set that does not exist; what the disk says. Either all files are written,
+/// checked, or none.
 pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<()> {
     let path = model_in(&flags.model_dir)?;
     expect_unicode("--model-dir", &path)?;
@@ -176,8 +178,8 @@ enum Data {
 
 impl Data {
     /// # Errors
-    /// Whatever is wrong with the settings. That images are not there, or the plugins that the model was made with, is none: an
-    /// export needs neither.
+    /// Whatever is wrong with the settings. That images are not there, or the plugins that the
+    /// model was made with, is none: an export needs neither.
     fn select(program: &Program, layers: &Layers, model: &Model) -> Result<Self> {
         if let Some(reason) = missing_plugin(program, layers, model)? {
             return Ok(Self::Missing(reason));

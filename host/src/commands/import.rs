@@ -1,4 +1,5 @@
-//! `host import`: weights of another program as a model of a net, as if a learner had trained and saved it.
+//! `host import`: weights of another program as a model of a net, as if a learner had trained and
+//! saved it.
 
 mod table;
 
@@ -22,11 +23,12 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Reads the file, gives each parameter its tensor, saves the model, prints what became of every tensor.
+/// Reads the file, gives each parameter its tensor, saves the model, prints what became of every
+/// tensor.
 ///
 /// # Errors
-/// A file that is missing, damaged or of no known format; parameters for which it has nothing (the report is printed all the
-/// same, and nothing is saved); what the disk says.
+/// A file that is missing, damaged or of no known format; parameters for which it has nothing (the
+/// report is printed all the same, and nothing is saved); what the disk says.
 pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result<()> {
     let file = pocketflow_weights::read(&flags.weights)?;
     let map = match &flags.map {

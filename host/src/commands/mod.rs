@@ -1,4 +1,5 @@
-//! The commands beside `run`. Each returns its text, which the program prints; only `eval` is a run itself.
+//! The commands beside `run`. Each returns its text, which the program prints; only `eval` is a run
+//! itself.
 
 pub mod bench;
 pub mod completions;

@@ -1,4 +1,5 @@
-//! `host plugins list|show|check`: which plugins there are, which are not usable and why, and what options one has.
+//! `host plugins list|show|check`: which plugins there are, which are not usable and why, and what
+//! options one has.
 
 use crate::cli::Format;
 use crate::refused::why_missing;

@@ -32,7 +32,8 @@ impl Exported {
         Kind::of(path).is_some()
     }
 
-    /// Reads what the file says of itself and selects the data set: what the settings name, else what it was trained for.
+    /// Reads what the file says of itself and selects the data set: what the settings name, else
+    /// what it was trained for.
     ///
     /// # Errors
     /// A file that cannot be read or is damaged; no data set named and none known.
@@ -60,8 +61,8 @@ impl Exported {
     /// The file in a runtime; notes are logged.
     ///
     /// # Errors
-    /// A runtime that is not found or refuses the file; images of another size than it takes, or of other classes than it tells
-    /// apart.
+    /// A runtime that is not found or refuses the file; images of another size than it takes, or of
+    /// other classes than it tells apart.
     pub fn open(&self, choice: Choice, libraries: &LibraryPaths, threads: usize) -> Result<Box<dyn Runtime>> {
         let info = self.selected.dataset.info();
         let Opened { runtime, note } = open(&self.path, choice, libraries, threads, &normalisation(&info))?;

@@ -82,7 +82,8 @@ pub fn make(model: &Model, integers: Option<&Integers>, formats: &[String], orig
             made.push(Made::model("model_quantized.tflite", tflite::write(&integer)?));
         }
         if wants("onnx") {
-            // The image is normalised outside of this file, and must be as integers would, where they do.
+            // The image is normalised outside of this file, and must be as integers would, where
+            // they do.
             let mut normalised = onnx.as_ref().map_or(net, |onnx| &onnx.net).clone();
             (normalised.mean, normalised.std) = build::deployed_normalisation(net);
             let info = OnnxInfo { labels: model.meta.labels.clone(), source: origin.to_json() };

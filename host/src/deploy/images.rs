@@ -9,7 +9,8 @@ use std::sync::Arc;
 /// Images read at a time.
 const BATCH: u64 = 64;
 
-/// A pass over the first images of a split, read on a thread of its own: a wish to stop is obeyed while the data set takes its time.
+/// A pass over the first images of a split, read on a thread of its own: a wish to stop is obeyed
+/// while the data set takes its time.
 pub struct Images {
     batches: Background<Batch>,
     batch: Batch,
@@ -48,7 +49,8 @@ impl Images {
     /// The pixels `[height, width, channels]` of the next image and its label; `None` at the end.
     ///
     /// # Errors
-    /// The data set's; [`pocketflow::ErrorKind::Interrupted`] where `interrupted` says so while no image comes.
+    /// The data set's; [`pocketflow::ErrorKind::Interrupted`] where `interrupted` says so while no
+    /// image comes.
     pub fn next_image(&mut self, interrupted: &dyn Fn() -> bool) -> Result<Option<(&[u8], u32)>> {
         if self.left == 0 {
             return Ok(None);

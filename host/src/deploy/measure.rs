@@ -62,7 +62,8 @@ fn top(logits: &[f32]) -> u32 {
     best as u32
 }
 
-/// How many classes come before `label`; `None` for a label that is no class. Of equal ones, the earlier comes first.
+/// How many classes come before `label`; `None` for a label that is no class. Of equal ones, the
+/// earlier comes first.
 fn rank(logits: &[f32], label: usize) -> Option<usize> {
     let own = *logits.get(label)?;
     let before = |(class, logit): &(usize, &f32)| **logit > own || (**logit == own && *class < label);

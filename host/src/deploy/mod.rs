@@ -1,4 +1,5 @@
-//! Exported files and the host: the images they are made and checked with, and how they compare with the learner that trained them.
+//! Exported files and the host: the images they are made and checked with, and how they compare
+//! with the learner that trained them.
 //!
 //! | module | what it does |
 //! |---|---|

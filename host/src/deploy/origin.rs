@@ -1,5 +1,6 @@
-//! What an exported file says of where it comes from, so that it can be evaluated on the right images by name alone. Stored as
-//! JSON: in a .tflite among its meta data, in an .onnx among its properties.
+//! What an exported file says of where it comes from, so that it can be evaluated on the right
+//! images by name alone. Stored as JSON: in a .tflite among its meta data, in an .onnx among its
+//! properties.
 
 use crate::select::Saved;
 use pocketflow::graph::Shape;
@@ -18,7 +19,8 @@ pub struct Origin {
     pub learner: String,
     pub dataset: String,
     pub stand_in: bool,
-    /// The images that it takes, and how many classes it tells apart; absent in files of older programs.
+    /// The images that it takes, and how many classes it tells apart; absent in files of older
+    /// programs.
     #[serde(default)]
     pub image: Option<Shape>,
     #[serde(default)]

@@ -1,4 +1,5 @@
-//! The net of a saved model: the graph in its file, whatever the net's options say now, and also where the net's plugin is not here.
+//! The net of a saved model: the graph in its file, whatever the net's options say now, and also
+//! where the net's plugin is not here.
 
 use pocketflow::Result;
 use pocketflow::graph::Graph;
@@ -13,12 +14,14 @@ pub struct OwnGraph {
 }
 
 impl OwnGraph {
-    /// The graph, with the recipe of the plugin; `plugin` may have failed only where there is none of its name.
+    /// The graph, with the recipe of the plugin; `plugin` may have failed only where there is none
+    /// of its name.
     pub fn new(graph: Graph, plugin: Option<Box<dyn Net>>) -> Self {
         Self { graph, plugin }
     }
 
-    /// What stands for a net without a plugin in the selection: its name, and the data set that its model was trained on.
+    /// What stands for a net without a plugin in the selection: its name, and the data set that its
+    /// model was trained on.
     pub fn declaration(net: &str, dataset: &str) -> Declaration {
         Declaration {
             kind: PluginKind::Net,
@@ -41,7 +44,8 @@ impl Net for OwnGraph {
     fn recipe(&self, samples: u64) -> Recipe {
         match &self.plugin {
             Some(plugin) => plugin.recipe(samples),
-            // Of no use, and refused wherever it is used (`Recipe::check`): an evaluation trains nothing.
+            // Of no use, and refused wherever it is used (`Recipe::check`): an evaluation trains
+            // nothing.
             None => Recipe {
                 epochs: 0.0,
                 momentum: 0.0,

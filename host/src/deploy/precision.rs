@@ -1,5 +1,6 @@
-//! ONNX Runtime with its default options on processors without VNNI, where it decides otherwise than everywhere else: which
-//! files are concerned, what is run twice because of it, and what users are told.
+//! ONNX Runtime with its default options on processors without VNNI, where it decides otherwise
+//! than everywhere else: which files are concerned, what is run twice because of it, and what users
+//! are told.
 
 use super::measure::{Measured, agreement};
 use crate::report::numbers::percent;

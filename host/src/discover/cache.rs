@@ -1,11 +1,13 @@
-//! What is known of plugin files, remembered between runs: trying libtorch's plugins takes a quarter of a second, `--help` may
-//! take a twentieth; and a library that crashed is not started again until it changes.
+//! What is known of plugin files, remembered between runs: trying libtorch's plugins takes a
+//! quarter of a second, `--help` may take a twentieth; and a library that crashed is not started
+//! again until it changes.
 //!
-//! A verdict belongs to the content of a file. What tells whether a file is the one that was looked at is its path, size and
-//! times; only where they differ is it read again.
+//! A verdict belongs to the content of a file. What tells whether a file is the one that was looked
+//! at is its path, size and times; only where they differ is it read again.
 //!
-//! MessagePack in `$XDG_CACHE_HOME/pocketflow/plugins.cache` (not JSON, which has no infinite bounds). A cache that cannot be
-//! read or written is no error: everything in it can be found again.
+//! MessagePack in `$XDG_CACHE_HOME/pocketflow/plugins.cache` (not JSON, which has no infinite
+//! bounds). A cache that cannot be read or written is no error: everything in it can be found
+//! again.
 
 use super::content::ContentHash;
 use pocketflow::abi::INTERFACE;
@@ -26,7 +28,8 @@ pub struct Identity {
     size: u64,
     /// Nanoseconds since 1970.
     modified: u64,
-    /// What the user cannot set: when anything of the file changed last, in nanoseconds since 1970; 0 where systems have none.
+    /// What the user cannot set: when anything of the file changed last, in nanoseconds since 1970;
+    /// 0 where systems have none.
     changed: u64,
 }
 

@@ -1,5 +1,5 @@
-//! What a file holds, as one number: verdicts on libraries are kept by it, so that a file that was only touched, moved or
-//! copied is not tried again.
+//! What a file holds, as one number: verdicts on libraries are kept by it, so that a file that was
+//! only touched, moved or copied is not tried again.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -1,4 +1,5 @@
-//! Reads a library's handshake from the file, so that what does not fit is told without running code of it.
+//! Reads a library's handshake from the file, so that what does not fit is told without running
+//! code of it.
 
 use super::content::open_regular;
 use object::read::{ReadCache, ReadRef};
@@ -75,7 +76,8 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         assert!(matches!(read(&path), Err(HandshakeError::NotALibrary(_))));
         assert!(matches!(read(dir.path()), Err(HandshakeError::Read(_) | HandshakeError::NotALibrary(_))));
-        // This test is an executable (position-independent: of the same kind as a library) that exports no handshake.
+        // This test is an executable (position-independent: of the same kind as a library) that
+        // exports no handshake.
         assert!(read(&std::env::current_exe().unwrap()).is_err());
     }
 

@@ -1,7 +1,8 @@
 //! Where plugin files are looked for, and what a file says of itself before any of its code runs.
 //!
-//! First `--plugin-dir`, then `POCKETFLOW_PLUGIN_PATH`, then beside the program: of two plugins of one name, the one that is
-//! found first counts. Never the working directory and never a folder of the system: loading a library runs its code.
+//! First `--plugin-dir`, then `POCKETFLOW_PLUGIN_PATH`, then beside the program: of two plugins of
+//! one name, the one that is found first counts. Never the working directory and never a folder of
+//! the system: loading a library runs its code.
 
 pub mod cache;
 pub mod content;
@@ -24,7 +25,8 @@ pub const PATH_VARIABLE: &str = "POCKETFLOW_PLUGIN_PATH";
 pub struct PluginDirs {
     /// Folders and files that somebody named, in the order in which they count.
     pub named: Vec<PathBuf>,
-    /// The program's folder: the plugins that came with it are there, or in its folder `plugins`. They count last.
+    /// The program's folder: the plugins that came with it are there, or in its folder `plugins`.
+    /// They count last.
     pub program: Option<PathBuf>,
 }
 
@@ -126,7 +128,8 @@ impl Search {
     }
 }
 
-/// Whether two files of one length hold the same bytes; one that cannot be read is no copy, and is told of later.
+/// Whether two files of one length hold the same bytes; one that cannot be read is no copy, and is
+/// told of later.
 fn is_copy(one: &Path, other: &Path) -> bool {
     let open = |path: &Path| File::open(path).map(BufReader::new);
     let (Ok(mut one), Ok(mut other)) = (open(one), open(other)) else { return false };

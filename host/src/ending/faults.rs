@@ -1,5 +1,5 @@
-//! Crashes: the message is written, then the signal takes its usual way, so that status, core file and debugger see what they
-//! always do. Rust's own handler, which knows a full stack, comes next.
+//! Crashes: the message is written, then the signal takes its usual way, so that status, core file
+//! and debugger see what they always do. Rust's own handler, which knows a full stack, comes next.
 
 use super::message;
 use crate::probe;

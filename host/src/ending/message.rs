@@ -1,4 +1,5 @@
-//! What is said when a plugin ends the process: written without memory or locks, so that it can be said in a signal handler.
+//! What is said when a plugin ends the process: written without memory or locks, so that it can be
+//! said in a signal handler.
 
 use pocketflow::abi::Call;
 use std::ffi::CString;
@@ -17,7 +18,8 @@ struct Run {
     log: Option<CString>,
 }
 
-/// A run has begun: tells what to do if it is ended, and where its log is. `resumable`: it leaves checkpoints.
+/// A run has begun: tells what to do if it is ended, and where its log is. `resumable`: it leaves
+/// checkpoints.
 pub fn of_run(folder: &Path, log: &Path, resumable: bool) {
     let next = match resumable {
         true => format!(

@@ -1,7 +1,8 @@
-//! All options there are, of the host and of every plugin, by key: what a key may be, who owns it, what was meant by one
-//! that does not exist.
+//! All options there are, of the host and of every plugin, by key: what a key may be, who owns it,
+//! what was meant by one that does not exist.
 //!
-//! Plugins of one kind may own options of one name (every net has its `nb_epochs_rat`), as only one of them is selected.
+//! Plugins of one kind may own options of one name (every net has its `nb_epochs_rat`), as only one
+//! of them is selected.
 
 use super::leaf::Raw;
 use crate::options::OWNER;
@@ -29,7 +30,8 @@ impl Owner {
         Self { kind: None, name: OWNER.into() }
     }
 
-    /// The flag that selects it: `--learner=uniform`. Agents are chosen by the learner that uses them.
+    /// The flag that selects it: `--learner=uniform`. Agents are chosen by the learner that uses
+    /// them.
     pub fn selector(&self) -> Option<String> {
         match self.kind {
             Some(PluginKind::Agent) | None => None,
@@ -131,8 +133,8 @@ impl Catalogue {
         }
     }
 
-    /// What is wrong with a value, where no owner of its key would take it. A plugin that is not selected needs no value,
-    /// but a file that holds a wrong one for it is wrong all the same.
+    /// What is wrong with a value, where no owner of its key would take it. A plugin that is not
+    /// selected needs no value, but a file that holds a wrong one for it is wrong all the same.
     pub fn refuse(key: &str, raw: &Raw, owners: &[Owned]) -> Option<String> {
         let mut first = None;
         for owned in owners {

@@ -1,5 +1,5 @@
-//! The environment as a layer. The names are derived from the options; taking variables apart at `_` would break keys in
-//! snake case.
+//! The environment as a layer. The names are derived from the options; taking variables apart at
+//! `_` would break keys in snake case.
 
 use super::Layer;
 use super::catalogue::Catalogue;
@@ -28,7 +28,8 @@ pub struct Environment {
     pub warnings: Vec<String>,
 }
 
-/// Picks our variables. An empty variable counts as not set, as shells have no better way to take one back for one command.
+/// Picks our variables. An empty variable counts as not set, as shells have no better way to take
+/// one back for one command.
 pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>, catalogue: &Catalogue) -> Environment {
     let mut made = Environment { layer: Layer { leaves: Vec::new(), strict: true }, ..Environment::default() };
     let mut ours: Vec<(String, OsString)> = variables

@@ -1,4 +1,5 @@
-//! Configuration files as layers: which there are, what each extends, and in which order they count.
+//! Configuration files as layers: which there are, what each extends, and in which order they
+//! count.
 
 use super::Layer;
 use super::leaf::Leaf;
@@ -18,8 +19,8 @@ const MAX_FILES: usize = 256;
 /// Bytes in a file; settings are some hundred lines.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// `$XDG_CONFIG_HOME/pocketflow/config.toml`, or under `~/.config` where that is not set (or relative, which the XDG
-/// specification says to ignore).
+/// `$XDG_CONFIG_HOME/pocketflow/config.toml`, or under `~/.config` where that is not set (or
+/// relative, which the XDG specification says to ignore).
 pub fn user_file(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
     let base = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
@@ -39,7 +40,8 @@ pub struct Files {
 impl Files {
     /// A file that need not be there.
     pub fn add_if_there(&mut self, path: &Path) {
-        // Nothing is wrong with a file that nobody wrote; any other trouble is found again, and reported, in reading it.
+        // Nothing is wrong with a file that nobody wrote; any other trouble is found again, and
+        // reported, in reading it.
         if !matches!(path.metadata(), Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
         {
             self.add(path, &Origin::File { path: path.into(), line: None }, "");

@@ -1,7 +1,9 @@
-//! One key with its value as a layer gives it, before the option's type is known to apply, and how the value is then read.
+//! One key with its value as a layer gives it, before the option's type is known to apply, and how
+//! the value is then read.
 //!
-//! A file says more than text (`4` and `"4"` differ), a flag says only text. Both are kept as they are until an
-//! [`OptionSpec`](pocketflow::option::OptionSpec) says what is wanted, because the same key may belong to several nets.
+//! A file says more than text (`4` and `"4"` differ), a flag says only text. Both are kept as they
+//! are until an [`OptionSpec`](pocketflow::option::OptionSpec) says what is wanted, because the
+//! same key may belong to several nets.
 
 use pocketflow::option::{Kind, Value, ValueError};
 use pocketflow::settings::Origin;
@@ -9,7 +11,8 @@ use pocketflow::settings::Origin;
 /// A value as its source wrote it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Raw {
-    /// Text without a type, to be read as the option wants it: flags, variables, plain scalars of YAML.
+    /// Text without a type, to be read as the option wants it: flags, variables, plain scalars of
+    /// YAML.
     Words(String),
     Bool(bool),
     Int(i64),

@@ -1,8 +1,10 @@
-//! The layered settings: what every source says about every key, which of them wins, and what is wrong.
+//! The layered settings: what every source says about every key, which of them wins, and what is
+//! wrong.
 //!
-//! Layers, later wins: the defaults that plugins declare, the user's file, the project's file, each `--config` file (after
-//! those it extends), the environment, the flags. Everything is kept as its source wrote it until the plugins are selected,
-//! because the types of most keys are theirs; then figment merges the layers, and every value keeps its origin.
+//! Layers, later wins: the defaults that plugins declare, the user's file, the project's file, each
+//! `--config` file (after those it extends), the environment, the flags. Everything is kept as its
+//! source wrote it until the plugins are selected, because the types of most keys are theirs; then
+//! figment merges the layers, and every value keeps its origin.
 
 pub mod catalogue;
 mod environment;
@@ -78,10 +80,12 @@ pub struct Layers {
     warnings: Vec<String>,
 }
 
-/// Reads the layers of this process and logs warnings; `refused` are plugins that messages may have to explain.
+/// Reads the layers of this process and logs warnings; `refused` are plugins that messages may have
+/// to explain.
 ///
 /// # Errors
-/// Files that cannot be read, unknown keys, values that no owner of their key takes: all of them, each with its source.
+/// Files that cannot be read, unknown keys, values that no owner of their key takes: all of them,
+/// each with its source.
 pub fn load(
     invocation: &Invocation,
     declarations: &[Declaration],
@@ -136,7 +140,8 @@ fn flags(flags: &[(String, String)]) -> Layer {
     Layer { leaves: flags.iter().map(leaf).collect(), strict: true }
 }
 
-/// Makes keys canonical and finds what is wrong whichever plugins are selected. Only good leaves stay.
+/// Makes keys canonical and finds what is wrong whichever plugins are selected. Only good leaves
+/// stay.
 fn check(layer: &mut Layer, catalogue: &Catalogue, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<String, Leaf> = BTreeMap::new();
     for leaf in std::mem::take(&mut layer.leaves) {
@@ -207,10 +212,12 @@ impl Layers {
         }
     }
 
-    /// All options of the host and of these plugins, each with its value, its origin and what it overrode.
+    /// All options of the host and of these plugins, each with its value, its origin and what it
+    /// overrode.
     ///
     /// # Errors
-    /// Values that these plugins do not take, flags and variables of plugins that are not among them: all of them.
+    /// Values that these plugins do not take, flags and variables of plugins that are not among
+    /// them: all of them.
     pub fn resolve(&self, owners: &[&Declaration]) -> Result<Settings> {
         let active = self.active(owners);
         let mut problems = Vec::new();
@@ -235,7 +242,8 @@ impl Layers {
         });
         let mut active = BTreeMap::new();
         for owned in host.chain(plugins) {
-            // The registry refuses a plugin whose option another has; the first stays should that ever fail.
+            // The registry refuses a plugin whose option another has; the first stays should that
+            // ever fail.
             active.entry(owned.spec.key.clone()).or_insert(owned);
         }
         active

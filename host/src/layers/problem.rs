@@ -36,8 +36,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Nothing, or one error that says them all: sources as they came, lines in order, nothing twice (a file may be read
-/// more than once).
+/// Nothing, or one error that says them all: sources as they came, lines in order, nothing twice (a
+/// file may be read more than once).
 ///
 /// # Errors
 /// There are problems.

@@ -1,5 +1,5 @@
-//! A layer as figment sees it: values of the right types, and a source from which the layer, and with it the origin of each
-//! value, is found again.
+//! A layer as figment sees it: values of the right types, and a source from which the layer, and
+//! with it the origin of each value, is found again.
 
 use figment::value::{Dict, Map};
 use figment::{Error, Metadata, Profile, Provider, Source};

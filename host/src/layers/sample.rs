@@ -1,4 +1,5 @@
-//! Plugins and layers for tests: two learners, two nets with options of one name, data sets, an agent.
+//! Plugins and layers for tests: two learners, two nets with options of one name, data sets, an
+//! agent.
 
 use super::catalogue::Catalogue;
 use super::{Layers, Sources, load_from};

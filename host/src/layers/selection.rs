@@ -23,8 +23,8 @@ impl<'a> Selection<'a> {
         [self.learner, self.net, self.dataset].into_iter().flatten().chain(self.agents.iter().copied()).collect()
     }
 
-    /// The selection that these names make, without agents; a name of nothing selects nothing. `dataset` as in the
-    /// settings: `auto` is the net's own.
+    /// The selection that these names make, without agents; a name of nothing selects nothing.
+    /// `dataset` as in the settings: `auto` is the net's own.
     pub fn of(declarations: &'a [Declaration], name: impl Fn(PluginKind) -> Option<String>) -> Self {
         let by_name = |kind| name(kind).and_then(|name| find(declarations, kind, &name));
         let net = by_name(PluginKind::Net);
@@ -48,8 +48,8 @@ fn own_dataset<'a>(declarations: &'a [Declaration], net: &Declaration) -> Option
 }
 
 impl Layers {
-    /// The plugins that `learner`, `net` and `dataset` name, and all agents. Whether the data of the net's own data set are there is not
-    /// looked at: that is for a run to find.
+    /// The plugins that `learner`, `net` and `dataset` name, and all agents. Whether the data of
+    /// the net's own data set are there is not looked at: that is for a run to find.
     ///
     /// # Errors
     /// A name that no plugin has; the message has its source, the nearest name, and all there are.
@@ -62,7 +62,8 @@ impl Layers {
         ];
         for (kind, declaration) in found {
             let Some((name, origin)) = self.chosen(&kind.to_string())? else { continue };
-            // A default without its plugin is the trouble of a run; the settings can be shown without.
+            // A default without its plugin is the trouble of a run; the settings can be shown
+            // without.
             let left_open = matches!(origin, Origin::Default { .. }) || (kind == PluginKind::Dataset && name == "auto");
             if declaration.is_none() && !left_open {
                 return Err(self.unknown_plugin(declarations, kind, &name, &origin));

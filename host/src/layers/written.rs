@@ -5,8 +5,8 @@ use pocketflow::option::Value;
 use pocketflow::settings::{Setting, Settings};
 use std::fmt::Write as _;
 
-/// All settings as a file that `--config` reads: the same values again, each with a remark on its origin. Unset keys and
-/// those of this one run only ([`OF_ONE_RUN`]) are remarks.
+/// All settings as a file that `--config` reads: the same values again, each with a remark on its
+/// origin. Unset keys and those of this one run only ([`OF_ONE_RUN`]) are remarks.
 pub fn to_toml(settings: &Settings) -> String {
     let mut text = String::from("# The settings of a run, fully resolved. `host --config run.toml` repeats it.\n");
     let mut owners: Vec<&str> = settings.iter().map(|(_, setting)| setting.owner.as_str()).collect();

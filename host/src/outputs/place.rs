@@ -1,4 +1,5 @@
-//! Where a path leads, so that two ways of writing it are known as the same: links, `./`, second names of one file.
+//! Where a path leads, so that two ways of writing it are known as the same: links, `./`, second
+//! names of one file.
 
 use pocketflow::tensors::MAGIC;
 use std::fs::{self, File, Metadata};

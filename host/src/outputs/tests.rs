@@ -8,7 +8,8 @@ fn flag(name: &str) -> Origin {
     Origin::Flag { name: format!("--{name}") }
 }
 
-/// The error of writing these, with these read, in a run whose folder is `run`; `None`: there is none.
+/// The error of writing these, with these read, in a run whose folder is `run`; `None`: there is
+/// none.
 fn check(folder: &Path, written: &[&str], read: &[&str]) -> Option<String> {
     let mut outputs = Outputs { run_dir: Some(folder.join("run")), ..Outputs::default() };
     for name in written {

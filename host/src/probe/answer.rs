@@ -1,5 +1,6 @@
-//! What a probe says, through a pipe that is read while it works and whose end nobody waits for: that comes late where the
-//! library has started processes of its own. (A file would fall under the user's limit on file sizes.)
+//! What a probe says, through a pipe that is read while it works and whose end nobody waits for:
+//! that comes late where the library has started processes of its own. (A file would fall under the
+//! user's limit on file sizes.)
 //!
 //! One byte for each stage that was begun, then a mark, the length and the answer as MessagePack.
 

@@ -31,7 +31,8 @@ pub fn answer_if_asked() {
 
 fn run(path: &OsString) -> io::Result<()> {
     limits::set()?;
-    // Never dropped: the library may have closed it, and closing it again ends the process without a word.
+    // Never dropped: the library may have closed it, and closing it again ends the process without
+    // a word.
     let file = ManuallyDrop::new(private_stdout()?);
     let answer = ask(Path::new(path), &file)?;
     answer::write(&*file, &answer)

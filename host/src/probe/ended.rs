@@ -41,8 +41,8 @@ pub fn signal(signal: i32) -> &'static str {
     }
 }
 
-/// A file without a name for what a library prints, in memory where the system has such files: unlike a pipe it never fills, and
-/// nobody waits for its end.
+/// A file without a name for what a library prints, in memory where the system has such files:
+/// unlike a pipe it never fills, and nobody waits for its end.
 ///
 /// # Errors
 /// The system has none to give.

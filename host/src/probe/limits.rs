@@ -1,4 +1,5 @@
-//! What a probe may use: enough for libtorch and any honest library, not enough to disturb the machine.
+//! What a probe may use: enough for libtorch and any honest library, not enough to disturb the
+//! machine.
 
 use std::env;
 use std::io;
@@ -40,7 +41,8 @@ pub fn seconds() -> u64 {
 pub fn set() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let cpu = seconds() + LIBTORCH_SECONDS;
-    // A core file of one byte is none, and unlike 0 that also holds for systems that hand it to a program.
+    // A core file of one byte is none, and unlike 0 that also holds for systems that hand it to a
+    // program.
     let wanted = [(Resource::Core, 1), (Resource::Cpu, cpu), (Resource::Data, MEMORY), (Resource::Fsize, OUTPUT)];
     for (resource, limit) in wanted {
         // The user may have set less.

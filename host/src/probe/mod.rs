@@ -1,5 +1,5 @@
-//! The first opening of a library, in a process of its own: whatever it does there (abort, loop, fill the memory), this
-//! program goes on and can say what it was.
+//! The first opening of a library, in a process of its own: whatever it does there (abort, loop,
+//! fill the memory), this program goes on and can say what it was.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -39,7 +39,8 @@ pub enum Probed {
     Untried { reason: String },
 }
 
-/// Opens a library in a process of its own and asks what plugins it holds. `seconds`: see [`limits::seconds`].
+/// Opens a library in a process of its own and asks what plugins it holds. `seconds`: see
+/// [`limits::seconds`].
 pub fn probe(path: &Path, seconds: u64) -> Probed {
     tried(path, seconds).unwrap_or_else(|error| Probed::Untried {
         reason: format!("it cannot be tried: no process can be started for it: {error}"),
@@ -106,7 +107,8 @@ fn wait(child: &mut Child, ear: &mut Ear, limit: Duration) -> io::Result<bool> {
     }
 }
 
-/// Without taking the status: until that is taken, the number of the process and of its group is nobody else's.
+/// Without taking the status: until that is taken, the number of the process and of its group is
+/// nobody else's.
 #[cfg(unix)]
 fn has_ended(child: &mut Child) -> io::Result<bool> {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};

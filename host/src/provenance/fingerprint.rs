@@ -1,4 +1,5 @@
-//! Fingerprints: of a file its content; of a folder of data the names, sizes and times of its files, since images take too long to read.
+//! Fingerprints: of a file its content; of a folder of data the names, sizes and times of its
+//! files, since images take too long to read.
 
 use pocketflow::Result;
 use pocketflow::dataset::DatasetInfo;
@@ -10,7 +11,8 @@ use std::time::UNIX_EPOCH;
 
 /// The fingerprint of a file that is not there.
 pub const NOTHING: &str = "no file there";
-/// Entries of a folder that are looked at; a data set of a million files begins with its folders, whose times change with their contents.
+/// Entries of a folder that are looked at; a data set of a million files begins with its folders,
+/// whose times change with their contents.
 const MOST_ENTRIES: usize = 10_000;
 
 /// Of a file's content.

@@ -1,4 +1,5 @@
-//! The fingerprints in a run's `run.toml`: written with the settings, added to while the run asks for more, compared on a resume.
+//! The fingerprints in a run's `run.toml`: written with the settings, added to while the run asks
+//! for more, compared on a resume.
 
 use super::fingerprint::NOTHING;
 use super::{Fingerprints, TABLE, WORKING_FOLDER};
@@ -72,14 +73,15 @@ impl Kept {
         Ok(kept)
     }
 
-    /// Compares the fingerprints of a run that goes on with those of `now`, and adds what it did not know yet. `moved`: the settings as
-    /// text, where they say of other places than before.
+    /// Compares the fingerprints of a run that goes on with those of `now`, and adds what it did
+    /// not know yet. `moved`: the settings as text, where they say of other places than before.
     ///
     /// # Errors
     /// All that differ, each with what it was and what it is; the folder cannot be written.
     pub fn resume(was: &Was, now: &Fingerprints, moved: Option<String>) -> Result<Self> {
         let changed = was.all.iter().filter_map(|(name, (was, line))| {
-            // What was missing when the run began it has made itself. Of the working folder more is to be said: `expect_folder`.
+            // What was missing when the run began it has made itself. Of the working folder more is
+            // to be said: `expect_folder`.
             let comparable = was != NOTHING && name != WORKING_FOLDER;
             now.get(name).filter(|is| comparable && *is != was).map(|is| (name, was, *line, is))
         });

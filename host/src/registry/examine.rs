@@ -1,4 +1,5 @@
-//! What is known of library files: from the cache, or from a first opening in processes of their own, several at a time.
+//! What is known of library files: from the cache, or from a first opening in processes of their
+//! own, several at a time.
 
 use super::loader::Loader;
 use crate::discover::cache::{Cache, Identity, Verdict};

@@ -1,5 +1,5 @@
-//! Loads a library into this process: libtorch if it needs one, then the library itself and what it declares. It has been
-//! tried in another process before; see [`super::examine`].
+//! Loads a library into this process: libtorch if it needs one, then the library itself and what it
+//! declares. It has been tried in another process before; see [`super::examine`].
 
 use crate::discover::handshake;
 use crate::libtorch::Libtorch;
@@ -60,7 +60,8 @@ fn failed(error: impl std::error::Error) -> pocketflow::Error {
     pocketflow::Error::failed(error.to_string())
 }
 
-/// Runs code of a library that has no business in the working directory: the paths of the settings are relative to it.
+/// Runs code of a library that has no business in the working directory: the paths of the settings
+/// are relative to it.
 fn in_this_folder<T>(open: impl FnOnce() -> Result<T>) -> Result<T> {
     let Ok(before) = std::env::current_dir() else { return open() };
     let opened = open()?;

@@ -1,7 +1,7 @@
 //! All plugins there are, loaded from files or linked in, by kind and name.
 //!
-//! Plugins from files are described from the cache where it knows them, else tried in a process of their own, and loaded into
-//! this one when the first of theirs is made.
+//! Plugins from files are described from the cache where it knows them, else tried in a process of
+//! their own, and loaded into this one when the first of theirs is made.
 
 mod check;
 mod claims;
@@ -70,7 +70,8 @@ impl fmt::Display for Source {
 /// A file, or one plugin of a file, that is not usable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The library, or the folder that cannot be read; for a plugin that is part of this program, the program.
+    /// The library, or the folder that cannot be read; for a plugin that is part of this program,
+    /// the program.
     pub path: PathBuf,
     pub reason: String,
     /// The plugin that is refused; `None` where the whole file is.
@@ -100,8 +101,8 @@ enum Known {
 }
 
 impl Registry {
-    /// Finds and describes all plugins. What fails is listed in [`Registry::failures`]; the rest works. `reserved` are
-    /// the keys that no plugin may declare.
+    /// Finds and describes all plugins. What fails is listed in [`Registry::failures`]; the rest
+    /// works. `reserved` are the keys that no plugin may declare.
     pub fn discover(dirs: &PluginDirs, reserved: &Reserved) -> Self {
         let mut registry = Self::default();
         let mut claims = Claims::new(reserved);
@@ -191,7 +192,8 @@ impl Registry {
     /// The plugin of that name or alias; `_` and `-` are the same.
     ///
     /// # Errors
-    /// There is none; the message says which there are, and whether a file that failed might hold it.
+    /// There is none; the message says which there are, and whether a file that failed might hold
+    /// it.
     pub fn find(&self, kind: PluginKind, name: &str) -> Result<&Entry> {
         let of_kind = || self.entries.iter().filter(|entry| entry.declaration.kind == kind);
         if let Some(entry) = of_kind().find(|entry| entry.declaration.is_called(name)) {
@@ -234,7 +236,8 @@ impl Registry {
     /// Opens a data set.
     ///
     /// # Errors
-    /// As [`Registry::learner`]; [`pocketflow::ErrorKind::DataNotFound`] where its files are not there.
+    /// As [`Registry::learner`]; [`pocketflow::ErrorKind::DataNotFound`] where its files are not
+    /// there.
     pub fn dataset(&self, name: &str, settings: &Settings) -> Result<Arc<dyn Dataset>> {
         let (library, name) = self.library(PluginKind::Dataset, name)?;
         library.dataset(name, settings).map(Arc::from)
@@ -261,7 +264,8 @@ impl Registry {
     /// Has a data set check its files; `progress` is told how many images of how many are done.
     ///
     /// # Errors
-    /// As [`Registry::learner`]; [`pocketflow::ErrorKind::DataNotFound`] where there are none of its files.
+    /// As [`Registry::learner`]; [`pocketflow::ErrorKind::DataNotFound`] where there are none of
+    /// its files.
     pub fn check_data(
         &self,
         name: &str,

@@ -1,5 +1,5 @@
-//! The geometry of the line charts in `report.html`, and the scales of every drawing. The markup, and with it the escaping
-//! of every text, is the template's.
+//! The geometry of the line charts in `report.html`, and the scales of every drawing. The markup,
+//! and with it the escaping of every text, is the template's.
 
 use super::curves::{Phase, Point, Series};
 use super::numbers::{UNITS, compact, percent, trimmed};
@@ -137,8 +137,8 @@ pub fn tenth(pixels: f64) -> f64 {
     (pixels * 10.0).round() / 10.0
 }
 
-/// Round numbers, about `count`, the first at or below `low` and the last at or above `high`. Never empty; for a range that
-/// is no range, one around its value.
+/// Round numbers, about `count`, the first at or below `low` and the last at or above `high`. Never
+/// empty; for a range that is no range, one around its value.
 pub fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let (low, high) = match (low.is_finite() && high.is_finite(), high - low) {
         (false, _) => (0.0, 1.0),
@@ -160,8 +160,8 @@ pub fn byte_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     ticks(low / unit, high / unit, count).into_iter().map(|value| (value * unit, text(value))).collect()
 }
 
-/// The curves of one figure over all phases, one after the other; `None` where there is not a single point. `reference`:
-/// the value of the full-precision parent, drawn as a dashed line.
+/// The curves of one figure over all phases, one after the other; `None` where there is not a
+/// single point. `reference`: the value of the full-precision parent, drawn as a dashed line.
 pub fn training(phases: &[Phase], figure: Figure, reference: Option<f64>) -> Option<Chart> {
     let all = || phases.iter().flat_map(|phase| phase.train.iter().chain(phase.evaluations.iter().flat_map(|e| &e.1)));
     let values = || all().map(|point| figure.of(point)).chain(reference).filter(|value| value.is_finite());
@@ -184,7 +184,8 @@ pub fn training(phases: &[Phase], figure: Figure, reference: Option<f64>) -> Opt
         let epochs = phase.epochs();
         let x = Scale::new((-before, total - before), (LEFT, RIGHT));
         chart.bands.push(Band::new(x.at(0.0), x.at(epochs), &phase.name));
-        // The 0 of a later phase would stand on the last number of the one before; so may a number close to the end.
+        // The 0 of a later phase would stand on the last number of the one before; so may a number
+        // close to the end.
         let first = usize::from(before > 0.0);
         let marks = (first..).map(|index| index as f64 * every).take_while(|epoch| *epoch <= epochs + 1e-9);
         chart.x_ticks.extend(marks.map(|epoch| Tick { at: x.at(epoch), text: trimmed(epoch, 2) }));
@@ -253,7 +254,8 @@ impl Chart {
         }
     }
 
-    /// Vertical, from the lowest of round numbers at the bottom to the highest at the top; marks them on the axis.
+    /// Vertical, from the lowest of round numbers at the bottom to the highest at the top; marks
+    /// them on the axis.
     pub fn y_axis(&mut self, values: &[f64], text: impl Fn(f64) -> String) -> Scale {
         let ends = (values.first().copied().unwrap_or(0.0), values.last().copied().unwrap_or(1.0));
         let y = Scale::new(ends, (self.bottom, self.top));
@@ -280,8 +282,8 @@ impl Chart {
     }
 }
 
-/// One column for every evaluation, or for every training point where nothing was evaluated, each as wide as up to the
-/// middle of the next.
+/// One column for every evaluation, or for every training point where nothing was evaluated, each
+/// as wide as up to the middle of the next.
 fn columns(phase: &Phase, x: &Scale, y: &Scale, figure: Figure) -> Vec<Column> {
     let good = |point: &&Point| point.epoch.is_finite() && figure.of(point).is_finite();
     let mut epochs: Vec<f64> = phase.evaluations.iter().flat_map(|e| &e.1).filter(good).map(|p| p.epoch).collect();

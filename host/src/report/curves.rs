@@ -1,4 +1,5 @@
-//! From the lines of `metrics.jsonl` to curves: the events sorted by phase and split, thinned to what a drawing can show.
+//! From the lines of `metrics.jsonl` to curves: the events sorted by phase and split, thinned to
+//! what a drawing can show.
 
 use super::metrics::Line;
 use pocketflow::job::Event;
@@ -60,8 +61,8 @@ impl Phase {
     }
 }
 
-/// The phases that have curves, in the order of their start. A phase whose epochs start over (each roll-out of a search
-/// trains anew) counts as another one.
+/// The phases that have curves, in the order of their start. A phase whose epochs start over (each
+/// roll-out of a search trains anew) counts as another one.
 pub fn phases(lines: &[Line]) -> Vec<Phase> {
     let mut phases: Vec<Phase> = Vec::new();
     for line in lines {

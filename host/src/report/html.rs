@@ -1,4 +1,5 @@
-//! `report.html`: one file without scripts, fonts or pictures from elsewhere. This gathers what the template shows.
+//! `report.html`: one file without scripts, fonts or pictures from elsewhere. This gathers what the
+//! template shows.
 
 use super::charts::{Chart, Figure, other, training};
 use super::curves::{phases, series};

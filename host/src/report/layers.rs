@@ -1,4 +1,5 @@
-//! The geometry of the drawings about layers: bits and bytes as bars, weights before and after as histograms.
+//! The geometry of the drawings about layers: bits and bytes as bars, weights before and after as
+//! histograms.
 
 use super::charts::{Scale, Tick, byte_ticks, tenth};
 use super::numbers::{bytes, compact, grouped};
@@ -74,7 +75,8 @@ pub const WEIGHTS_SIZE: (f64, f64) = (180.0, 72.0);
 pub fn bits(layers: &[LayerReport]) -> Option<Bars> {
     let used = layers.iter().flat_map(|layer| [Some(layer.weight_bits), layer.activation_bits]).flatten();
     let most = used.filter(|bits| *bits < OFF).max()?;
-    // Bars of 32 bits beside bars of 4 would leave nothing to see of the 4: they are cut off, and hatched to say so.
+    // Bars of 32 bits beside bars of 4 would leave nothing to see of the 4: they are cut off, and
+    // hatched to say so.
     let y_ticks = bit_ticks(most);
     let high = y_ticks[y_ticks.len() - 1].0;
     bars(layers, y_ticks, |layer, y| {
@@ -222,7 +224,8 @@ pub fn error(layer: &LayerReport) -> String {
     }
 }
 
-/// The outline of bars without gaps, the tallest as tall as the drawing; `None` for no counts at all.
+/// The outline of bars without gaps, the tallest as tall as the drawing; `None` for no counts at
+/// all.
 fn area(counts: &[u64]) -> Option<String> {
     let (width, height) = WEIGHTS_SIZE;
     let most = *counts.iter().max().filter(|most| **most > 0)? as f64;

@@ -1,5 +1,6 @@
-//! `metrics.jsonl`: every event of a run, one JSON object a line, in the order of time. Written so that a killed process
-//! loses at most the line it was writing, and cut back so that a resumed run leaves the curves of one that never stopped.
+//! `metrics.jsonl`: every event of a run, one JSON object a line, in the order of time. Written so
+//! that a killed process loses at most the line it was writing, and cut back so that a resumed run
+//! leaves the curves of one that never stopped.
 
 use pocketflow::Result;
 use pocketflow::error::Context;
@@ -20,8 +21,9 @@ pub struct Line {
     pub event: Event,
 }
 
-/// The lines that can be read as events. A line of a newer version, or one with a figure that is not a number (JSON has
-/// none), is passed over: a missing point must not cost the report. A missing file has no lines.
+/// The lines that can be read as events. A line of a newer version, or one with a figure that is
+/// not a number (JSON has none), is passed over: a missing point must not cost the report. A
+/// missing file has no lines.
 ///
 /// # Errors
 /// The file is there and cannot be read.
@@ -44,7 +46,8 @@ pub fn whole(bytes: &[u8]) -> &[u8] {
     &bytes[..end]
 }
 
-/// As much of a line as decides whether it stays; a line whose loss was not a number still has these.
+/// As much of a line as decides whether it stays; a line whose loss was not a number still has
+/// these.
 #[derive(Deserialize)]
 struct Mark {
     event: String,
@@ -53,8 +56,8 @@ struct Mark {
     step: Option<u64>,
 }
 
-/// The lines of `bytes` that a resume of `phase` after `done` steps keeps: all but those of steps that will be done again,
-/// and the word that the phase was over.
+/// The lines of `bytes` that a resume of `phase` after `done` steps keeps: all but those of steps
+/// that will be done again, and the word that the phase was over.
 pub fn rewound(bytes: &[u8], phase: &str, done: u64) -> Vec<u8> {
     let again = |line: &[u8]| {
         let Ok(mark) = serde_json::from_slice::<Mark>(line) else { return false };

@@ -1,5 +1,5 @@
-//! What a run leaves for people and for their tools: figures while it runs ([`Recorder`]), `report.json`, `report.html`
-//! and the final table ([`summary`]).
+//! What a run leaves for people and for their tools: figures while it runs ([`Recorder`]),
+//! `report.json`, `report.html` and the final table ([`summary`]).
 //!
 //! | module | what it is for |
 //! |---|---|
@@ -38,11 +38,13 @@ pub const FILE: &str = "report.json";
 /// The page for people.
 pub const PAGE: &str = "report.html";
 
-/// Writes `report.html` and then `report.json` into the folder of the run, each whole or not at all: with `report.json` there, the
-/// run is finished and nothing of it is missing. The curves come from the folder's `metrics.jsonl`; without one the page has none.
+/// Writes `report.html` and then `report.json` into the folder of the run, each whole or not at
+/// all: with `report.json` there, the run is finished and nothing of it is missing. The curves come
+/// from the folder's `metrics.jsonl`; without one the page has none.
 ///
 /// # Errors
-/// The folder cannot be written, or `metrics.jsonl` is there and cannot be read; the message names the file.
+/// The folder cannot be written, or `metrics.jsonl` is there and cannot be read; the message names
+/// the file.
 pub fn write(run_dir: &Path, report: &Report, settings: &Settings) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(report)
         .map_err(|error| Error::failed(format!("cannot write the report as JSON: {error}")))?;

@@ -42,7 +42,8 @@ pub fn percent(fraction: f64) -> String {
     }
 }
 
-/// The difference of two fractions in percentage points, with its sign: `-0.59`; without one where it rounds to nothing.
+/// The difference of two fractions in percentage points, with its sign: `-0.59`; without one where
+/// it rounds to nothing.
 pub fn points(difference: f64) -> String {
     let text = format!("{:+.2}", difference * 100.0);
     match text.as_str() {

@@ -1,7 +1,7 @@
 //! Writes every event of a run to `metrics.jsonl` and to a TensorBoard file, while it happens.
 //!
-//! `metrics.jsonl` is the one that counts; the TensorBoard file is made anew from it whenever a resume takes lines back,
-//! so that the two never tell different stories.
+//! `metrics.jsonl` is the one that counts; the TensorBoard file is made anew from it whenever a
+//! resume takes lines back, so that the two never tell different stories.
 
 use super::metrics::{self, Line};
 use super::tfevents;
@@ -52,8 +52,8 @@ impl Output {
 }
 
 impl Recorder {
-    /// Opens the files in `run_dir`, which must exist. With `resume`, goes on after the last whole line; without, begins
-    /// anew.
+    /// Opens the files in `run_dir`, which must exist. With `resume`, goes on after the last whole
+    /// line; without, begins anew.
     ///
     /// # Errors
     /// The folder or a file in it cannot be read or written; the message names it.
@@ -136,8 +136,8 @@ fn append(path: PathBuf, keep: bool) -> Result<Output> {
     Output::open(path, OpenOptions::new().append(true))
 }
 
-/// A new TensorBoard file with what `lines` hold, in the place of those that were there. Under a new name, since a running
-/// TensorBoard would go on reading the old file at the old place.
+/// A new TensorBoard file with what `lines` hold, in the place of those that were there. Under a
+/// new name, since a running TensorBoard would go on reading the old file at the old place.
 fn tensorboard(run_dir: &Path, lines: &[Line]) -> Result<Output> {
     let folder = || format!("cannot read the folder {}", run_dir.display());
     let mut second = now() as u64;
@@ -158,7 +158,8 @@ fn tensorboard(run_dir: &Path, lines: &[Line]) -> Result<Output> {
     Ok(output)
 }
 
-/// The TensorBoard record of a line that has figures. Tags begin with the phase: each counts its steps from 0.
+/// The TensorBoard record of a line that has figures. Tags begin with the phase: each counts its
+/// steps from 0.
 fn record(line: &Line) -> Option<Vec<u8>> {
     let (phase, step, figures) = match &line.event {
         Event::Step { phase, step, epoch, loss, top1, lrn_rate, images_per_second } => {

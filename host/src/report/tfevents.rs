@@ -1,5 +1,6 @@
-//! TensorBoard's event files: TFRecord frames, each a protobuf `Event`. The few messages that scalars need are written
-//! out here by field number (tensorflow/core/util/event.proto, framework/summary.proto).
+//! TensorBoard's event files: TFRecord frames, each a protobuf `Event`. The few messages that
+//! scalars need are written out here by field number (tensorflow/core/util/event.proto,
+//! framework/summary.proto).
 
 use prost::Message;
 
@@ -35,7 +36,8 @@ pub struct Summary {
 pub struct Value {
     #[prost(string, tag = "1")]
     pub tag: String,
-    /// `Some` also for 0: a value that is left out, as protobuf does with zeros, is no point of the curve to TensorBoard.
+    /// `Some` also for 0: a value that is left out, as protobuf does with zeros, is no point of the
+    /// curve to TensorBoard.
     #[prost(float, optional, tag = "2")]
     pub simple_value: Option<f32>,
 }
@@ -67,7 +69,8 @@ impl Event {
     }
 }
 
-/// A checksum stored beside its data is masked, so that the checksum of data with checksums inside stays a good one.
+/// A checksum stored beside its data is masked, so that the checksum of data with checksums inside
+/// stays a good one.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -1,4 +1,5 @@
-//! The net and the data set of weights that another program made: what nobody chose, the weights tell.
+//! The net and the data set of weights that another program made: what nobody chose, the weights
+//! tell.
 
 use super::{AUTO, Derived, Over, Selection, canonical, data_dir, is_chosen, own_dataset, plugin};
 use crate::layers::Layers;
@@ -13,7 +14,8 @@ use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::settings::Settings;
 use pocketflow::{ErrorKind, Result};
 
-/// The net of weights that are imported, with the data set that they are for, as far as it is known.
+/// The net of weights that are imported, with the data set that they are for, as far as it is
+/// known.
 pub struct Imported {
     pub selection: Selection,
     pub settings: Settings,
@@ -22,8 +24,9 @@ pub struct Imported {
     pub info: Option<DatasetInfo>,
 }
 
-/// Selects net and data set for weights of these names and shapes, which tell options of the net where nobody chose them.
-/// `image`: what the file says of the images. The data set's images need not be there.
+/// Selects net and data set for weights of these names and shapes, which tell options of the net
+/// where nobody chose them. `image`: what the file says of the images. The data set's images need
+/// not be there.
 ///
 /// # Errors
 /// No such net; what net or data set say to the settings.

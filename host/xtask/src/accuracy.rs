@@ -1,6 +1,7 @@
-//! `cargo xtask accuracy`: the runs behind the README's results table. Trains ResNet-20 for 25 epochs at full precision, fine-tunes it for
-//! ten epochs under each setting, and prints what the reports say. Takes hours on two cores; a run that is done is not repeated, one that
-//! was stopped goes on.
+//! `cargo xtask accuracy`: the runs behind the README's results table. Trains ResNet-20 for 25
+//! epochs at full precision, fine-tunes it for ten epochs under each setting, and prints what the
+//! reports say. Takes hours on two cores; a run that is done is not repeated, one that was stopped
+//! goes on.
 
 use crate::cargo::Program;
 use crate::error::Error;
@@ -19,7 +20,8 @@ const SETTINGS: [(&str, &str); 6] = [
     ("2/32, channel buckets", "--uql_weight_bits=2 --uql_use_buckets"),
 ];
 
-/// `flags` go to every run: `--data_dir=…`, `--seed=…`, `--threads=…`. Results and models lie in `runs/accuracy`.
+/// `flags` go to every run: `--data_dir=…`, `--seed=…`, `--threads=…`. Results and models lie in
+/// `runs/accuracy`.
 ///
 /// # Errors
 /// A run that failed.

@@ -1,4 +1,5 @@
-//! Cargo as a child: in the environment that plain cargo would have, so that both use the same build.
+//! Cargo as a child: in the environment that plain cargo would have, so that both use the same
+//! build.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
@@ -14,7 +15,8 @@ use crate::error::Error;
 /// The program's package and binary.
 const HOST: &str = "host";
 
-/// Variables that `cargo run` sets for us and that would be wrong, or make build scripts run again, in a child.
+/// Variables that `cargo run` sets for us and that would be wrong, or make build scripts run again,
+/// in a child.
 const OURS_ALONE: [&str; 6] = [
     "CARGO_MANIFEST_DIR",
     "CARGO_MANIFEST_PATH",
@@ -107,7 +109,8 @@ impl Cargo {
         Err(Error::io("run", program)(command.args(flags).exec()))
     }
 
-    /// `cargo ARGUMENTS` for this checkout. The working directory stays, for relative paths in the user's settings.
+    /// `cargo ARGUMENTS` for this checkout. The working directory stays, for relative paths in the
+    /// user's settings.
     fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(&self.program);
         let mut arguments = arguments.into_iter();
@@ -124,7 +127,8 @@ impl Cargo {
                 command.env_remove(&name);
             }
         }
-        // The same text as in .cargo/config.toml, also where the user names another: a change would build it all anew.
+        // The same text as in .cargo/config.toml, also where the user names another: a change would
+        // build it all anew.
         command.env("LIBTORCH", &self.link);
         if let Some(paths) = std::env::var_os("LD_LIBRARY_PATH") {
             let ours = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf));

@@ -1,7 +1,8 @@
 //! The checkout that the commands work in, and its link `.libtorch/torch` to the libtorch in use.
 //!
-//! `.cargo/config.toml` names that link as `LIBTORCH`, so every cargo command in the checkout builds against the same
-//! libtorch without a variable in the user's shell, and building once by `cargo xtask` serves plain cargo too.
+//! `.cargo/config.toml` names that link as `LIBTORCH`, so every cargo command in the checkout
+//! builds against the same libtorch without a variable in the user's shell, and building once by
+//! `cargo xtask` serves plain cargo too.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +22,8 @@ impl Checkout {
     /// # Errors
     /// [`Error::NoCheckout`] where it is no longer there.
     pub fn of_this_program() -> Result<Self, Error> {
-        // What cargo says now wins over what it said when this was compiled: the checkout may have been moved.
+        // What cargo says now wins over what it said when this was compiled: the checkout may have
+        // been moved.
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let here = PathBuf::from(manifest);
         match here.ancestors().nth(2) {
@@ -40,10 +42,12 @@ impl Checkout {
         self.root.join(".libtorch").join("torch")
     }
 
-    /// Makes the link point to `dir`, which must be absolute. Two calls at once are fine: the link is replaced whole.
+    /// Makes the link point to `dir`, which must be absolute. Two calls at once are fine: the link
+    /// is replaced whole.
     ///
     /// # Errors
-    /// [`Error::LinkInTheWay`] where something else has the link's name, [`Error::Io`] where the system refuses.
+    /// [`Error::LinkInTheWay`] where something else has the link's name, [`Error::Io`] where the
+    /// system refuses.
     pub fn point_link_to(&self, dir: &Path) -> Result<(), Error> {
         let link = self.link();
         let folder = self.root.join(".libtorch");

@@ -36,7 +36,8 @@ impl Item {
     }
 }
 
-/// Where the folder will be: `dir`, absolute. Asked before anything is built, so that a refusal comes at once.
+/// Where the folder will be: `dir`, absolute. Asked before anything is built, so that a refusal
+/// comes at once.
 ///
 /// # Errors
 /// [`Error::DistInTheWay`] where `dir` holds something else.
@@ -50,7 +51,8 @@ pub fn place(dir: &Path) -> Result<PathBuf, Error> {
 /// # Errors
 /// [`Error::Io`] where the system refuses.
 pub fn dist(checkout: &Checkout, program: &Program, libtorch: &Libtorch, dir: &Path) -> Result<(), Error> {
-    // Beside its final place, so that the rename is one step and an interrupted run leaves the old folder whole.
+    // Beside its final place, so that the rename is one step and an interrupted run leaves the old
+    // folder whole.
     let mut staging = OsString::from(dir);
     staging.push(".partial");
     let staging = PathBuf::from(staging);
@@ -111,8 +113,8 @@ fn contents(root: &Path, program: &Program, libtorch: &Libtorch) -> Result<Vec<I
     Ok(items)
 }
 
-/// What the owners of libtorch and its companions want handed on with them: the `licenses` of a wheel's
-/// `NAME-VERSION.dist-info`.
+/// What the owners of libtorch and its companions want handed on with them: the `licenses` of a
+/// wheel's `NAME-VERSION.dist-info`.
 fn licenses(libtorch: &Path) -> Vec<Item> {
     let mut items = Vec::new();
     let Some(wheels) = libtorch.parent() else { return items };
@@ -134,7 +136,8 @@ fn licenses(libtorch: &Path) -> Vec<Item> {
     items
 }
 
-/// Takes the symbols out (a fifth of libtorch). Without binutils the folder is larger and just as good.
+/// Takes the symbols out (a fifth of libtorch). Without binutils the folder is larger and just as
+/// good.
 fn strip(file: &Path) {
     let done = Command::new("strip").arg("--strip-unneeded").arg(file).stderr(Stdio::null()).status();
     if !done.is_ok_and(|status| status.success()) {

@@ -1,4 +1,5 @@
-//! What can go wrong on the way from a checkout to a running program, each with what to do about it.
+//! What can go wrong on the way from a checkout to a running program, each with what to do about
+//! it.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! Fetches libtorch once per user: the wheel of PyPI, without what only Python and CUDA need.
 //!
-//! torch-sys has nothing it could download for this version from a place that is always reachable; the wheel holds the
-//! same libraries and headers. It is unpacked beside its final place and renamed, so that a fetch that was interrupted
-//! is never taken for a libtorch, and a lock keeps several checkouts from fetching at once.
+//! torch-sys has nothing it could download for this version from a place that is always reachable;
+//! the wheel holds the same libraries and headers. It is unpacked beside its final place and
+//! renamed, so that a fetch that was interrupted is never taken for a libtorch, and a lock keeps
+//! several checkouts from fetching at once.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -25,11 +26,12 @@ const EXPECTED_BYTES: u64 = 1_700_000_000;
 /// What stays of the wheel's folder `torch`: what is needed to build and to run.
 const KEPT: [&str; 4] = ["lib", "include", "share", "version.py"];
 
-/// Libraries that need CUDA or Python. torch-sys links CUDA wherever it sees it, so they must not be seen.
+/// Libraries that need CUDA or Python. torch-sys links CUDA wherever it sees it, so they must not
+/// be seen.
 const CUDA_AND_PYTHON: [&str; 4] = ["libtorch_cuda", "libc10_cuda.so", "libtorch_python.so", "libtorch_nvshmem.so"];
 
-/// Puts libtorch at `place` (which will hold `torch/lib`, `torch/include` and `nvidia`), unless another process does so
-/// first.
+/// Puts libtorch at `place` (which will hold `torch/lib`, `torch/include` and `nvidia`), unless
+/// another process does so first.
 ///
 /// # Errors
 /// Whatever pip or the system has against it. Nothing is at `place` then.
@@ -125,7 +127,8 @@ fn install(python: &str, staging: &Path) -> Result<PathBuf, Error> {
         .args(WHEELS)
         // Unpacking goes through the temporary folder, and /tmp may be too small for it.
         .env("TMPDIR", &temporary)
-        // A user's pip settings that are about their own Python must not keep `--target` from working.
+        // A user's pip settings that are about their own Python must not keep `--target` from
+        // working.
         .envs([("PIP_USER", "0"), ("PIP_REQUIRE_VIRTUALENV", "0"), ("PIP_ROOT_USER_ACTION", "ignore")])
         .envs([("PIP_NO_INPUT", "1"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")])
         .env_remove("PIP_PREFIX")
@@ -153,8 +156,8 @@ fn install(python: &str, staging: &Path) -> Result<PathBuf, Error> {
 
 /// How pip is called for a machine of the architecture `arch`, without the target and the wheels.
 ///
-/// The Python that runs pip need not be one that the wheel is made for, as nothing of it will run: the tags are those of
-/// one wheel that exists.
+/// The Python that runs pip need not be one that the wheel is made for, as nothing of it will run:
+/// the tags are those of one wheel that exists.
 fn pip_arguments(arch: &str) -> Vec<String> {
     let fixed = [
         "-m",

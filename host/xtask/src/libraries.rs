@@ -1,7 +1,7 @@
 //! Which libraries a program needs at run time, read from the libraries themselves.
 //!
-//! A list by hand would fit one wheel; the archives of pytorch.org, other wheels and a system's package each bring other
-//! libraries along.
+//! A list by hand would fit one wheel; the archives of pytorch.org, other wheels and a system's
+//! package each bring other libraries along.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -58,8 +58,8 @@ impl Needs {
     }
 }
 
-/// The libraries of the libtorch in `lib` that `programs` need, directly or through one another, by the name they are
-/// looked for under. What is found neither there nor beside it is the system's.
+/// The libraries of the libtorch in `lib` that `programs` need, directly or through one another, by
+/// the name they are looked for under. What is found neither there nor beside it is the system's.
 ///
 /// `first` are libraries in `lib` that are needed in any case.
 ///

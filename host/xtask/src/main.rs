@@ -1,7 +1,8 @@
 //! `cargo xtask …`: the commands that take a fresh machine to a running program.
 //!
-//! Plain cargo cannot fetch libtorch, build the plugins that a program loads at run time, or make a folder to carry
-//! away; this program does those and leaves everything else to cargo, so that both share one build.
+//! Plain cargo cannot fetch libtorch, build the plugins that a program loads at run time, or make a
+//! folder to carry away; this program does those and leaves everything else to cargo, so that both
+//! share one build.
 
 mod accuracy;
 mod cargo;

@@ -1,4 +1,5 @@
-//! Shows how far a fetch is by the bytes that it has put on disk, whatever program does the fetching.
+//! Shows how far a fetch is by the bytes that it has put on disk, whatever program does the
+//! fetching.
 
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -7,8 +8,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Reports on stderr, until dropped, how much a folder holds: on a terminal a line that is rewritten, elsewhere a line
-/// now and then.
+/// Reports on stderr, until dropped, how much a folder holds: on a terminal a line that is
+/// rewritten, elsewhere a line now and then.
 pub struct Meter {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -26,7 +27,8 @@ impl Meter {
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let line = line(bytes_in(&folder), expected, start.elapsed());
                 let mut stderr = std::io::stderr().lock();
-                // Carriage return and "erase to the end of the line": the next line starts where this one did.
+                // Carriage return and "erase to the end of the line": the next line starts where
+                // this one did.
                 let _ = if terminal { write!(stderr, "\r\x1b[K  {line}") } else { writeln!(stderr, "  {line}") };
                 let _ = stderr.flush();
             }

@@ -1,7 +1,8 @@
 //! Where libtorch is to come from, decided from the environment alone.
 //!
-//! `.cargo/config.toml` gives `LIBTORCH` to everything that cargo starts, this program included, so that the variable
-//! being set does not yet mean that the user has set it: only another value than the checkout's own link does.
+//! `.cargo/config.toml` gives `LIBTORCH` to everything that cargo starts, this program included, so
+//! that the variable being set does not yet mean that the user has set it: only another value than
+//! the checkout's own link does.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ impl Surroundings {
         (dir != link).then_some(dir)
     }
 
-    /// The folder that all checkouts of this user share: `pocketflow/libtorch-2.11.0` among the user's cached files.
+    /// The folder that all checkouts of this user share: `pocketflow/libtorch-2.11.0` among the
+    /// user's cached files.
     ///
     /// # Errors
     /// [`Error::NoCachePlace`] where no variable says where those are.

@@ -1,4 +1,5 @@
-//! Makes libtorch ready: finds the one to use, fetches it where there is none, points the checkout's link to it.
+//! Makes libtorch ready: finds the one to use, fetches it where there is none, points the
+//! checkout's link to it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,8 @@ use crate::fetch;
 use crate::place::Surroundings;
 use crate::version::{Version, WANTED};
 
-/// What every libtorch has, relative to its folder; the one file whose presence means that it is there.
+/// What every libtorch has, relative to its folder; the one file whose presence means that it is
+/// there.
 pub const LIBRARY: &str = if cfg!(target_os = "macos") { "lib/libtorch_cpu.dylib" } else { "lib/libtorch_cpu.so" };
 
 /// A libtorch of the right version that the checkout's link points to.
@@ -22,8 +24,8 @@ pub struct Libtorch {
 
 /// Makes libtorch ready for every cargo command in the checkout.
 ///
-/// The user's own (`LIBTORCH`) comes first, then what the checkout is linked to, then the one that the user's checkouts
-/// share, which is fetched where it is missing.
+/// The user's own (`LIBTORCH`) comes first, then what the checkout is linked to, then the one that
+/// the user's checkouts share, which is fetched where it is missing.
 ///
 /// # Errors
 /// Whatever keeps libtorch from being there, with what to do about it.
@@ -66,7 +68,8 @@ fn own(dir: &Path) -> Result<Libtorch, Error> {
     Ok(Libtorch { dir, version })
 }
 
-/// The libtorch in `dir` where there is one that serves; what does not serve is replaced, so why does not matter.
+/// The libtorch in `dir` where there is one that serves; what does not serve is replaced, so why
+/// does not matter.
 fn fitting(dir: &Path) -> Option<Libtorch> {
     own(dir).ok()
 }

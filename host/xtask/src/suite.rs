@@ -1,12 +1,13 @@
-//! The test suite: what everybody runs, and with `--all` what takes an hour and more: long trainings and hundreds of kills.
+//! The test suite: what everybody runs, and with `--all` what takes an hour and more: long
+//! trainings and hundreds of kills.
 
 use std::ffi::{OsStr, OsString};
 
 /// The flag for the long tests too.
 const ALL: &str = "--all";
 
-/// Arguments for cargo of a run with the user's own `rest`. The long tests are those that the harness lists as ignored, each
-/// with a word of why.
+/// Arguments for cargo of a run with the user's own `rest`. The long tests are those that the
+/// harness lists as ignored, each with a word of why.
 pub fn arguments(rest: Vec<OsString>) -> Vec<OsString> {
     let all = rest.iter().take_while(|word| *word != "--").any(|word| word == ALL);
     let (mut of_cargo, mut of_tests) = (Vec::new(), Vec::new());

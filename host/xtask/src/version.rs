@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// The libtorch that tch 0.24 binds. Another minor version has other symbols; a patch of it has the same.
+/// The libtorch that tch 0.24 binds. Another minor version has other symbols; a patch of it has the
+/// same.
 pub const WANTED: Version = Version { major: 2, minor: 11, patch: 0 };
 
 /// A release of libtorch, without the suffix that names its build (`+cpu`, `+cu130`).
@@ -45,8 +46,9 @@ impl Version {
         (self.major, self.minor) == (WANTED.major, WANTED.minor)
     }
 
-    /// The version of the libtorch in `dir`, from the first of three files that tells it: the archives of pytorch.org
-    /// have `build-version`, wheels have `version.py`, and both have the header.
+    /// The version of the libtorch in `dir`, from the first of three files that tells it: the
+    /// archives of pytorch.org have `build-version`, wheels have `version.py`, and both have the
+    /// header.
     ///
     /// # Errors
     /// [`Error::UnknownVersion`] where no file tells it.

@@ -1,6 +1,6 @@
-//! Net `mobilenet_at_ilsvrc12`: MobileNet v1 (Howard et al. 2017, arXiv 1704.04861) and v2 (Sandler et al. 2018,
-//! arXiv 1801.04381) at any depth multiplier and image size, node for node as TF-slim or torchvision builds them, so that
-//! published weights give published outputs.
+//! Net `mobilenet_at_ilsvrc12`: MobileNet v1 (Howard et al. 2017, arXiv 1704.04861) and v2 (Sandler
+//! et al. 2018, arXiv 1801.04381) at any depth multiplier and image size, node for node as TF-slim
+//! or torchvision builds them, so that published weights give published outputs.
 
 mod recipe;
 mod recognise;

@@ -12,7 +12,8 @@ const V1_BOUNDARIES: [f64; 4] = [30.0, 60.0, 80.0, 90.0];
 /// Version 2: epochs, and the factor of every epoch.
 const V2_EPOCHS: f64 = 412.0;
 const V2_FACTOR: f64 = 0.98;
-/// Epochs of fine-tuning (`uql_quant_epoch`'s default), and those after which its learning rate falls.
+/// Epochs of fine-tuning (`uql_quant_epoch`'s default), and those after which its learning rate
+/// falls.
 const FINE_TUNE_EPOCHS: f64 = 60.0;
 const FINE_TUNE_BOUNDARIES: [f64; 2] = [5.0, 30.0];
 
@@ -68,7 +69,8 @@ impl Training {
                 let boundaries = V1_BOUNDARIES.iter().map(|boundary| boundary * ratio).collect();
                 (V1_EPOCHS, Schedule::Piecewise { init, factor: 0.1, boundaries })
             }
-            // A tenth of the epochs: ten times 0.98 in each, so that the training ends at the same rate.
+            // A tenth of the epochs: ten times 0.98 in each, so that the training ends at the same
+            // rate.
             Version::V2 => (V2_EPOCHS, Schedule::Exponential { init, factor: V2_FACTOR.powf(1.0 / ratio) }),
         };
         Recipe {

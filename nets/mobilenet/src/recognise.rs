@@ -1,5 +1,5 @@
-//! Which MobileNet a file of weights is of: the number of layers tells the version, the widest inputs the depth multiplier, and
-//! torchvision's names its conventions.
+//! Which MobileNet a file of weights is of: the number of layers tells the version, the widest
+//! inputs the depth multiplier, and torchvision's names its conventions.
 
 use crate::style::Style;
 use pocketflow::option::Value;
@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 
 /// Layers of version 1: the stem, thirteen pairs, the fully connected one.
 const LAYERS_V1: usize = 1 + 2 * 13 + 1;
-/// Of version 2: the stem, a block of two and sixteen of three layers, the last convolution, the fully connected one.
+/// Of version 2: the stem, a block of two and sixteen of three layers, the last convolution, the
+/// fully connected one.
 const LAYERS_V2: usize = 1 + 2 + 3 * 16 + 2;
 /// Input channels of the fully connected layer of version 1 at the multiplier 1.
 const WIDEST_V1: f64 = 1024.0;
-/// Input channels of the last projections of version 2: the widest but the fully connected layer's, which is never narrowed.
+/// Input channels of the last projections of version 2: the widest but the fully connected layer's,
+/// which is never narrowed.
 const WIDEST_V2: f64 = 6.0 * 160.0;
 
 /// The options that are recognised, as far as they are.

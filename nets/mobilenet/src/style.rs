@@ -1,5 +1,5 @@
-//! Whose conventions a MobileNet follows: TensorFlow and PyTorch pad differently and add another epsilon to the variance, so
-//! weights trained under one give other outputs under the other.
+//! Whose conventions a MobileNet follows: TensorFlow and PyTorch pad differently and add another
+//! epsilon to the variance, so weights trained under one give other outputs under the other.
 
 /// A family of implementations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,8 @@ impl Style {
         }
     }
 
-    /// Pixels before and after an axis of `size` pixels, for a convolution that puts out `size / stride` of them, rounded up
-    /// (TensorFlow's SAME: what is odd goes after).
+    /// Pixels before and after an axis of `size` pixels, for a convolution that puts out `size /
+    /// stride` of them, rounded up (TensorFlow's SAME: what is odd goes after).
     pub(crate) fn padding(self, size: usize, kernel: usize, stride: usize) -> [usize; 2] {
         match self {
             Self::Tensorflow => {

@@ -1,5 +1,5 @@
-//! What both versions are built with: a convolution with its batch normalisation, appended to what there is, padded as the
-//! style asks at the size reached there.
+//! What both versions are built with: a convolution with its batch normalisation, appended to what
+//! there is, padded as the style asks at the size reached there.
 
 use crate::style::Style;
 use pocketflow::graph::{GraphBuilder, NodeId, Op};

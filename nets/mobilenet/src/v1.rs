@@ -1,6 +1,7 @@
-//! Version 1: a 3 × 3 stem and thirteen pairs of a depthwise and a pointwise convolution, global average pooling, one fully
-//! connected layer (table 1 of the paper). Parameters `conv0`, `conv0_bn`, `blocks.N.depthwise`, `blocks.N.depthwise_bn`,
-//! `blocks.N.pointwise`, `blocks.N.pointwise_bn`, `fc`.
+//! Version 1: a 3 × 3 stem and thirteen pairs of a depthwise and a pointwise convolution, global
+//! average pooling, one fully connected layer (table 1 of the paper). Parameters `conv0`,
+//! `conv0_bn`, `blocks.N.depthwise`, `blocks.N.depthwise_bn`, `blocks.N.pointwise`,
+//! `blocks.N.pointwise_bn`, `fc`.
 
 use crate::style::Style;
 use crate::tip::{Conv, Tip};
@@ -8,7 +9,8 @@ use crate::width::DepthMultiplier;
 use pocketflow::graph::{Graph, GraphError, Op};
 
 const STEM: usize = 32;
-/// Output channels and stride of each block. (Table 1 gives the last one stride 2, but keeps its size: a slip of the paper.)
+/// Output channels and stride of each block. (Table 1 gives the last one stride 2, but keeps its
+/// size: a slip of the paper.)
 const BLOCKS: [(usize, usize); 13] = [
     (64, 1),
     (128, 2),

@@ -1,6 +1,7 @@
-//! Version 2: a stem, seventeen inverted residual blocks, a 1 × 1 convolution, global average pooling, one fully connected
-//! layer (table 2 of the paper). Nodes are named as torchvision's modules: `features.0.0` the stem's convolution,
-//! `features.N.conv.…` the blocks, `features.18.0` the last convolution, `classifier.1` the fully connected layer.
+//! Version 2: a stem, seventeen inverted residual blocks, a 1 × 1 convolution, global average
+//! pooling, one fully connected layer (table 2 of the paper). Nodes are named as torchvision's
+//! modules: `features.0.0` the stem's convolution, `features.N.conv.…` the blocks, `features.18.0`
+//! the last convolution, `classifier.1` the fully connected layer.
 
 use crate::style::Style;
 use crate::tip::{Conv, Tip};
@@ -52,12 +53,14 @@ pub fn mobilenet_v2(
     }
     conv_norm_relu(&mut tip, &format!("features.{index}"), &Conv::pointwise(multiplier.rounded_up_only(LAST)));
     let pooled = tip.builder.add("avgpool", Op::GlobalAvgPool, &[tip.node]);
-    // torchvision's `classifier.0` is dropout, which is nothing in evaluation and not part of a graph.
+    // torchvision's `classifier.0` is dropout, which is nothing in evaluation and not part of a
+    // graph.
     tip.builder.add("classifier.1", Op::Linear { out: classes, bias: true }, &[pooled]);
     tip.builder.finish()
 }
 
-/// Expands the channels, convolves each, and projects them down without an activation; the shortcut joins the narrow ends.
+/// Expands the channels, convolves each, and projects them down without an activation; the shortcut
+/// joins the narrow ends.
 fn block(tip: &mut Tip, name: &str, expansion: usize, out: usize, stride: usize) {
     let (from, channels) = (tip.node, tip.channels);
     let hidden = channels * expansion;

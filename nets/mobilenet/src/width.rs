@@ -9,7 +9,8 @@ const WIDEST: usize = 1024;
 /// Version 2 rounds to multiples of this.
 const DIVISOR: usize = 8;
 
-/// A factor on the channels of every layer, as TF-slim's `depth_multiplier` and torchvision's `width_mult`.
+/// A factor on the channels of every layer, as TF-slim's `depth_multiplier` and torchvision's
+/// `width_mult`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DepthMultiplier(f64);
 
@@ -27,7 +28,8 @@ impl DepthMultiplier {
     pub const MOST: f64 = 64.0;
 
     /// # Errors
-    /// Less than 1/1024, where every layer would stand at its least number of channels; more than [`Self::MOST`] or no number.
+    /// Less than 1/1024, where every layer would stand at its least number of channels; more than
+    /// [`Self::MOST`] or no number.
     pub fn new(factor: f64) -> Result<Self, NoChannels> {
         match factor * WIDEST as f64 >= 1.0 && factor <= Self::MOST {
             true => Ok(Self(factor)),
@@ -40,7 +42,8 @@ impl DepthMultiplier {
         ((channels as f64 * self.0) as usize).max(LEAST)
     }
 
-    /// Version 2: the nearest multiple of 8, the next one up where that would lose more than a tenth.
+    /// Version 2: the nearest multiple of 8, the next one up where that would lose more than a
+    /// tenth.
     pub(crate) fn rounded(self, channels: usize) -> usize {
         let exact = channels as f64 * self.0;
         let nearest = ((exact + DIVISOR as f64 / 2.0) as usize / DIVISOR * DIVISOR).max(LEAST);

@@ -1,5 +1,5 @@
-//! Net `resnet_at_cifar10`: the ResNets of 6n+2 layers that He et al. 2015 (arXiv 1512.03385, §4.2) train on CIFAR-10, with
-//! torchvision's parameter names.
+//! Net `resnet_at_cifar10`: the ResNets of 6n+2 layers that He et al. 2015 (arXiv 1512.03385, §4.2)
+//! train on CIFAR-10, with torchvision's parameter names.
 
 mod recipe;
 mod resnet;
@@ -72,7 +72,8 @@ impl Net for ResnetAtCifar10 {
 
     fn recognise(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
         let kernels = |size: usize| weights.iter().filter(|(_, shape)| shape.get(2..) == Some(&[size, size])).count();
-        // All 3 × 3 convolutions and the fully connected layer; a file may hold the latter as one convolution of 1 × 1.
+        // All 3 × 3 convolutions and the fully connected layer; a file may hold the latter as one
+        // convolution of 1 × 1.
         let layers = kernels(3) + 1;
         let shortcut = if kernels(1) > 1 { "projection" } else { "pad" };
         let mut options = vec![

@@ -5,14 +5,17 @@ use pocketflow::net::{FineTune, Recipe, Schedule};
 use pocketflow::option::OptionSpec;
 use pocketflow::settings::Settings;
 
-/// Epochs of the full training, and those after which the original divides the learning rate by ten.
+/// Epochs of the full training, and those after which the original divides the learning rate by
+/// ten.
 const EPOCHS: f64 = 250.0;
 const BOUNDARIES: [f64; 3] = [100.0, 150.0, 200.0];
-/// Epochs of fine-tuning (`uql_quant_epoch`'s default), and those after which its learning rate falls.
+/// Epochs of fine-tuning (`uql_quant_epoch`'s default), and those after which its learning rate
+/// falls.
 const FINE_TUNE_EPOCHS: f64 = 60.0;
 const FINE_TUNE_BOUNDARIES: [f64; 2] = [15.0, 40.0];
-/// The one-cycle schedule climbs to this multiple of `lrn_rate_init`, and to less where the training is too short to recover from
-/// so hot a start: one time `lrn_rate_init` for every so many steps.
+/// The one-cycle schedule climbs to this multiple of `lrn_rate_init`, and to less where the
+/// training is too short to recover from so hot a start: one time `lrn_rate_init` for every so many
+/// steps.
 const ONE_CYCLE_PEAK: f64 = 4.0;
 const ONE_CYCLE_STEPS: f64 = 1000.0;
 const ONE_CYCLE_WARM_UP: f64 = 0.2;

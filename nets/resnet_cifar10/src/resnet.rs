@@ -1,5 +1,5 @@
-//! The graph: a 3 × 3 stem, three stages of n blocks at 16, 32 and 64 channels, global average pooling, one fully connected
-//! layer. Post-activation blocks.
+//! The graph: a 3 × 3 stem, three stages of n blocks at 16, 32 and 64 channels, global average
+//! pooling, one fully connected layer. Post-activation blocks.
 
 use pocketflow::graph::{Graph, GraphBuilder, GraphError, NodeId, Op};
 

@@ -1,5 +1,6 @@
-//! Net `resnet_at_ilsvrc12`: the ResNets that He et al. 2015 (arXiv 1512.03385, table 1) train on ILSVRC-12, node for node and
-//! name for name as torchvision builds them, so that its published weights give its published outputs.
+//! Net `resnet_at_ilsvrc12`: the ResNets that He et al. 2015 (arXiv 1512.03385, table 1) train on
+//! ILSVRC-12, node for node and name for name as torchvision builds them, so that its published
+//! weights give its published outputs.
 
 mod recipe;
 mod resnet;
@@ -33,8 +34,8 @@ impl Plugin for ResnetAtIlsvrc12 {
 
     fn options() -> Vec<OptionSpec> {
         let mut options = vec![
-            // A whole number and no choice: nets may share a key only with the same type. Wide, so that a wrong number reaches
-            // the message that lists the right ones.
+            // A whole number and no choice: nets may share a key only with the same type. Wide, so
+            // that a wrong number reaches the message that lists the right ones.
             OptionSpec::int("resnet_size", 18, 1..=10_000, "Layers of the network: 18, 34, 50, 101 or 152."),
             OptionSpec::int("image_size", 224, 32..=1024, "Height and width of the images in pixels."),
         ];

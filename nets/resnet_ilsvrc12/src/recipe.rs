@@ -5,10 +5,12 @@ use pocketflow::net::{FineTune, Recipe, Schedule};
 use pocketflow::option::OptionSpec;
 use pocketflow::settings::Settings;
 
-/// Epochs of the full training, and those after which the original divides the learning rate by ten.
+/// Epochs of the full training, and those after which the original divides the learning rate by
+/// ten.
 const EPOCHS: f64 = 100.0;
 const BOUNDARIES: [f64; 4] = [30.0, 60.0, 80.0, 90.0];
-/// Epochs of fine-tuning (`uql_quant_epoch`'s default), and those after which its learning rate falls.
+/// Epochs of fine-tuning (`uql_quant_epoch`'s default), and those after which its learning rate
+/// falls.
 const FINE_TUNE_EPOCHS: f64 = 60.0;
 const FINE_TUNE_BOUNDARIES: [f64; 2] = [5.0, 20.0];
 

@@ -1,6 +1,6 @@
-//! The graph: a 7 × 7 stem and a max pooling, four stages of blocks at 64 to 512 channels, global average pooling, one fully
-//! connected layer. Post-activation blocks; a bottleneck strides in its 3 × 3 convolution, as torchvision has it (the paper:
-//! in the first 1 × 1).
+//! The graph: a 7 × 7 stem and a max pooling, four stages of blocks at 64 to 512 channels, global
+//! average pooling, one fully connected layer. Post-activation blocks; a bottleneck strides in its
+//! 3 × 3 convolution, as torchvision has it (the paper: in the first 1 × 1).
 
 use pocketflow::graph::{Graph, GraphBuilder, GraphError, NodeId, Op};
 
@@ -33,7 +33,8 @@ impl Size {
         }
     }
 
-    /// Layers with those of the shortcuts, of which every stage has one, but the first only to widen its channels.
+    /// Layers with those of the shortcuts, of which every stage has one, but the first only to
+    /// widen its channels.
     pub(crate) fn weights(self) -> usize {
         self.layers() + if self.has_bottlenecks() { 4 } else { 3 }
     }
@@ -87,7 +88,8 @@ pub fn resnet(size: Size, image_size: usize, classes: usize) -> Result<Graph, Gr
     builder.finish()
 }
 
-/// A residual block that is to be built. Either kind gives its last node and the number of channels there.
+/// A residual block that is to be built. Either kind gives its last node and the number of channels
+/// there.
 struct Block {
     name: String,
     from: NodeId,

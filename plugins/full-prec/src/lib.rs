@@ -1,4 +1,5 @@
-//! Learner `full-prec`: trains the network at full precision by the net's own recipe, and saves it to `save_path`.
+//! Learner `full-prec`: trains the network at full precision by the net's own recipe, and saves it
+//! to `save_path`.
 
 use pocketflow::Result;
 use pocketflow::job::Job;

@@ -17,8 +17,8 @@ const SLACK: f32 = 1e-4;
 
 /// Deep deterministic policy gradient for short roll-outs that end with one reward.
 ///
-/// The first quarter of the roll-outs acts at random; then the policy acts, with noise. The agent learns when told to,
-/// also early.
+/// The first quarter of the roll-outs acts at random; then the policy acts, with noise. The agent
+/// learns when told to, also early.
 pub struct RlAgent {
     options: Options,
     /// Kept to say where an option came from that turns out wrong.
@@ -82,7 +82,8 @@ impl Search {
         self.begun as usize <= self.random_rollouts()
     }
 
-    /// Of the roll-outs that are not random, how far the one under way is: 0 for the first, 1 for the last.
+    /// Of the roll-outs that are not random, how far the one under way is: 0 for the first, 1 for
+    /// the last.
     fn progress(&self) -> f64 {
         let first = self.random_rollouts() + 1;
         let steps = self.space.rollouts.saturating_sub(first).max(1);

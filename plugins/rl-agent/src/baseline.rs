@@ -1,13 +1,14 @@
-//! What a reward is compared with before the critic learns from it. All transitions of a roll-out share its reward, and
-//! rewards of a good network differ in their last digits; less a baseline and in units of their own spread, the
-//! differences are what the critic sees.
+//! What a reward is compared with before the critic learns from it. All transitions of a roll-out
+//! share its reward, and rewards of a good network differ in their last digits; less a baseline and
+//! in units of their own spread, the differences are what the critic sees.
 
 use serde::{Deserialize, Serialize};
 
 /// Spreads below this count as none.
 const SMALLEST_SPREAD: f64 = 1e-6;
 
-/// An exponential moving average of the rewards (`ddpg_bsln_decy_rate`), and the standard deviation of all of them.
+/// An exponential moving average of the rewards (`ddpg_bsln_decy_rate`), and the standard deviation
+/// of all of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     average: f64,

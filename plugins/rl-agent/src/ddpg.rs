@@ -1,14 +1,14 @@
-//! Deep deterministic policy gradient (Lillicrap et al. 2015, arXiv 1509.02971): everything that is learned, and the
-//! update.
+//! Deep deterministic policy gradient (Lillicrap et al. 2015, arXiv 1509.02971): everything that is
+//! learned, and the update.
 //!
-//! Here actions are in the policy's units, −1 to 1. Every transition of a roll-out carries the reward of the whole, as
-//! rewards come only at the end; the critic learns y = r + γ·Q'(s', μ'(s')), or y = r after the last step, where r is
-//! what [`Baseline`] makes of the reward at the time of the update, so that old and new rewards are compared with the
-//! same.
+//! Here actions are in the policy's units, −1 to 1. Every transition of a roll-out carries the
+//! reward of the whole, as rewards come only at the end; the critic learns y = r + γ·Q'(s',
+//! μ'(s')), or y = r after the last step, where r is what [`Baseline`] makes of the reward at the
+//! time of the update, so that old and new rewards are compared with the same.
 //!
-//! The actor's output is the action itself, cut to −1 to 1, and its gradient is inverted at the bounds (Hausknecht and
-//! Stone 2016, arXiv 1511.04143, §3.3). With the original's tanh an actor that once reached a bound stays there: its
-//! gradient is gone.
+//! The actor's output is the action itself, cut to −1 to 1, and its gradient is inverted at the
+//! bounds (Hausknecht and Stone 2016, arXiv 1511.04143, §3.3). With the original's tanh an actor
+//! that once reached a bound stays there: its gradient is gone.
 
 use crate::adam::Adam;
 use crate::baseline::Baseline;
@@ -133,7 +133,8 @@ impl Ddpg {
         self.replay.push(memory);
     }
 
-    /// One update of critic, actor and targets from a batch. The losses are those before it, without the decay.
+    /// One update of critic, actor and targets from a batch. The losses are those before it,
+    /// without the decay.
     ///
     /// # Errors
     /// Nothing was remembered yet; or the networks diverged.
@@ -187,7 +188,8 @@ impl Ddpg {
         loss
     }
 
-    /// Less the mean value that the critic gives to the actor's actions. Adapts the noise to the batch as well.
+    /// Less the mean value that the critic gives to the actor's actions. Adapts the noise to the
+    /// batch as well.
     fn improve_actor(&mut self, states: Vec<f32>, samples: usize, options: &Options) -> f32 {
         let trace = self.actor.net.forward(states.clone(), samples);
         let actions = trace.output.clone();
@@ -236,8 +238,8 @@ impl Ddpg {
     }
 }
 
-/// The gradient with respect to an action, smaller the nearer it would take the action to a bound and turned round
-/// beyond.
+/// The gradient with respect to an action, smaller the nearer it would take the action to a bound
+/// and turned round beyond.
 fn held_back(gradient: f32, action: f32) -> f32 {
     gradient * if gradient < 0.0 { (1.0 - action) / 2.0 } else { (1.0 + action) / 2.0 }
 }

@@ -1,5 +1,5 @@
-//! The learner: the search for bits per layer alone. It leaves the bit plan that `uniform` fine-tunes by, and the parent quantized by it
-//! without training.
+//! The learner: the search for bits per layer alone. It leaves the bit plan that `uniform`
+//! fine-tunes by, and the parent quantized by it without training.
 
 use crate::NAME;
 use pocketflow::job::Job;

@@ -1,6 +1,6 @@
-//! Agent `rl-agent`: deep deterministic policy gradient for short roll-outs with one reward at the end, after
-//! PocketFlow's DDPG agent. Plain Rust on one thread: the networks are small, and a search repeats bit for bit from its
-//! seed.
+//! Agent `rl-agent`: deep deterministic policy gradient for short roll-outs with one reward at the
+//! end, after PocketFlow's DDPG agent. Plain Rust on one thread: the networks are small, and a
+//! search repeats bit for bit from its seed.
 //!
 //! | module | what it holds |
 //! |---|---|

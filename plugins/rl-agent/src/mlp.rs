@@ -1,6 +1,6 @@
-//! A small multilayer perceptron on the CPU: dense layers, each but the last followed by layer normalisation (Ba et al.
-//! 2016, arXiv 1607.06450) and ReLU. Forward and backward in f32, in a fixed order of operations, so that results
-//! repeat bit for bit.
+//! A small multilayer perceptron on the CPU: dense layers, each but the last followed by layer
+//! normalisation (Ba et al. 2016, arXiv 1607.06450) and ReLU. Forward and backward in f32, in a
+//! fixed order of operations, so that results repeat bit for bit.
 
 use crate::random::Random;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,8 @@ use std::ops::Range;
 
 /// Added to the variance of a layer's values.
 const NORM_EPSILON: f32 = 1e-5;
-/// The last layer starts within this, so that first actions and values lie near zero (Lillicrap et al. 2015, §7).
+/// The last layer starts within this, so that first actions and values lie near zero (Lillicrap et
+/// al. 2015, §7).
 const LAST_LAYER_INIT: f32 = 3e-3;
 /// Partial sums of a dot product, side by side in vector registers.
 const LANES: usize = 8;
@@ -32,7 +33,8 @@ pub struct Segment {
     pub inputs: usize,
 }
 
-/// All parameters in one vector: per layer weights, biases, and if it is no last one, gains and shifts.
+/// All parameters in one vector: per layer weights, biases, and if it is no last one, gains and
+/// shifts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mlp {
     /// Inputs, hidden layers, outputs.
@@ -67,8 +69,8 @@ struct LayerTrace {
 }
 
 impl Mlp {
-    /// `hidden` layers may be none. Weights and biases start uniform within ±1/√inputs (the last layer ±3e-3), gains at 1,
-    /// shifts at 0.
+    /// `hidden` layers may be none. Weights and biases start uniform within ±1/√inputs (the last
+    /// layer ±3e-3), gains at 1, shifts at 0.
     pub fn new(inputs: usize, hidden: &[usize], outputs: usize, random: &mut Random) -> Self {
         let widths = [&[inputs], hidden, &[outputs]].concat();
         let mut mlp = Self { widths, values: Vec::new() };
@@ -167,8 +169,8 @@ impl Mlp {
         out
     }
 
-    /// From the gradient with respect to the output, `[samples][outputs]`, to that with respect to the input. Adds the
-    /// one with respect to the parameters to `gradient`, where it is asked for.
+    /// From the gradient with respect to the output, `[samples][outputs]`, to that with respect to
+    /// the input. Adds the one with respect to the parameters to `gradient`, where it is asked for.
     pub fn backward(&self, trace: &Trace, d_output: Vec<f32>, mut gradient: Option<&mut [f32]>) -> Vec<f32> {
         let mut d_out = d_output;
         let mut after: Option<&[f32]> = None;
@@ -205,8 +207,8 @@ impl Mlp {
     }
 }
 
-/// `out += Σ weights[j] · rows[j]`, where `rows` holds for each weight a row as long as `out`. Four rows at a time, as most of the
-/// time goes into reading and writing `out`.
+/// `out += Σ weights[j] · rows[j]`, where `rows` holds for each weight a row as long as `out`. Four
+/// rows at a time, as most of the time goes into reading and writing `out`.
 fn add_weighted(out: &mut [f32], weights: &[f32], rows: &[f32]) {
     let width = out.len();
     let (blocks, rest) = weights.as_chunks::<4>();
@@ -253,8 +255,8 @@ fn normalise(values: &mut [f32], width: usize) -> Vec<f32> {
     .collect()
 }
 
-/// The gradient before gain and normalisation from that after: with g = gain·d and x̂ the normed values,
-/// scale · (g − mean(g) − x̂·mean(g·x̂)).
+/// The gradient before gain and normalisation from that after: with g = gain·d and x̂ the normed
+/// values, scale · (g − mean(g) − x̂·mean(g·x̂)).
 fn back_through_norm(d: &mut [f32], gains: &[f32], normed: &[f32], scale: &[f32]) {
     let width = gains.len();
     for ((d, normed), scale) in d.chunks_exact_mut(width).zip(normed.chunks_exact(width)).zip(scale) {
@@ -291,7 +293,8 @@ mod tests {
         let mut random = Random::new(seed);
         let (inputs, outputs, samples) = (5, 2, 3);
         let mut mlp = Mlp::new(inputs, hidden, outputs, &mut random);
-        // Away from the start, where the last layer is nearly zero, gains are equal and shifts are nothing.
+        // Away from the start, where the last layer is nearly zero, gains are equal and shifts are
+        // nothing.
         mlp.values_mut().iter_mut().for_each(|value| *value += 0.4 * random.signed());
         let input: Vec<f32> = (0..samples * inputs).map(|_| random.signed()).collect();
         let weights: Vec<f32> = (0..samples * outputs).map(|_| random.signed()).collect();

@@ -1,4 +1,5 @@
-//! Exploration: noise on the actor's parameters, the same for a whole roll-out (Plappert et al. 2017, arXiv
+//! Exploration: noise on the actor's parameters, the same for a whole roll-out (Plappert et al.
+//! 2017, arXiv
 //! 1706.01905), or on each action; its standard deviation decays over the roll-outs or adapts to the distance it makes
 //! in action space.
 
@@ -36,16 +37,17 @@ pub struct Exploration {
 }
 
 impl Exploration {
-    /// The standard deviation for a roll-out at `progress` (0 to 1) of those that are not random: it falls evenly from
-    /// the first to the last. (By the same factor each time it would be next to nothing for most of a search, as the
-    /// last is that small; searches then repeat themselves.) `None` where the protocol is another.
+    /// The standard deviation for a roll-out at `progress` (0 to 1) of those that are not random:
+    /// it falls evenly from the first to the last. (By the same factor each time it would be next
+    /// to nothing for most of a search, as the last is that small; searches then repeat
+    /// themselves.) `None` where the protocol is another.
     pub fn decayed(&self, progress: f64) -> Option<f64> {
         let falls = self.protocol == Protocol::TimeDecay;
         falls.then(|| self.first + (self.last - self.first) * progress.clamp(0.0, 1.0))
     }
 
-    /// The standard deviation after noise of `std` moved actions by `distance`; where the protocol is another, `std`
-    /// itself.
+    /// The standard deviation after noise of `std` moved actions by `distance`; where the protocol
+    /// is another, `std` itself.
     pub fn adapted(&self, std: f64, distance: f64) -> f64 {
         match self.protocol {
             Protocol::TimeDecay => std,
@@ -56,9 +58,9 @@ impl Exploration {
     }
 }
 
-/// A copy of the actor with noise on the parameters of its dense layers, in units of each layer's first weights
-/// (1/√inputs) so that layers of all widths are disturbed alike. Gains and shifts of layer normalisations stay, as in
-/// the paper.
+/// A copy of the actor with noise on the parameters of its dense layers, in units of each layer's
+/// first weights (1/√inputs) so that layers of all widths are disturbed alike. Gains and shifts of
+/// layer normalisations stay, as in the paper.
 pub fn perturbed(actor: &Mlp, std: f64, random: &mut Random) -> Mlp {
     let mut perturbed = actor.clone();
     let segments = actor.segments();

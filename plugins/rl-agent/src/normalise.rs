@@ -1,15 +1,17 @@
-//! States standardised by the mean and variance of those seen so far, so that layer counts, bits and shapes weigh
-//! alike.
+//! States standardised by the mean and variance of those seen so far, so that layer counts, bits
+//! and shapes weigh alike.
 
 use serde::{Deserialize, Serialize};
 
-/// Standardised values beyond this many standard deviations are cut: a state unlike all before must not blow up a
-/// network.
+/// Standardised values beyond this many standard deviations are cut: a state unlike all before must
+/// not blow up a network.
 const LIMIT: f32 = 5.0;
-/// Added to the variance: a value that never changed standardises to 0, and differences near rounding stay small.
+/// Added to the variance: a value that never changed standardises to 0, and differences near
+/// rounding stay small.
 const FLOOR: f64 = 1e-6;
 
-/// Running mean and sum of squared deviations per value (Welford 1962), in f64 so that they do not drift.
+/// Running mean and sum of squared deviations per value (Welford 1962), in f64 so that they do not
+/// drift.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Normaliser {
     count: u64,

@@ -1,5 +1,6 @@
-//! The agent's randomness: one generator whose state is saved with the rest. The distributions are written out here
-//! because a resumed search must not change with the release of a random-number library.
+//! The agent's randomness: one generator whose state is saved with the rest. The distributions are
+//! written out here because a resumed search must not change with the release of a random-number
+//! library.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
@@ -61,7 +62,8 @@ mod tests {
 
     #[test]
     fn draws_do_not_change_with_the_release() {
-        // A saved search goes on with the same draws: these figures may only change with the version of saved states.
+        // A saved search goes on with the same draws: these figures may only change with the
+        // version of saved states.
         let mut random = Random::new(0);
         let draws: Vec<usize> = (0..8).map(|_| random.below(100)).collect();
         assert_eq!(draws, [33, 83, 35, 67, 15, 39, 3, 27]);

@@ -1,4 +1,5 @@
-//! The replay buffer: the transitions of finished roll-outs, the oldest overwritten when it is full.
+//! The replay buffer: the transitions of finished roll-outs, the oldest overwritten when it is
+//! full.
 
 use crate::random::Random;
 use serde::{Deserialize, Serialize};

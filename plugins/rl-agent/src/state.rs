@@ -1,4 +1,5 @@
-//! An agent saved as bytes: MessagePack, with a name and a version in front. Every number comes back bit for bit.
+//! An agent saved as bytes: MessagePack, with a name and a version in front. Every number comes
+//! back bit for bit.
 
 use crate::ddpg::Ddpg;
 use crate::options::Options;
@@ -48,7 +49,8 @@ pub fn save(search: &Search) -> Result<Vec<u8>> {
 }
 
 /// # Errors
-/// Bytes that no agent of this version saved, damaged ones, or those of an agent with other networks or another buffer.
+/// Bytes that no agent of this version saved, damaged ones, or those of an agent with other
+/// networks or another buffer.
 pub fn restore(bytes: &[u8], options: &Options) -> Result<Search> {
     let [name @ .., version] = HEADER else { return Err(Error::failed("the header is empty")) };
     let body = match bytes.strip_prefix(HEADER) {

@@ -1,5 +1,6 @@
-//! The workflow: a full-precision parent (trained first if there is none), fine-tuning with the arithmetic of the integers that it is
-//! deployed in, the training model and the folded, packed evaluation model.
+//! The workflow: a full-precision parent (trained first if there is none), fine-tuning with the
+//! arithmetic of the integers that it is deployed in, the training model and the folded, packed
+//! evaluation model.
 
 use crate::NAME;
 use crate::options::{Options, specs};

@@ -1,5 +1,6 @@
-//! Learner `uniform-tf`: quantization-aware training for integer runtimes, as TensorFlow's: batch normalisations folded, weights and
-//! activations on affine grids, the network integer from end to end. After PocketFlow's UniformQuantTFLearner.
+//! Learner `uniform-tf`: quantization-aware training for integer runtimes, as TensorFlow's: batch
+//! normalisations folded, weights and activations on affine grids, the network integer from end to
+//! end. After PocketFlow's UniformQuantTFLearner.
 
 mod learner;
 mod options;

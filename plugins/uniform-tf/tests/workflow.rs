@@ -1,5 +1,5 @@
-//! The learner's workflow on a small net and stand-in images: what it saves, what it reports, and that a run which was stopped ends in the
-//! same bytes as one that was not.
+//! The learner's workflow on a small net and stand-in images: what it saves, what it reports, and
+//! that a run which was stopped ends in the same bytes as one that was not.
 
 use pocketflow::agent::Agent;
 use pocketflow::dataset::Split;

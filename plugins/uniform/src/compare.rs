@@ -1,5 +1,5 @@
-//! The comparison at the end of a search: every allocation found gets the same fine-tuning without the validation images, and the best on
-//! these is taken.
+//! The comparison at the end of a search: every allocation found gets the same fine-tuning without
+//! the validation images, and the best on these is taken.
 
 use crate::learner::{child, training};
 use crate::options::Options;
@@ -26,9 +26,10 @@ pub struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Fills in how good the candidates are after fine-tuning, and which is taken: [`SearchReport::best`]. A single candidate is taken as
-    /// it is, and without fine-tuning the accuracy before it decides. A candidate whose fine-tuning fails (it diverges) counts as nothing
-    /// right.
+    /// Fills in how good the candidates are after fine-tuning, and which is taken:
+    /// [`SearchReport::best`]. A single candidate is taken as it is, and without fine-tuning the
+    /// accuracy before it decides. A candidate whose fine-tuning fails (it diverges) counts as
+    /// nothing right.
     ///
     /// # Errors
     /// No candidates; the training's, if it fails for all.

@@ -1,5 +1,5 @@
-//! The workflow: a full-precision parent (trained first if there is none), bits for its layers (given, or searched for), its quantized
-//! child, fine-tuning, the packed model.
+//! The workflow: a full-precision parent (trained first if there is none), bits for its layers
+//! (given, or searched for), its quantized child, fine-tuning, the packed model.
 
 use crate::NAME;
 use crate::compare::Comparison;
@@ -142,7 +142,8 @@ impl Uniform {
     }
 }
 
-/// The parent quantized by a plan, ready to be fine-tuned, or to be used if there is no fine-tuning.
+/// The parent quantized by a plan, ready to be fine-tuned, or to be used if there is no
+/// fine-tuning.
 pub fn child(job: &Job, graph: &Graph, parent: &Model, plan: &QuantPlan, options: &Options) -> Result<Network> {
     let mut network = Network::new(graph, plan, &parent.all_values()?, Weights::FullPrecision)?;
     let clips = options.quantization.range == WeightRange::Mse;

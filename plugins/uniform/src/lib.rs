@@ -1,5 +1,5 @@
-//! Learner `uniform`: uniform quantization of weights and activations with fine-tuning through the straight-through estimator, after
-//! PocketFlow's UniformQuantLearner.
+//! Learner `uniform`: uniform quantization of weights and activations with fine-tuning through the
+//! straight-through estimator, after PocketFlow's UniformQuantLearner.
 
 mod compare;
 mod learner;

@@ -1,5 +1,5 @@
-//! The binary files of CIFAR-10. Training refuses a file of another length before it reads; `host data check` reads on, and every record
-//! with it.
+//! The binary files of CIFAR-10. Training refuses a file of another length before it reads; `host
+//! data check` reads on, and every record with it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

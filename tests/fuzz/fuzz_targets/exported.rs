@@ -1,4 +1,5 @@
-//! .tflite files as the reference interpreter takes them: what the reader lets pass must be run or refused.
+//! .tflite files as the reference interpreter takes them: what the reader lets pass must be run or
+//! refused.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

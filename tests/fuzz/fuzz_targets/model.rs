@@ -1,5 +1,5 @@
-//! Our own model files, and checkpoints, which have the same form. Length and checksum are put right, since nothing random passes
-//! them.
+//! Our own model files, and checkpoints, which have the same form. Length and checksum are put
+//! right, since nothing random passes them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
-//! TFRecord files, the examples in them, and the JPEG and PNG files in those. The first byte says whether the rest is a file, or a
-//! record's data that get their checksums here: nothing random passes those.
+//! TFRecord files, the examples in them, and the JPEG and PNG files in those. The first byte says
+//! whether the rest is a file, or a record's data that get their checksums here: nothing random
+//! passes those.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! .safetensors, both forms of .pth, .tflite: the contents choose the reader. What is read is matched to a graph too.
+//! .safetensors, both forms of .pth, .tflite: the contents choose the reader. What is read is
+//! matched to a graph too.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -28,7 +28,8 @@ fn a_network_trained_for_integers_exports_as_it_was_trained() {
         let again: serde_json::Value = serde_json::from_str(&place.host(eval).expect(0).stdout).unwrap();
         assert_eq!(again["top1"], reference["top1"]);
         assert_eq!(again["stand_in_data"], true);
-        // The learner's own model is compared with its parent, though its batch normalisations are folded and the parent's are not.
+        // The learner's own model is compared with its parent, though its batch normalisations are
+        // folded and the parent's are not.
         let eval =
             format!("eval models_uqtf_eval/model.ckpt --nb_smpls_eval=200 --run_dir=eval-{target} --format=json");
         let again: serde_json::Value = serde_json::from_str(&place.host(&eval).expect(0).stdout).unwrap();
@@ -94,7 +95,8 @@ fn what_uniform_left_in_float_stays_so() {
     assert_eq!(said("layer1.0.conv2"), "requantized float false", "before a sum nothing was quantized");
     assert_eq!(said("fc"), "float float false");
     assert!(outcome["notes"].to_string().contains("compute in float"), "{outcome:#}");
-    // Between the file and the learner is the rounding of the weights to other grids, near 1 % of them, in a net that is not sure of much.
+    // Between the file and the learner is the rounding of the weights to other grids, near 1 % of
+    // them, in a net that is not sure of much.
     let run = runs(&outcome, "model_quantized.tflite").last().unwrap();
     assert!(number(&run["agreement"]) >= 0.95, "{outcome:#}");
     let sizes =

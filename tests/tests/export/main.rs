@@ -1,5 +1,5 @@
-//! Exports as a user makes them: the program as a process, files of small nets trained on the stand-in, run by the reference interpreter
-//! and by the runtimes that people deploy with.
+//! Exports as a user makes them: the program as a process, files of small nets trained on the
+//! stand-in, run by the reference interpreter and by the runtimes that people deploy with.
 
 mod bad_input;
 mod files;

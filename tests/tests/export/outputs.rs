@@ -1,4 +1,5 @@
-//! All files of an export, or none: what is in the way, what is typed wrong, and what an earlier export left.
+//! All files of an export, or none: what is in the way, what is typed wrong, and what an earlier
+//! export left.
 
 use crate::{exported, trained};
 use std::fs;

@@ -24,7 +24,8 @@ fn noise(length: usize, seed: u32) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Those of exact runs: where the processor has no VNNI, ONNX Runtime's default options are compared too, and differ.
+/// Those of exact runs: where the processor has no VNNI, ONNX Runtime's default options are
+/// compared too, and differ.
 fn comparisons(outcome: &Value) -> Vec<&Value> {
     let all = outcome["comparisons"].as_array().unwrap().iter();
     all.filter(|comparison| !comparison["one"].as_str().unwrap().contains("default options")).collect()
@@ -54,13 +55,15 @@ fn litert_and_onnx_runtime_decide_as_the_reference() {
     assert_eq!(comparisons.len(), 3, "LiteRT and ONNX Runtime, each with the reference, and together: {outcome:#}");
     for comparison in comparisons {
         assert!(number(&comparison["agreement"]) >= 0.985, "{comparison:#}");
-        // Rounding errors of one operator move on through the next ones, from the specification's way to round; the runtimes share one.
+        // Rounding errors of one operator move on through the next ones, from the specification's
+        // way to round; the runtimes share one.
         let most = if comparison["other"].as_str().unwrap().contains("reference") { 3.0 } else { 1.0 };
         assert!(number(&comparison["largest_step"]) <= most, "{comparison:#}");
     }
 }
 
-/// Weights alone, and weights and activations: `uniform` leaves the first and the last layer and all sums in float.
+/// Weights alone, and weights and activations: `uniform` leaves the first and the last layer and
+/// all sums in float.
 #[test]
 fn the_runtimes_run_what_is_float_in_part() {
     let place = trained();

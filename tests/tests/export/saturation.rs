@@ -1,5 +1,6 @@
-//! ONNX Runtime on processors without VNNI, where its default kernels add products in 16 bits: what a file computes there, and
-//! what users are told. What depends on the processor is asked of the processor.
+//! ONNX Runtime on processors without VNNI, where its default kernels add products in 16 bits: what
+//! a file computes there, and what users are told. What depends on the processor is asked of the
+//! processor.
 
 use crate::{exported, number, runs, trained};
 use pocketflow::graph::{Graph, GraphBuilder, Op};
@@ -87,7 +88,8 @@ fn sums_beyond_16_bits() {
     }
 }
 
-/// The runs of the .onnx file of integers: with the option, and where this processor needs it, without.
+/// The runs of the .onnx file of integers: with the option, and where this processor needs it,
+/// without.
 fn both(outcome: &Value) -> (&Value, Option<&Value>) {
     match runs(outcome, "model_quantized.onnx") {
         [exact] => (exact, None),

@@ -1,4 +1,5 @@
-//! `host import`: what comes in computes what it did, and what does not fit is said without anything being saved.
+//! `host import`: what comes in computes what it did, and what does not fit is said without
+//! anything being saved.
 
 use pocketflow::model::Model;
 use pocketflow_tests::place::{Place, SMALL};

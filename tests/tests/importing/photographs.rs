@@ -1,4 +1,5 @@
-//! The nets for ILSVRC-12 where there are no photographs: the stand-in has their classes and the size that the net asks for.
+//! The nets for ILSVRC-12 where there are no photographs: the stand-in has their classes and the
+//! size that the net asks for.
 
 use pocketflow_tests::place::Place;
 

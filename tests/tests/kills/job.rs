@@ -138,8 +138,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Right after the kill: each file is the old one or the new one, and those of an export are of one export once whoever reads
-    /// them has looked.
+    /// Right after the kill: each file is the old one or the new one, and those of an export are of
+    /// one export once whoever reads them has looked.
     pub fn expect_nothing_half(&self, place: &Place, story: &str) {
         if self.job.kind == Kind::Export {
             place.host("bench models/model_quantized.tflite --images=0 --threads=1").expect(0);
@@ -212,7 +212,8 @@ impl Given {
     }
 }
 
-/// What a file says, without what differs from run to run: the accuracy that a model's header tells.
+/// What a file says, without what differs from run to run: the accuracy that a model's header
+/// tells.
 fn content(place: &Place, name: &str) -> Option<Vec<u8>> {
     let path = place.path(name);
     match name.ends_with(".ckpt") {

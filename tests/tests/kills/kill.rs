@@ -42,7 +42,8 @@ impl fmt::Display for Moment {
     }
 }
 
-/// Whether system calls can be chosen here: where strace is missing, it is installed if Debian's packages can be.
+/// Whether system calls can be chosen here: where strace is missing, it is installed if Debian's
+/// packages can be.
 pub fn strace() -> bool {
     static WORKS: LazyLock<bool> = LazyLock::new(|| {
         let works = |program: &str, arguments: &[&str]| {

@@ -1,8 +1,9 @@
-//! Processes that are killed: at random moments, and at chosen system calls by strace. After a resume, or the same command again,
-//! weights and files are those of a process that nobody killed, no temporary file stays, and no folder holds files of two exports.
+//! Processes that are killed: at random moments, and at chosen system calls by strace. After a
+//! resume, or the same command again, weights and files are those of a process that nobody killed,
+//! no temporary file stays, and no folder holds files of two exports.
 //!
-//! A few kills in the everyday suite, hundreds in `cargo xtask test --all`; `POCKETFLOW_KILLS` for as many as one wishes,
-//! `POCKETFLOW_KILLS_SEED` for other moments.
+//! A few kills in the everyday suite, hundreds in `cargo xtask test --all`; `POCKETFLOW_KILLS` for
+//! as many as one wishes, `POCKETFLOW_KILLS_SEED` for other moments.
 
 mod job;
 mod kill;

@@ -22,7 +22,8 @@ static PROBE: extern "C" fn() = {
     answer
 };
 
-/// A fixture's library. Cargo puts it beside the test, as it does with each library that a test's package depends on.
+/// A fixture's library. Cargo puts it beside the test, as it does with each library that a test's
+/// package depends on.
 pub fn library(name: &str) -> PathBuf {
     own_cache();
     let exe = env::current_exe().unwrap();
@@ -37,8 +38,8 @@ fn own_cache() {
     FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         if env::var_os(CHILD).is_none() {
-            // SAFETY: before any library is loaded, everything that reads the environment is this program's Rust code, which
-            // holds the standard library's lock.
+            // SAFETY: before any library is loaded, everything that reads the environment is this
+            // program's Rust code, which holds the standard library's lock.
             unsafe { env::set_var("XDG_CACHE_HOME", folder.path()) };
         }
         folder
@@ -73,7 +74,8 @@ pub fn settings(registry: &Registry, given: &[(&str, &str)]) -> Settings {
 pub fn patched(name: &str, to: &Path, edit: impl FnOnce(&mut [u8])) {
     let mut bytes = std::fs::read(library(name)).unwrap();
     let magic = b"PocketFlow/Rust\0";
-    // The host's side of the comparison may be in the library too, without an interface version behind it.
+    // The host's side of the comparison may be in the library too, without an interface version
+    // behind it.
     let start = bytes
         .windows(48)
         .position(|window| window.starts_with(magic) && window[16..20] == pocketflow::abi::INTERFACE.to_ne_bytes())
@@ -82,7 +84,8 @@ pub fn patched(name: &str, to: &Path, edit: impl FnOnce(&mut [u8])) {
     std::fs::write(to, bytes).unwrap();
 }
 
-/// Runs one test of this program alone, in a process of its own; `None` in that process. Gives stdout and stderr.
+/// Runs one test of this program alone, in a process of its own; `None` in that process. Gives
+/// stdout and stderr.
 pub fn in_child(test: &str, variables: &[(&str, &Path)]) -> Option<(String, String)> {
     if env::var_os(CHILD).is_some() {
         return None;

@@ -1,4 +1,5 @@
-//! A panic in any function of a plugin is an error that says who panicked, in what and where; the process goes on, quietly.
+//! A panic in any function of a plugin is an error that says who panicked, in what and where; the
+//! process goes on, quietly.
 
 use crate::fixtures::{discover, in_child, library, settings};
 use crate::job::{Recorder, job, job_on};

@@ -1,5 +1,5 @@
-//! The main job as a user runs it: the program as a process, the real plugin libraries, on the stand-in images, with small nets. Needs no
-//! data and no network.
+//! The main job as a user runs it: the program as a process, the real plugin libraries, on the
+//! stand-in images, with small nets. Needs no data and no network.
 
 mod bad_input;
 mod main_job;

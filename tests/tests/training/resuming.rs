@@ -22,7 +22,8 @@ fn killed_at_any_moment_it_ends_in_the_same_bits() {
     let place = Place::new();
     place.host(&job("whole")).expect(0);
     let steps = count(&place, "whole", "step");
-    // Kills spread over the whole run, through both of its phases; each attempt goes on from what the last one left.
+    // Kills spread over the whole run, through both of its phases; each attempt goes on from what
+    // the last one left.
     let mut resume = "";
     for share in [0.1, 0.4, 0.65, 0.9] {
         let mut child = place.start(&format!("{} {resume}", job("killed")));

@@ -1,4 +1,5 @@
-//! The search for bits per layer: what it compares, keeps and writes, and that it goes on where it was stopped.
+//! The search for bits per layer: what it compares, keeps and writes, and that it goes on where it
+//! was stopped.
 
 use pocketflow::model::Model;
 use pocketflow_tests::place::{Place, SMALL, built, finish};
@@ -203,7 +204,8 @@ fn an_agent_that_fails_in_the_middle_costs_the_rest_of_the_search_only() {
     let library = fixture("panics");
     let flags = format!("{BUDGET} {UNTUNED} --uql_enbl_rl_agent --uql_quant_epochs=0 --uql_agent=panics --run_dir=run");
     let dirs = format!("--plugin-dir={} --plugin-dir={}", built().display(), library.display());
-    // It is asked for nothing before the third roll-out: the first two follow the others' solutions.
+    // It is asked for nothing before the third roll-out: the first two follow the others'
+    // solutions.
     let failure = ["warning", "the agent failed in roll-out 3", "panicked", "best of its 2 roll-outs is kept"];
     place.host(&format!("{dirs} {} --panic_in_agent=act", uniform(&flags))).expect(0).says(&failure);
     let search = place.json("run/report.json")["search"].clone();

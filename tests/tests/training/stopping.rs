@@ -85,7 +85,8 @@ fn before_the_first_step_it_is_obeyed_too_and_goes_on() {
 #[test]
 fn the_parents_evaluation_calibration_and_statistics() {
     let uniform = "--learner=uniform --uql_quant_epochs=0 --uql_activation_bits=8";
-    // The first pass over the plain images calibrates where nothing else needs them, else it observes.
+    // The first pass over the plain images calibrates where nothing else needs them, else it
+    // observes.
     for (flags, stall) in [
         (uniform, "--stall_split=eval"),
         ("--learner=uniform-tf --nb_epochs_rat=0.008", "--stall_split=plain --stall_after=2"),

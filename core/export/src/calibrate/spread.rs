@@ -1,4 +1,5 @@
-//! How the values of a tensor are spread, seen batch by batch in bounded memory, and the range that a method takes from it.
+//! How the values of a tensor are spread, seen batch by batch in bounded memory, and the range that
+//! a method takes from it.
 
 use pocketflow::affine::Affine;
 use serde::{Deserialize, Serialize};
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Method {
     /// From the smallest to the largest value.
     MinMax,
-    /// Cuts this share of the values, in percent, off: half at either end, or all at the far end of values that have one sign. In
-    /// `[0, 50]`.
+    /// Cuts this share of the values, in percent, off: half at either end, or all at the far end of
+    /// values that have one sign. In `[0, 50]`.
     Percentile(f64),
     /// The range whose grid has the least mean squared error, rounding and cutting together.
     #[default]
@@ -75,7 +76,8 @@ impl Spread {
         }
     }
 
-    /// Doubles the reach until it covers `largest`. Reaches are powers of two, so that any two can be brought together.
+    /// Doubles the reach until it covers `largest`. Reaches are powers of two, so that any two can
+    /// be brought together.
     fn widen(&mut self, largest: f32) {
         if largest == 0.0 || largest <= self.reach {
             return;
@@ -205,7 +207,8 @@ mod tests {
                 let ([low, high], [min, max]) = (whole.range(method, 8), whole.ends());
                 prop_assert!(min <= low && low <= 0.0 && 0.0 <= high && high <= max);
                 let [other_low, other_high] = a.range(method, 8);
-                // Bins that were doubled one by one may differ from those that were wide at once by a bin.
+                // Bins that were doubled one by one may differ from those that were wide at once by
+                // a bin.
                 let slack = 0.05 * (max - min) + 1e-6;
                 prop_assert!((low - other_low).abs() <= slack && (high - other_high).abs() <= slack);
             }

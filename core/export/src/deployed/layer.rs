@@ -1,4 +1,5 @@
-//! The weights of one layer as integers: exactly where their values lie on a grid that the target has, else on the nearest one.
+//! The weights of one layer as integers: exactly where their values lie on a grid that the target
+//! has, else on the nearest one.
 
 use super::{WeightRange, Weights};
 use pocketflow::affine::Affine;
@@ -11,7 +12,8 @@ use pocketflow::{Error, Result};
 pub(super) const BITS: u32 = 8;
 /// The largest code of a symmetric int8 grid.
 const TOP: i32 = 127;
-/// How far, in steps, a value may lie off the grid to be called exact: what rounding in f32 explains.
+/// How far, in steps, a value may lie off the grid to be called exact: what rounding in f32
+/// explains.
 const EXACT: f32 = 1e-4;
 
 /// Weights of a target, and how far from the model's they are.
@@ -20,12 +22,13 @@ pub(super) struct Quantization {
     pub weights: Weights,
     /// Every weight is the model's own, to f32's rounding.
     pub exact: bool,
-    /// Root of the mean squared difference to the model's weights, relative to the root of their mean square.
+    /// Root of the mean squared difference to the model's weights, relative to the root of their
+    /// mean square.
     pub error: f64,
 }
 
-/// Quantizes a stored tensor of shape `[out, in / groups, kh, kw]`, whose values are `values`, for the target, with codes of the
-/// range. Codes of more bits are cut.
+/// Quantizes a stored tensor of shape `[out, in / groups, kh, kw]`, whose values are `values`, for
+/// the target, with codes of the range. Codes of more bits are cut.
 ///
 /// # Errors
 /// Values that do not make the shape.
@@ -78,9 +81,11 @@ fn own_codes(quantized: &Quantized, shape: [usize; 4], target: Target) -> Option
     }
 }
 
-/// For arithmetic on floats, where int8 codes need no zero in their middle: the grid for each channel that meets its values best. A channel
-/// that the grid of `symmetric` meets better keeps that. `uniform`'s values start anywhere; such a grid brings the answers of the file nearer
-/// to the learner's (ResNet-20 of 4 bits decides as the learner on 99.6 % of the test images, not 98.2 %).
+/// For arithmetic on floats, where int8 codes need no zero in their middle: the grid for each
+/// channel that meets its values best. A channel that the grid of `symmetric` meets better keeps
+/// that. `uniform`'s values start anywhere; such a grid brings the answers of the file nearer to
+/// the learner's (ResNet-20 of 4 bits decides as the learner on 99.6 % of the test images, not 98.2
+/// %).
 pub(super) fn refine(values: &[f32], symmetric: Quantization) -> Quantization {
     let Quantization { mut weights, exact, .. } = symmetric;
     let out = weights.shape[0];
@@ -117,7 +122,8 @@ fn encode(value: f32, scale: f32, zero: i32) -> i32 {
     ((value / scale).round_ties_even() as i32 + zero).clamp(-TOP, TOP)
 }
 
-/// What errors δ of weights do to a sum over inputs of mean μ and variance σ²: σ²·Σδ² + μ²·(Σδ)². Behind a ReLU μ² is about 1.5 σ².
+/// What errors δ of weights do to a sum over inputs of mean μ and variance σ²: σ²·Σδ² + μ²·(Σδ)².
+/// Behind a ReLU μ² is about 1.5 σ².
 fn cost(values: &[f32], scale: f32, zero: i32) -> f64 {
     let errors = values.iter().map(|value| f64::from(scale * (encode(*value, scale, zero) - zero) as f32 - value));
     let (sum, squares) = errors.fold((0.0, 0.0), |(sum, squares), error| (sum + error, squares + error * error));
@@ -138,7 +144,8 @@ fn per_channel(values: &[f32], shape: [usize; 4], top: i32) -> Weights {
     Weights { shape, codes, scales, zero_points }
 }
 
-/// The scale of the coarsest grid around zero that holds every value exactly; where none does, that which spends all codes.
+/// The scale of the coarsest grid around zero that holds every value exactly; where none does, that
+/// which spends all codes.
 fn symmetric_scale(values: &[f32], top: i32) -> f32 {
     let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     if largest < f32::MIN_POSITIVE {
@@ -161,8 +168,9 @@ fn per_tensor(values: &[f32], shape: [usize; 4], bits: u32) -> Weights {
     Weights { shape, codes, scales: vec![grid.scale], zero_points: vec![grid.zero_point] }
 }
 
-/// Sees to it that every bias fits int32 on its grid of input scale × weight scale, by a coarser weight scale where it does not:
-/// for channels whose weights are next to nothing beside their bias. False where a weight changed.
+/// Sees to it that every bias fits int32 on its grid of input scale × weight scale, by a coarser
+/// weight scale where it does not: for channels whose weights are next to nothing beside their
+/// bias. False where a weight changed.
 pub(super) fn make_room(weights: &mut Weights, biases: &[f32], input_scale: f32) -> bool {
     // A quarter of int32: the sums of products need room too.
     const LARGEST: f64 = (1i64 << 29) as f64;

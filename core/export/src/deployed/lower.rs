@@ -1,5 +1,5 @@
-//! From a model to operators of a deployed network: batch normalisations folded, activation functions fused, every value on the grid that the
-//! model's plan (or calibration) gives it.
+//! From a model to operators of a deployed network: batch normalisations folded, activation
+//! functions fused, every value on the grid that the model's plan (or calibration) gives it.
 
 use super::layer::{self, BITS};
 use super::note::{Fate, LayerNote};
@@ -21,7 +21,8 @@ pub struct Lowered {
     pub layers: Vec<LayerNote>,
 }
 
-/// Nodes whose output needs a grid that the model does not give, for integers throughout: for calibration. In the folded graph.
+/// Nodes whose output needs a grid that the model does not give, for integers throughout: for
+/// calibration. In the folded graph.
 ///
 /// # Errors
 /// A model that cannot be folded.
@@ -36,13 +37,15 @@ pub fn without_range(model: &Model, target: Target) -> Result<Vec<String>> {
     Ok(open.map(|(_, node)| node.name.clone()).collect())
 }
 
-/// Turns a model into integers. `ranges`: by node of the folded graph, from calibration, for those of [`without_range`]; those that meet in
-/// sums are widened to one scale.
-/// `post_quant`: layers and values that training left in float, or at more than 8 bits, are quantized now; without it they stay float.
+/// Turns a model into integers. `ranges`: by node of the folded graph, from calibration, for those
+/// of [`without_range`]; those that meet in sums are widened to one scale. `post_quant`: layers and
+/// values that training left in float, or at more than 8 bits, are quantized now; without it they
+/// stay float.
 ///
 /// # Errors
-/// No quantized weights, without `post_quant`; values that lack a range (all of them, by name); more bits than the target holds; an
-/// operator that integer runtimes do not have; weights that are not finite.
+/// No quantized weights, without `post_quant`; values that lack a range (all of them, by name);
+/// more bits than the target holds; an operator that integer runtimes do not have; weights that are
+/// not finite.
 pub fn lower(model: &Model, target: Target, ranges: &BTreeMap<String, [f32; 2]>, post_quant: bool) -> Result<Lowered> {
     lower_within(model, target, ranges, post_quant, WeightRange::Full)
 }
@@ -149,7 +152,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The grid of a value that has its own, in codes of the target, and whether it is that of training. `None`: it has none.
+    /// The grid of a value that has its own, in codes of the target, and whether it is that of
+    /// training. `None`: it has none.
     fn grid(&self, id: NodeId) -> Option<(Grid, Fate)> {
         if self.floats == Floats::Everything {
             return None;
@@ -162,7 +166,8 @@ impl<'a> Lowering<'a> {
             _ => (*self.ranges.get(name)?, BITS, Fate::PostQuantized),
         };
         let grid = Affine::of_range(range, bits);
-        // Fewer than 8 bits use the target's topmost codes, so that saturation cuts where training did.
+        // Fewer than 8 bits use the target's topmost codes, so that saturation cuts where training
+        // did.
         let shift = match self.target {
             Target::Int8 => 127 - grid.max_code,
             Target::Uint8 => 255 - grid.max_code,
@@ -251,7 +256,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The operator of a node, and for a layer what became of its weights. `input`: where it is to compute with integers.
+    /// The operator of a node, and for a layer what became of its weights. `input`: where it is to
+    /// compute with integers.
     fn kind(&self, id: NodeId, input: Option<Grid>) -> Result<(Kind, Option<(Fate, f64)>)> {
         let graph = self.graph();
         let node = &graph.nodes[id];
@@ -273,7 +279,8 @@ impl<'a> Lowering<'a> {
                 let (layer, note) = self.layer(id, [out, channels, height, width], input)?;
                 let kind = match (&layer, [height, width]) {
                     (Layer::Float { .. }, _) | (_, [1, 1]) => Kind::Linear { layer },
-                    // On an image it is a convolution with a kernel of the image's size: the weights lie in its order.
+                    // On an image it is a convolution with a kernel of the image's size: the
+                    // weights lie in its order.
                     _ => Kind::Conv { layer, stride: [1; 2], padding: [0; 4], depthwise: false },
                 };
                 Ok((kind, Some(note)))

@@ -1,4 +1,5 @@
-//! How many codes the integer weights of a file use: all of 8 bits, or those of which no sum of two products leaves 16 bits.
+//! How many codes the integer weights of a file use: all of 8 bits, or those of which no sum of two
+//! products leaves 16 bits.
 
 use pocketflow::integer::Target;
 
@@ -8,9 +9,10 @@ pub enum WeightRange {
     /// int8: −127 to 127; uint8: 0 to 255.
     #[default]
     Full,
-    /// int8: −64 to 64; uint8: 0 to 127. Two products with uint8 values, 2 · 255 · 64, fit into 16 bits: processors whose
-    /// kernels add two products in 16 bits (ONNX Runtime's on x86-64 without VNNI) compute the same as all others. The codes
-    /// are those of ONNX Runtime's own quantizer with its option `reduce_range`.
+    /// int8: −64 to 64; uint8: 0 to 127. Two products with uint8 values, 2 · 255 · 64, fit into 16
+    /// bits: processors whose kernels add two products in 16 bits (ONNX Runtime's on x86-64 without
+    /// VNNI) compute the same as all others. The codes are those of ONNX Runtime's own quantizer
+    /// with its option `reduce_range`.
     Reduced,
 }
 

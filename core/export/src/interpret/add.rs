@@ -9,7 +9,8 @@ use crate::tflite::model::{Activation, DType};
 use pocketflow::Result;
 use std::marker::PhantomData;
 
-/// Bits that codes are shifted up by before they are brought to the common scale, so that its rounding does not show.
+/// Bits that codes are shifted up by before they are brought to the common scale, so that its
+/// rounding does not show.
 const HEADROOM: i32 = 20;
 
 /// Compiles ADD.

@@ -1,5 +1,5 @@
-//! The two arithmetics of the layers with weights: float32, and integers with rescaling. Convolutions are written once,
-//! over either.
+//! The two arithmetics of the layers with weights: float32, and integers with rescaling.
+//! Convolutions are written once, over either.
 
 use super::Rounding;
 use super::data::{Code, Data, Element};
@@ -87,7 +87,8 @@ impl Arithmetic for Float {
     }
 }
 
-/// Codes T: Σ (x − z_x)(w − z_w) + bias in 32 bits, times s_x · s_w / s_y, + z_y, held in the activation's range (arXiv
+/// Codes T: Σ (x − z_x)(w − z_w) + bias in 32 bits, times s_x · s_w / s_y, + z_y, held in the
+/// activation's range (arXiv
 /// 1712.05877, equation 7). The zero points of the weights are taken off when they are packed.
 pub(super) struct Integer<T> {
     input_zero: i32,
@@ -104,7 +105,8 @@ pub(super) struct Integer<T> {
     value: PhantomData<T>,
 }
 
-/// How sums are brought to the output's scale. TensorFlow Lite's reference kernels differ in it (LiteRT 2.3).
+/// How sums are brought to the output's scale. TensorFlow Lite's reference kernels differ in it
+/// (LiteRT 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rescale {
     /// In fixed point, s_x · s_w multiplied in float32: uint8 convolutions.
@@ -191,7 +193,8 @@ impl<T: Code> Arithmetic for Integer<T> {
     }
 }
 
-/// To the nearest integer, halves to even, of numbers below 2^51: two additions, which become vector code.
+/// To the nearest integer, halves to even, of numbers below 2^51: two additions, which become
+/// vector code.
 #[inline(always)]
 pub(super) fn nearest(x: f64) -> i32 {
     const SHIFT: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
@@ -246,8 +249,8 @@ fn bias(site: &Site, outputs: usize) -> Result<Option<Data>> {
     Err(site.error(format!("its bias has {} values for {outputs} outputs", data.len())))
 }
 
-/// A bias on a grid of its own would be added wrongly: it must be on that of the products, within 2 % of an output step
-/// as in TensorFlow Lite.
+/// A bias on a grid of its own would be added wrongly: it must be on that of the products, within 2
+/// % of an output step as in TensorFlow Lite.
 fn expect_bias_scale(site: &Site, input: Grid, output: Grid, scales: &[f32]) -> Result<()> {
     let Some(Tensor { name, quantization: Some(quantization), .. }) = site.optional(2) else { return Ok(()) };
     let fits = quantization.scales.is_empty() || quantization.scales.len() == scales.len();

@@ -1,5 +1,5 @@
-//! What must hold of a model's tensors before its operators are looked at: sizes, constants, numbers of quantization,
-//! and that every tensor is there when it is read.
+//! What must hold of a model's tensors before its operators are looked at: sizes, constants,
+//! numbers of quantization, and that every tensor is there when it is read.
 
 use super::site;
 use crate::tflite::model::{DType, Quantization, Tensor, TfliteModel};

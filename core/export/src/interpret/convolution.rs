@@ -1,4 +1,5 @@
-//! CONV_2D and FULLY_CONNECTED: blocks of output channels over tiles of windows, the sums of a tile held in registers.
+//! CONV_2D and FULLY_CONNECTED: blocks of output channels over tiles of windows, the sums of a tile
+//! held in registers.
 
 use super::arithmetic::{Arithmetic, Float, Integer, LANES, Number, Rescale, blocks};
 use super::data::{Code, Data};
@@ -136,7 +137,8 @@ wide! {
     }
 }
 
-/// The outputs of one block of channels for the windows at `starts`, the first of which is number `first`.
+/// The outputs of one block of channels for the windows at `starts`, the first of which is number
+/// `first`.
 #[inline(always)]
 fn compute<A: Arithmetic, const N: usize>(
     layer: &Convolution<A>,

@@ -116,8 +116,8 @@ pub(super) trait Code: Element + PartialOrd {
     /// Of `LOWEST` … `HIGHEST`.
     fn narrow(code: i32) -> Self;
 
-    /// The code nearest to real / scale + zero point, halves away from zero, held in the range (TensorFlow Lite's
-    /// QUANTIZE).
+    /// The code nearest to real / scale + zero point, halves away from zero, held in the range
+    /// (TensorFlow Lite's QUANTIZE).
     fn encode(real: f32, scale: f32, zero_point: i32) -> Self {
         let code = ((real / scale).round() as i32).saturating_add(zero_point);
         Self::narrow(code.clamp(Self::LOWEST, Self::HIGHEST))

@@ -1,10 +1,12 @@
-//! The fixed-point arithmetic that integer operators rescale with: a real multiplier as 31 bits of mantissa and a power
-//! of two, two roundings, and the exponential and reciprocal of the integer softmax. Bit by bit as gemmlowp defines it
-//! and TensorFlow Lite's reference kernels use it (the two-rounding variant).
+//! The fixed-point arithmetic that integer operators rescale with: a real multiplier as 31 bits of
+//! mantissa and a power of two, two roundings, and the exponential and reciprocal of the integer
+//! softmax. Bit by bit as gemmlowp defines it and TensorFlow Lite's reference kernels use it (the
+//! two-rounding variant).
 //!
-//! Sources: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-//! Inference", arXiv 1712.05877, §2.2 and §2.4; gemmlowp, doc/quantization.md and fixedpoint/; TensorFlow Lite's 8-bit
-//! quantization specification. Overflow wraps, as the shifts of the original do on every machine it runs on.
+//! Sources: Jacob et al., "Quantization and Training of Neural Networks for Efficient
+//! Integer-Arithmetic-Only Inference", arXiv 1712.05877, §2.2 and §2.4; gemmlowp,
+//! doc/quantization.md and fixedpoint/; TensorFlow Lite's 8-bit quantization specification.
+//! Overflow wraps, as the shifts of the original do on every machine it runs on.
 
 /// A real multiplier as `mantissa · 2^(shift − 31)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,7 +18,8 @@ pub(super) struct Multiplier {
 }
 
 impl Multiplier {
-    /// The nearest to `real`; `None` where it is negative, not finite or 2³⁰ and more. What is below 2⁻³² becomes 0.
+    /// The nearest to `real`; `None` where it is negative, not finite or 2³⁰ and more. What is
+    /// below 2⁻³² becomes 0.
     pub fn new(real: f64) -> Option<Self> {
         if !(0.0..f64::from(1 << 30)).contains(&real) {
             return None;
@@ -33,15 +36,16 @@ impl Multiplier {
         Some(Self { mantissa: mantissa as i32, shift })
     }
 
-    /// x · multiplier: to the left first if the multiplier is 1 or more, then the doubling high product, then to the
-    /// right.
+    /// x · multiplier: to the left first if the multiplier is 1 or more, then the doubling high
+    /// product, then to the right.
     #[inline(always)]
     pub fn apply(self, x: i32) -> i32 {
         scale(x, self.mantissa, self.shift.max(0), (-self.shift).max(0))
     }
 }
 
-/// [`Multiplier::apply`] with the shift split in two, so that loops over channels become vector code. `mantissa` ≥ 0.
+/// [`Multiplier::apply`] with the shift split in two, so that loops over channels become vector
+/// code. `mantissa` ≥ 0.
 #[inline(always)]
 pub(super) fn scale(x: i32, mantissa: i32, left: i32, right: i32) -> i32 {
     // With a mantissa ≥ 0 the saturating case of the doubling high product cannot happen.
@@ -49,8 +53,8 @@ pub(super) fn scale(x: i32, mantissa: i32, left: i32, right: i32) -> i32 {
     divide_by_power_of_two(((product + (1 << 30)) >> 31) as i32, right)
 }
 
-/// value = fraction · 2^exponent with ½ ≤ fraction < 1. Of 0 and of subnormal numbers, which no quotient of scales is:
-/// (0, 0).
+/// value = fraction · 2^exponent with ½ ≤ fraction < 1. Of 0 and of subnormal numbers, which no
+/// quotient of scales is: (0, 0).
 fn fraction_and_exponent(value: f64) -> (f64, i32) {
     let bits = value.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i32;
@@ -60,7 +64,8 @@ fn fraction_and_exponent(value: f64) -> (f64, i32) {
     (f64::from_bits((bits & !(0x7ff << 52)) | (1022 << 52)), exponent - 1022)
 }
 
-/// ⌊a · b / 2³¹ + ½⌋, saturating where both are −2³¹ (gemmlowp's SaturatingRoundingDoublingHighMul).
+/// ⌊a · b / 2³¹ + ½⌋, saturating where both are −2³¹ (gemmlowp's
+/// SaturatingRoundingDoublingHighMul).
 #[inline(always)]
 pub(super) fn doubling_high_product(a: i32, b: i32) -> i32 {
     if a == i32::MIN && b == i32::MIN {
@@ -69,7 +74,8 @@ pub(super) fn doubling_high_product(a: i32, b: i32) -> i32 {
     ((i64::from(a) * i64::from(b) + (1 << 30)) >> 31) as i32
 }
 
-/// x / 2^exponent to the nearest, halves away from zero; `exponent` 0 … 31 (gemmlowp's RoundingDivideByPOT).
+/// x / 2^exponent to the nearest, halves away from zero; `exponent` 0 … 31 (gemmlowp's
+/// RoundingDivideByPOT).
 #[inline(always)]
 pub(super) fn divide_by_power_of_two(x: i32, exponent: i32) -> i32 {
     let mask = ((1i64 << exponent) - 1) as i32;
@@ -83,7 +89,8 @@ fn saturating_left(x: i32, exponent: i32) -> i32 {
     (i64::from(x) << exponent).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }
 
-/// exp(a) of −¼ ≤ a < 0, both with 31 bits after the point: the Taylor series to the fourth power about −⅛.
+/// exp(a) of −¼ ≤ a < 0, both with 31 bits after the point: the Taylor series to the fourth power
+/// about −⅛.
 fn exp_between_minus_quarter_and_zero(a: i32) -> i32 {
     const EXP_MINUS_EIGHTH: i32 = 1_895_147_668;
     const THIRD: i32 = 715_827_883;
@@ -116,7 +123,8 @@ pub(super) fn exp_of_negative(a: i32) -> i32 {
     result
 }
 
-/// 1 / (1 + a) of 0 ≤ a < 1, both with 31 bits after the point: Newton's method on ½(1 + a), three steps.
+/// 1 / (1 + a) of 0 ≤ a < 1, both with 31 bits after the point: Newton's method on ½(1 + a), three
+/// steps.
 fn reciprocal_of_one_plus(a: i32) -> i32 {
     /// 48/17 and −32/17 with 29 bits after the point: the best line to start from.
     const START: i32 = 1_515_870_810;
@@ -131,8 +139,8 @@ fn reciprocal_of_one_plus(a: i32) -> i32 {
     saturating_left(x, 1)
 }
 
-/// 1 / x of x > 0 with `integer_bits` before the point: a mantissa with 31 bits after the point (½ … 1), and the power
-/// of two that it is to be divided by.
+/// 1 / x of x > 0 with `integer_bits` before the point: a mantissa with 31 bits after the point (½
+/// … 1), and the power of two that it is to be divided by.
 pub(super) fn reciprocal(x: i32, integer_bits: i32) -> (i32, i32) {
     let headroom = (x as u32).leading_zeros();
     let fraction = ((x as u32) << headroom).wrapping_sub(1 << 31) as i32;
@@ -176,7 +184,8 @@ mod tests {
         fn scaling_is_the_two_rounding_product(x in -(1i32 << 24)..1 << 24, real in 1e-8f64..64.0) {
             let multiplier = Multiplier::new(real).unwrap();
             let exact = f64::from(x) * real;
-            // The first rounding errs by half a unit of what the second still shifts away, or of the result itself.
+            // The first rounding errs by half a unit of what the second still shifts away, or of
+            // the result itself.
             prop_assert!((f64::from(multiplier.apply(x)) - exact).abs() <= 1.0 + exact.abs() * 1e-9);
             let left = i128::from(x) << multiplier.shift.max(0);
             let high = (left * i128::from(multiplier.mantissa) * 2 + (1 << 31)).div_euclid(1 << 32);

@@ -1,11 +1,13 @@
-//! What an operator becomes when a model is compiled, and the one way in which its inner loops use wider vectors.
+//! What an operator becomes when a model is compiled, and the one way in which its inner loops use
+//! wider vectors.
 
 use super::data::{Data, Element};
 use pocketflow::{Error, Result};
 
 /// An operator with its constants, ready to run. Construction has checked every shape and type.
 pub(super) trait Kernel: Send + Sync {
-    /// From the operator's activations, in their order, to its output. Writes the output whole, whatever it held.
+    /// From the operator's activations, in their order, to its output. Writes the output whole,
+    /// whatever it held.
     fn run(&self, inputs: &[&Data], output: &mut Data, scratch: &mut Scratch) -> Result<()>;
 }
 
@@ -30,8 +32,9 @@ pub(super) fn write<T: Element>(output: &mut Data, length: usize) -> &mut [T] {
     values
 }
 
-/// Defines a function twice, plain and for processors with AVX2, and calls the one that this processor can run. Both
-/// give the same bits: Rust never fuses a product and a sum, so only the width of the vectors differs.
+/// Defines a function twice, plain and for processors with AVX2, and calls the one that this
+/// processor can run. Both give the same bits: Rust never fuses a product and a sum, so only the
+/// width of the vectors differs.
 macro_rules! wide {
     (fn $name:ident <$generic:ident : $bound:ident> ($($argument:ident : $type:ty),* $(,)?) $body:block) => {
         fn $name<$generic: $bound>($($argument: $type),*) {
@@ -45,7 +48,8 @@ macro_rules! wide {
                     plain($($argument),*);
                 }
                 if std::arch::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor was just asked, and has what the function is compiled for.
+                    // SAFETY: the processor was just asked, and has what the function is compiled
+                    // for.
                     return unsafe { avx2($($argument),*) };
                 }
             }

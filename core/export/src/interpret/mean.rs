@@ -14,7 +14,8 @@ use std::marker::PhantomData;
 struct Targets {
     /// The output that each row's first value goes to.
     rows: Vec<usize>,
-    /// Values of a row, and how far apart their outputs are: 1, or 0 where the last dimension is averaged too.
+    /// Values of a row, and how far apart their outputs are: 1, or 0 where the last dimension is
+    /// averaged too.
     length: usize,
     step: usize,
     outputs: usize,
@@ -55,7 +56,8 @@ impl Targets {
             return Err(site.error("it averages a single value without dimensions"));
         };
         let step = usize::from(!averaged[outer.len()]);
-        // Strides in the output, innermost last; then every row's place by counting through the outer dimensions.
+        // Strides in the output, innermost last; then every row's place by counting through the
+        // outer dimensions.
         let mut strides = vec![0; outer.len()];
         let mut outputs = if step == 1 { *length } else { 1 };
         for axis in (0..outer.len()).rev() {
@@ -98,8 +100,9 @@ impl Kernel for FloatMean {
     }
 }
 
-/// (Σ codes − n · z_x) times s_x / s_y / n, + z_y: one multiplication, into whose multiplier 1 / n is divided. In fixed
-/// point its first rounding keeps few bits: the result is often off by one, which [`Rounding::Once`] is not.
+/// (Σ codes − n · z_x) times s_x / s_y / n, + z_y: one multiplication, into whose multiplier 1 / n
+/// is divided. In fixed point its first rounding keeps few bits: the result is often off by one,
+/// which [`Rounding::Once`] is not.
 struct CodeMean<T> {
     targets: Targets,
     /// n · z_x.
@@ -116,7 +119,8 @@ impl<T: Code> CodeMean<T> {
         let (input, output) = (site.grid(site.input(0)?)?, site.grid(site.output()?)?);
         let real = f64::from(input.scale) / f64::from(output.scale) / targets.count as f64;
         let whole = multiplier(site, f64::from(input.scale) / f64::from(output.scale))?;
-        // The mantissa is brought up by as many bits as the division takes off, as far as 32 bits and the shift reach.
+        // The mantissa is brought up by as many bits as the division takes off, as far as 32 bits
+        // and the shift reach.
         let up = (targets.count.ilog2() as i32).min(32).min(31 + whole.shift);
         let mantissa = (i64::from(whole.mantissa) << up) / targets.count as i64;
         Ok(Self {

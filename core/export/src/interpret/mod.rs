@@ -1,11 +1,12 @@
-//! The reference interpreter of .tflite models: the arithmetic of the TensorFlow Lite specification, in Rust, bit by
-//! bit.
+//! The reference interpreter of .tflite models: the arithmetic of the TensorFlow Lite
+//! specification, in Rust, bit by bit.
 //!
-//! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels (`BUILTIN_REF`) to the last bit
-//! under [`Rounding::AsReferenceKernels`]; each operator is within one step of that under [`Rounding::Once`]. In
-//! float32 it sums in one fixed order, the same on every machine (only SOFTMAX's exponential is the platform's). It
-//! exists to check what was exported, to calibrate, and to evaluate where no runtime is installed. Images go through
-//! one by one, several at a time on threads.
+//! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels
+//! (`BUILTIN_REF`) to the last bit under [`Rounding::AsReferenceKernels`]; each operator is within
+//! one step of that under [`Rounding::Once`]. In float32 it sums in one fixed order, the same on
+//! every machine (only SOFTMAX's exponential is the platform's). It exists to check what was
+//! exported, to calibrate, and to evaluate where no runtime is installed. Images go through one by
+//! one, several at a time on threads.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -42,18 +43,20 @@ use pocketflow::{Error, Result};
 use program::{Place, Program};
 use std::sync::Arc;
 
-/// How the sums of an integer layer are brought to its output's grid. The specification defines real values; kernels
-/// differ in how they round them.
+/// How the sums of an integer layer are brought to its output's grid. The specification defines
+/// real values; kernels differ in how they round them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rounding {
-    /// As TensorFlow Lite's reference kernels: mostly in fixed point, rounded twice. Bit for bit theirs.
+    /// As TensorFlow Lite's reference kernels: mostly in fixed point, rounded twice. Bit for bit
+    /// theirs.
     AsReferenceKernels,
     /// The real value to the nearest code, as XNNPACK, which phones run, and as learners train.
     #[default]
     Once,
 }
 
-/// A model ready to run. A clone shares the compiled model and has buffers of its own: one for each thread.
+/// A model ready to run. A clone shares the compiled model and has buffers of its own: one for each
+/// thread.
 pub struct Interpreter {
     program: Arc<Program>,
     slots: Vec<Data>,
@@ -73,12 +76,13 @@ impl std::fmt::Debug for Interpreter {
 }
 
 impl Interpreter {
-    /// Compiles a model: recomputes all shapes and compares them with the file's, checks types, quantization, indices
-    /// and constants, and packs the weights.
+    /// Compiles a model: recomputes all shapes and compares them with the file's, checks types,
+    /// quantization, indices and constants, and packs the weights.
     ///
     /// # Errors
-    /// `Failed`, naming the tensor or operator, where the model contradicts itself, has an operator that is not known
-    /// or one that is not done here (more than one image at a time, grouped convolutions, sums of unequal shapes).
+    /// `Failed`, naming the tensor or operator, where the model contradicts itself, has an operator
+    /// that is not known or one that is not done here (more than one image at a time, grouped
+    /// convolutions, sums of unequal shapes).
     pub fn new(model: &TfliteModel) -> Result<Self> {
         Self::with_rounding(model, Rounding::default())
     }
@@ -113,13 +117,14 @@ impl Interpreter {
     /// Runs the model on its inputs; gives its outputs.
     ///
     /// # Errors
-    /// `Failed` where an input is missing or has another type or number of values than the model says.
+    /// `Failed` where an input is missing or has another type or number of values than the model
+    /// says.
     pub fn run(&mut self, inputs: &[Data]) -> Result<Vec<Data>> {
         self.run_watched(inputs, &mut |_, _| {})
     }
 
-    /// [`Interpreter::run`] that shows the inputs and then every tensor as it is computed: index and values. Constants that were decoded
-    /// beforehand are not among them.
+    /// [`Interpreter::run`] that shows the inputs and then every tensor as it is computed: index
+    /// and values. Constants that were decoded beforehand are not among them.
     ///
     /// # Errors
     /// As of [`Interpreter::run`].
@@ -147,8 +152,8 @@ impl Interpreter {
         Ok(program.output_places.iter().map(|place| at(&self.slots, place).clone()).collect())
     }
 
-    /// Runs operator number `operator` of the model alone on activations that are given, such as another runtime
-    /// computed them.
+    /// Runs operator number `operator` of the model alone on activations that are given, such as
+    /// another runtime computed them.
     ///
     /// # Errors
     /// `Failed` where there is no such operator or an activation does not fit.

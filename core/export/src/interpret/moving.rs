@@ -48,8 +48,8 @@ pub(super) fn pad(site: &Site) -> Result<Box<dyn Kernel>> {
     }
 }
 
-/// Where every run along the last dimension of `part` begins in a tensor of the shape `whole`, of which it takes every
-/// `steps`-th value from `firsts`.
+/// Where every run along the last dimension of `part` begins in a tensor of the shape `whole`, of
+/// which it takes every `steps`-th value from `firsts`.
 fn places(part: &[usize], whole: &[usize], firsts: &[usize], steps: &[isize]) -> Vec<usize> {
     let Some(last) = part.len().checked_sub(1) else { return vec![0] };
     let mut rows = vec![0];
@@ -83,8 +83,8 @@ impl<T: Element> Kernel for Pad<T> {
     }
 }
 
-/// Compiles STRIDED_SLICE: from begin in steps of strides up to before end; a mask's bit takes a dimension's whole
-/// side.
+/// Compiles STRIDED_SLICE: from begin in steps of strides up to before end; a mask's bit takes a
+/// dimension's whole side.
 pub(super) fn strided_slice(site: &Site, begin_mask: i32, end_mask: i32) -> Result<Box<dyn Kernel>> {
     site.expect_one_grid()?;
     let shape = &site.input(0)?.shape;
@@ -144,8 +144,8 @@ impl<T: Element> Kernel for Slice<T> {
     }
 }
 
-/// Compiles RESHAPE. The shape is the output's; what the options or input 1 say must agree with it, −1 standing for any
-/// size.
+/// Compiles RESHAPE. The shape is the output's; what the options or input 1 say must agree with it,
+/// −1 standing for any size.
 pub(super) fn reshape(site: &Site, options: &[i32]) -> Result<Box<dyn Kernel>> {
     site.expect_one_grid()?;
     let (input, output) = (site.input(0)?, site.output()?);

@@ -63,8 +63,8 @@ fn decode<T>(site: &Site, input: &Tensor) -> Result<Decode<T>> {
     Ok(Decode { grids, run, from: PhantomData })
 }
 
-/// `single`: the quotient of the scales is rounded to float32 first, as TensorFlow Lite's RELU does and its QUANTIZE
-/// does not.
+/// `single`: the quotient of the scales is rounded to float32 first, as TensorFlow Lite's RELU does
+/// and its QUANTIZE does not.
 fn rescaled<T: Code, U: Code>(site: &Site, activation: Activation, single: bool) -> Result<Box<dyn Kernel>> {
     let (input, output) = (site.grid(site.input(0)?)?, site.grid(site.output()?)?);
     let real =

@@ -53,7 +53,8 @@ fn range<T: Code>(site: &Site, activation: Activation) -> Result<[i32; 2]> {
 }
 
 impl<R> Pool<R> {
-    /// Combines the values under each window, channel by channel, and finishes the result with the number of pixels.
+    /// Combines the values under each window, channel by channel, and finishes the result with the
+    /// number of pixels.
     fn slide<T: Element, S: Copy>(
         &self,
         image: &[T],
@@ -114,7 +115,8 @@ impl<T: Code> Kernel for CodePool<T> {
         let [low, high] = pool.range;
         match pool.reduction {
             Reduction::Average => {
-                // To the nearest, halves away from zero: of the codes themselves, not of what they stand for.
+                // To the nearest, halves away from zero: of the codes themselves, not of what they
+                // stand for.
                 let finish = |sum: i32, count| {
                     let (count, half) = (count as i32, count as i32 / 2);
                     let mean = if sum > 0 { (sum + half) / count } else { (sum - half) / count };

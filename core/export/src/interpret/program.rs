@@ -20,7 +20,8 @@ pub(super) struct Step {
     pub kernel: Box<dyn Kernel>,
     /// Its activations: tensors and where their values are.
     pub inputs: Vec<(usize, Place)>,
-    /// The tensor it computes, and the buffer for it; none where that is a constant, decoded once for all.
+    /// The tensor it computes, and the buffer for it; none where that is a constant, decoded once
+    /// for all.
     pub tensor: usize,
     pub slot: Option<usize>,
 }
@@ -42,8 +43,8 @@ impl Program {
     /// Compiles a model.
     ///
     /// # Errors
-    /// `Failed`, naming the tensor or operator, where the model contradicts itself or has an operator that is not
-    /// known.
+    /// `Failed`, naming the tensor or operator, where the model contradicts itself or has an
+    /// operator that is not known.
     pub fn new(model: &TfliteModel, rounding: Rounding) -> Result<Self> {
         check::check(model)?;
         let decoded = decoded_constants(model, rounding)?;
@@ -77,7 +78,8 @@ impl Program {
     }
 }
 
-/// The model with the results of DEQUANTIZE on constants as constants, for the layers whose weights they are; `None`: there are none.
+/// The model with the results of DEQUANTIZE on constants as constants, for the layers whose weights
+/// they are; `None`: there are none.
 fn decoded_constants(model: &TfliteModel, rounding: Rounding) -> Result<Option<TfliteModel>> {
     let mut decoded: Option<TfliteModel> = None;
     for (index, operator) in
@@ -96,7 +98,8 @@ fn decoded_constants(model: &TfliteModel, rounding: Rounding) -> Result<Option<T
 
 /// Which tensors hold which buffers while operators are placed one after the other.
 struct Buffers {
-    /// The last operator that reads each tensor; none for what is never read, beyond all for outputs.
+    /// The last operator that reads each tensor; none for what is never read, beyond all for
+    /// outputs.
     last_reads: Vec<usize>,
     held: Vec<Option<usize>>,
     types: Vec<DType>,

@@ -1,4 +1,5 @@
-//! An operator seen from where it stands in its model: its tensors, constants and grids, with errors that name it.
+//! An operator seen from where it stands in its model: its tensors, constants and grids, with
+//! errors that name it.
 
 use super::Rounding;
 use super::data::Data;
@@ -67,7 +68,8 @@ impl<'a> Site<'a> {
         Err(self.error(format!("it reads {:?} and writes {:?}, one type is expected", input.dtype, output.dtype)))
     }
 
-    /// Checks that input 0 and the output, if quantized, have one grid: for operators that only move codes.
+    /// Checks that input 0 and the output, if quantized, have one grid: for operators that only
+    /// move codes.
     pub fn expect_one_grid(&self) -> Result<()> {
         self.expect_one_type()?;
         let (input, output) = (self.input(0)?, self.output()?);
@@ -99,7 +101,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The one scale and zero point of a tensor of codes. The model's check has looked at the numbers themselves.
+    /// The one scale and zero point of a tensor of codes. The model's check has looked at the
+    /// numbers themselves.
     pub fn grid(&self, tensor: &Tensor) -> Result<Grid> {
         let quantization = tensor.quantization.as_ref();
         let pair = quantization.and_then(|q| Some((*q.scales.first()?, *q.zero_points.first()?)));

@@ -52,7 +52,8 @@ impl Kernel for FloatSoftmax {
 /// Probabilities in steps of 1/256, in fixed point throughout.
 struct CodeSoftmax<T> {
     depth: usize,
-    /// From differences of codes to fixed point with `DIFFERENCE_BITS` before the point; at least 1.
+    /// From differences of codes to fixed point with `DIFFERENCE_BITS` before the point; at
+    /// least 1.
     multiplier: Multiplier,
     /// Differences below have the probability 0.
     least: i32,
@@ -104,8 +105,8 @@ impl<T: Code> Kernel for CodeSoftmax<T> {
             // Codes have 8 of the 31 bits after the point.
             let exponent = power + 31 - 8;
             for (value, difference) in target.iter_mut().zip(differences()) {
-                // Where the sum is 512 and more, no probability reaches half a step; TensorFlow Lite's reference kernel
-                // stops there.
+                // Where the sum is 512 and more, no probability reaches half a step; TensorFlow
+                // Lite's reference kernel stops there.
                 let code = if difference < self.least || exponent > 31 {
                     T::LOWEST
                 } else {

@@ -5,8 +5,9 @@ use pocketflow::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Interpreter {
-    /// Does `each` for the numbers 0 … `count` − 1 on `threads` threads (0: one for each processor), every thread with
-    /// an interpreter of its own; gives the results in the order of the numbers.
+    /// Does `each` for the numbers 0 … `count` − 1 on `threads` threads (0: one for each
+    /// processor), every thread with an interpreter of its own; gives the results in the order of
+    /// the numbers.
     ///
     /// # Errors
     /// The error of the lowest number that failed; numbers not yet begun are then left out.

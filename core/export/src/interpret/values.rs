@@ -1,4 +1,5 @@
-//! Between real numbers and what tensors hold: how images enter a model and logits leave it, whatever its type.
+//! Between real numbers and what tensors hold: how images enter a model and logits leave it,
+//! whatever its type.
 
 use super::data::{Code, Data};
 use super::{Interpreter, expect};
@@ -6,10 +7,12 @@ use crate::tflite::model::{DType, Tensor};
 use pocketflow::{Error, Result};
 
 impl Interpreter {
-    /// Real values as a tensor holds them: unchanged in float32, else the nearest codes of its grid.
+    /// Real values as a tensor holds them: unchanged in float32, else the nearest codes of its
+    /// grid.
     ///
     /// # Errors
-    /// `Failed` where there is no such tensor, their number differs from its shape's or it has no scale of its own.
+    /// `Failed` where there is no such tensor, their number differs from its shape's or it has no
+    /// scale of its own.
     pub fn encode(&self, tensor: usize, values: &[f32]) -> Result<Data> {
         let info = self.tensor(tensor)?;
         let data = match info.dtype {
@@ -25,7 +28,8 @@ impl Interpreter {
     /// What a tensor's values stand for.
     ///
     /// # Errors
-    /// `Failed` where there is no such tensor, the values are not of its type and number or it has no scale of its own.
+    /// `Failed` where there is no such tensor, the values are not of its type and number or it has
+    /// no scale of its own.
     pub fn decode(&self, tensor: usize, data: &Data) -> Result<Vec<f32>> {
         let info = self.tensor(tensor)?;
         expect(info, data)?;

@@ -14,7 +14,8 @@ pub(super) fn floats(site: &Site, filter: &Tensor) -> Result<Vec<f32>> {
     }
 }
 
-/// The filter of an operator as code − zero point, and its scales: one, or one for each slice of `axis`.
+/// The filter of an operator as code − zero point, and its scales: one, or one for each slice of
+/// `axis`.
 pub(super) fn integers<T: Code>(site: &Site, filter: &Tensor, axis: usize) -> Result<(Vec<i32>, Vec<f32>)> {
     let Some(Quantization { scales, zero_points, axis: along, .. }) = &filter.quantization else {
         return Err(site.error(format!("its weights {:?} have no scale", filter.name)));

@@ -1,5 +1,5 @@
-//! Windows that slide over images: where convolutions and pools read, TensorFlow's padding, and images with their
-//! borders.
+//! Windows that slide over images: where convolutions and pools read, TensorFlow's padding, and
+//! images with their borders.
 
 use super::site::Site;
 use crate::tflite::model::Padding;
@@ -18,8 +18,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Of the image `[1, h, w, c]` that the operator reads first. SAME: ⌈size / stride⌉ pixels, the odd pixel of
-    /// padding at the end; VALID: every place where the window fits.
+    /// Of the image `[1, h, w, c]` that the operator reads first. SAME: ⌈size / stride⌉ pixels, the
+    /// odd pixel of padding at the end; VALID: every place where the window fits.
     pub fn new(site: &Site, kernel: [usize; 2], stride: [usize; 2], padding: Padding) -> Result<Self> {
         let image = site.input(0)?;
         let [1, height, width, channels] = image.shape[..] else {
@@ -54,7 +54,8 @@ impl Window {
         self.output[0] * self.output[1]
     }
 
-    /// Height and width of all that windows touch: the image with its borders, less what no window reaches.
+    /// Height and width of all that windows touch: the image with its borders, less what no window
+    /// reaches.
     pub fn bordered(&self) -> [usize; 2] {
         [0, 1].map(|side| (self.output[side] - 1) * self.stride[side] + self.kernel[side])
     }
@@ -66,9 +67,8 @@ impl Window {
         (0..self.output[0]).flat_map(starts).collect()
     }
 
-    /// Writes the bordered image: each pixel becomes `channels` values, of which `lift` writes those that the image
-    /// has; all others are
-    /// `N::default()`, which stands for zero.
+    /// Writes the bordered image: each pixel becomes `channels` values, of which `lift` writes
+    /// those that the image has; all others are `N::default()`, which stands for zero.
     #[inline(always)]
     pub fn border<T, N: Copy + Default>(
         &self,

@@ -1,4 +1,5 @@
-//! Puts an ONNX graph together: names that are unique, constants, nodes of one output, and the file around them.
+//! Puts an ONNX graph together: names that are unique, constants, nodes of one output, and the file
+//! around them.
 
 use super::proto::{
     Attribute, DataType, Dimension, Extent, Graph, Model, Node, OperatorSet, Shape, StringPair, Tensor, TensorType,

@@ -1,8 +1,10 @@
-//! The .onnx format: networks of integers with quantize–dequantize pairs, as ONNX Runtime fuses them to integer kernels, and float
-//! networks to compare with. Messages are written by hand ([`proto`]); nothing is generated.
+//! The .onnx format: networks of integers with quantize–dequantize pairs, as ONNX Runtime fuses
+//! them to integer kernels, and float networks to compare with. Messages are written by hand
+//! ([`proto`]); nothing is generated.
 //!
-//! Input: `input`, float `[N, channels, height, width]`, normalised as the metadata says: (pixel − mean) / std. Output: `logits`,
-//! float `[N, classes]`. Metadata: `labels` (a JSON array), `mean` and `std` (by channel, comma-separated), `source`, `quantization`.
+//! Input: `input`, float `[N, channels, height, width]`, normalised as the metadata says: (pixel −
+//! mean) / std. Output: `logits`, float `[N, classes]`. Metadata: `labels` (a JSON array), `mean`
+//! and `std` (by channel, comma-separated), `source`, `quantization`.
 
 mod builder;
 mod network;
@@ -55,11 +57,12 @@ impl OnnxInfo {
     }
 }
 
-/// The model in float, its batch normalisations folded. Quantized weights are written as Q(x); values between the layers are not
-/// quantized.
+/// The model in float, its batch normalisations folded. Quantized weights are written as Q(x);
+/// values between the layers are not quantized.
 ///
 /// # Errors
-/// A model that cannot be folded or whose parts do not fit each other; one beyond the 2 GiB of the format.
+/// A model that cannot be folded or whose parts do not fit each other; one beyond the 2 GiB of the
+/// format.
 pub fn from_model(model: &Model, info: &OnnxInfo) -> Result<Vec<u8>> {
     from_net(&lower_to_floats(model)?, info)
 }

@@ -1,5 +1,5 @@
-//! A network as .onnx: quantize–dequantize pairs around float operators, in the one form that ONNX Runtime fuses to integer
-//! kernels everywhere.
+//! A network as .onnx: quantize–dequantize pairs around float operators, in the one form that ONNX
+//! Runtime fuses to integer kernels everywhere.
 //!
 //! Found by reading what ONNX Runtime 1.32 makes of it (its `optimized_model_filepath`) on x86-64:
 //! - Values are uint8 for both targets; int8 codes are written + 128. Around int8 values it keeps most convolutions in float.
@@ -18,11 +18,12 @@ use crate::deployed::{Activation, DeployedNet, FloatWeights, Grid, Kind, Layer, 
 use pocketflow::integer::Target;
 use pocketflow::{Error, Result};
 
-/// The network such that ONNX Runtime runs in integers what lies on grids. Input and output of the file are float, whatever is within.
+/// The network such that ONNX Runtime runs in integers what lies on grids. Input and output of the
+/// file are float, whatever is within.
 ///
 /// # Errors
-/// A network whose parts do not fit each other: indices, shapes, codes beyond the target's (the operator is named); one beyond the
-/// 2 GiB of the format.
+/// A network whose parts do not fit each other: indices, shapes, codes beyond the target's (the
+/// operator is named); one beyond the 2 GiB of the format.
 pub fn from_net(net: &DeployedNet, info: &OnnxInfo) -> Result<Vec<u8>> {
     let mut writer = Writer { net, builder: Builder::new(&net.name), held: vec![None; net.values.len()] };
     let input = writer.store(net.input, super::INPUT.into())?;
@@ -93,8 +94,9 @@ impl Writer<'_> {
         self.encode(index, real, grid)
     }
 
-    /// The grid that an average is encoded on. TensorFlow Lite's average pool of uint8, which keeps the grid of its input, rounds
-    /// halves up, and ONNX Runtime to even codes; a scale less by a millionth makes it round up too and moves no other average.
+    /// The grid that an average is encoded on. TensorFlow Lite's average pool of uint8, which keeps
+    /// the grid of its input, rounds halves up, and ONNX Runtime to even codes; a scale less by a
+    /// millionth makes it round up too and moves no other average.
     fn rounded_up(&self, operator: &Operator, (scale, zero): (f32, u8)) -> Result<(f32, u8)> {
         /// Averages of more pixels come nearer to a half than what the scale moves them by.
         const MOST_PIXELS: usize = 1024;
@@ -184,7 +186,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A convolution or fully connected layer. `layer`: its parameters, and the shape to write the weights in.
+    /// A convolution or fully connected layer. `layer`: its parameters, and the shape to write the
+    /// weights in.
     fn layer(
         &mut self,
         operator: &Operator,

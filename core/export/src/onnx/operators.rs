@@ -4,7 +4,8 @@ use super::builder::{Builder, Values, int, ints};
 use super::proto::Attribute;
 use pocketflow::Result;
 
-/// What holds a value in the graph: a tensor's name, and whether it is `[N, features]` or `[N, channels, height, width]`.
+/// What holds a value in the graph: a tensor's name, and whether it is `[N, features]` or `[N,
+/// channels, height, width]`.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub tensor: String,
@@ -72,7 +73,8 @@ pub(super) fn relu6(builder: &mut Builder, name: &str, input: &str) -> Result<St
     Ok(builder.node(name.into(), "Clip", &[input, &low, &high], Vec::new()))
 }
 
-/// Every `stride`-th pixel, then channels of `zero` (a scalar of the input's type) before and after.
+/// Every `stride`-th pixel, then channels of `zero` (a scalar of the input's type) before and
+/// after.
 ///
 /// # Errors
 /// None but those of constants.

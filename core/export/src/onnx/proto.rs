@@ -1,5 +1,6 @@
-//! The messages of ONNX that our files use, with the field numbers of the public `onnx/onnx.proto` (proto2; github.com/onnx/onnx,
-//! IR version 7). Fields that we never write are left out; a reader of ours skips them.
+//! The messages of ONNX that our files use, with the field numbers of the public `onnx/onnx.proto`
+//! (proto2; github.com/onnx/onnx, IR version 7). Fields that we never write are left out; a reader
+//! of ours skips them.
 
 /// `ModelProto`: a whole file.
 #[derive(Clone, PartialEq, prost::Message)]

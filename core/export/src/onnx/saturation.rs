@@ -1,14 +1,15 @@
-//! Whether ONNX Runtime's default kernels may saturate on a file. Without VNNI instructions, x86-64 processors multiply uint8
-//! values with int8 weights two at a time and add both products in 16 bits, which end at 32,767: 2 · 255 · 64 fits, 2 · 255 · 65
-//! does not.
+//! Whether ONNX Runtime's default kernels may saturate on a file. Without VNNI instructions, x86-64
+//! processors multiply uint8 values with int8 weights two at a time and add both products in 16
+//! bits, which end at 32,767: 2 · 255 · 64 fits, 2 · 255 · 65 does not.
 
 use super::proto::{DataType, Graph, Model, Tensor};
 
-/// The largest int8 weight, either side of zero, of which two products with uint8 values fit into 16 bits.
+/// The largest int8 weight, either side of zero, of which two products with uint8 values fit into
+/// 16 bits.
 const LARGEST_SAFE: u8 = 64;
 
-/// Whether the file holds int8 weights with which sums in 16 bits may saturate. Weights that cannot be read here (stored in
-/// another file, or in the list of integers) count as such.
+/// Whether the file holds int8 weights with which sums in 16 bits may saturate. Weights that cannot
+/// be read here (stored in another file, or in the list of integers) count as such.
 pub fn may_saturate(model: &Model) -> bool {
     model.graph.as_ref().is_some_and(any)
 }

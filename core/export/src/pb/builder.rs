@@ -1,4 +1,5 @@
-//! Puts a GraphDef together: names that TensorFlow takes and that are unique, constants, nodes, and the file around them.
+//! Puts a GraphDef together: names that TensorFlow takes and that are unique, constants, nodes, and
+//! the file around them.
 
 use super::proto::{Attribute, DataType, Dimension, Graph, List, Node, Shape, Tensor, Value, Versions};
 use super::{INPUT, LOGITS, PRODUCER};
@@ -85,8 +86,8 @@ impl Builder {
         name
     }
 
-    /// The name as TensorFlow takes it (`[A-Za-z0-9.][A-Za-z0-9_.\-/]*`); where something has it already, with as many `_` as it
-    /// takes.
+    /// The name as TensorFlow takes it (`[A-Za-z0-9.][A-Za-z0-9_.\-/]*`); where something has it
+    /// already, with as many `_` as it takes.
     fn unique(&mut self, name: &str) -> String {
         let safe = |letter: char| match letter {
             'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '-' | '/' | '_' => letter,

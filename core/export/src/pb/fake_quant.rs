@@ -1,4 +1,5 @@
-//! Fake quantization: the plan's grids as TensorFlow's operators, in the forms that its converter takes.
+//! Fake quantization: the plan's grids as TensorFlow's operators, in the forms that its converter
+//! takes.
 
 use super::builder::{Builder, Named};
 use super::proto::Value;
@@ -22,10 +23,12 @@ pub(super) fn activation(builder: &mut Builder, node: &str, quant: &ActivationQu
     per_tensor(builder, &format!("{node}/quant"), node, [min, max], quant.bits, false)
 }
 
-/// How the constant of a layer's weights is quantized again when the graph runs, so that a converter knows its grid.
+/// How the constant of a layer's weights is quantized again when the graph runs, so that a
+/// converter knows its grid.
 ///
-/// Always in 8 bits: a grid of fewer is part of one of 8 with the same scale, so the weights stay what they are, and TensorFlow's
-/// converter turns 8 bits into any of its types, but others only sometimes.
+/// Always in 8 bits: a grid of fewer is part of one of 8 with the same scale, so the weights stay
+/// what they are, and TensorFlow's converter turns 8 bits into any of its types, but others only
+/// sometimes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum WeightGrid {
     Tensor([f32; 2]),
@@ -37,8 +40,9 @@ pub(super) enum WeightGrid {
 }
 
 impl WeightGrid {
-    /// The grid of packed weights `[channels, …]`; `None` where TensorFlow has no operator for it (zero is not on the grid, other
-    /// buckets than layer or channel) or its converter does not take it (more than 8 bits, asymmetric by channel).
+    /// The grid of packed weights `[channels, …]`; `None` where TensorFlow has no operator for it
+    /// (zero is not on the grid, other buckets than layer or channel) or its converter does not
+    /// take it (more than 8 bits, asymmetric by channel).
     pub fn of(quantized: &Quantized, channels: usize) -> Option<Self> {
         let Quantized { bits, bucket_size, grid, codes, ranges } = quantized;
         if *bits > WEIGHT_BITS {

@@ -12,7 +12,8 @@ impl Writer<'_> {
     /// A convolution of `from`, an image of this shape.
     ///
     /// # Errors
-    /// Groups other than one, or one for each input channel; parameters that are missing or have another size.
+    /// Groups other than one, or one for each input channel; parameters that are missing or have
+    /// another size.
     pub(super) fn convolution(&mut self, node: &Node, from: &str, shape: Shape) -> Result<String> {
         let Op::Conv2d { out, kernel, stride, padding, groups, bias } = node.op else {
             return Err(Error::failed("it is no convolution"));
@@ -53,7 +54,8 @@ impl Writer<'_> {
         let values =
             last_axis_out(&self.weights(name, &[out, channels, height, width])?, [out, channels, height, width]);
         let constant = self.builder.floats(&format!("{name}/weight"), &values, &[values.len() / out.max(1), out])?;
-        // By channel the converter fails on a MatMul; of the bare constant it makes a grid by channel itself.
+        // By channel the converter fails on a MatMul; of the bare constant it makes a grid by
+        // channel itself.
         let weights = match self.grid(name, out) {
             Some(grid @ WeightGrid::Tensor(_)) => grid.apply(&mut self.builder, &constant)?,
             _ => constant,
@@ -62,8 +64,8 @@ impl Writer<'_> {
         self.with_bias(name, "MatMul", [from, &weights], attributes, bias.then_some(out))
     }
 
-    /// The kernel `[height, width, in, out]`, or of a depth-wise convolution of so many channels `[height, width, channels,
-    /// multiplier]`, in which the same weights lie in the same order.
+    /// The kernel `[height, width, in, out]`, or of a depth-wise convolution of so many channels
+    /// `[height, width, channels, multiplier]`, in which the same weights lie in the same order.
     fn kernel(
         &mut self,
         name: &str,
@@ -79,7 +81,8 @@ impl Writer<'_> {
             None => [height, width, per_group, out],
             Some(channels) => [height, width, channels, out / channels.max(1)],
         };
-        // The operator by channel takes the last axis, which a depth-wise kernel's output channel is only before it is reshaped.
+        // The operator by channel takes the last axis, which a depth-wise kernel's output channel
+        // is only before it is reshaped.
         let flat = depthwise.is_some() && matches!(grid, Some(WeightGrid::Channels { .. }));
         let constant = match flat {
             true => self.builder.floats(&constant, &values, &[height, width, out])?,
@@ -129,7 +132,8 @@ impl Writer<'_> {
     }
 }
 
-/// `[out, in, height, width]` to `[height, width, in, out]`; there are as many values as the shape says.
+/// `[out, in, height, width]` to `[height, width, in, out]`; there are as many values as the shape
+/// says.
 fn last_axis_out(values: &[f32], [out, per_group, height, width]: [usize; 4]) -> Vec<f32> {
     let pixels = height * width;
     let pixel = |at: usize| {

@@ -1,8 +1,10 @@
-//! The .pb format: a frozen TensorFlow GraphDef with fake quantization, which TensorFlow runs and its own converter turns into an
-//! integer .tflite. Messages are written by hand ([`proto`]); nothing is generated.
+//! The .pb format: a frozen TensorFlow GraphDef with fake quantization, which TensorFlow runs and
+//! its own converter turns into an integer .tflite. Messages are written by hand ([`proto`]);
+//! nothing is generated.
 //!
-//! Input: `input`, float `[?, height, width, channels]`, normalised as the model's meta data say. Output: `logits`, `[?, classes]`.
-//! Other nodes have the network's names; what belongs to one has its name and a suffix.
+//! Input: `input`, float `[?, height, width, channels]`, normalised as the model's meta data say.
+//! Output: `logits`, `[?, classes]`. Other nodes have the network's names; what belongs to one has
+//! its name and a suffix.
 
 mod builder;
 mod fake_quant;
@@ -21,12 +23,14 @@ pub const PRODUCER: i32 = 27;
 pub const INPUT: &str = "input";
 pub const LOGITS: &str = "logits";
 
-/// The model with its batch normalisations folded: quantized weights as Q(x), and fake quantization of 2 to 16 bits where the plan
-/// has it and TensorFlow's converter takes it. What the plan quantizes but has no range yet stays float.
+/// The model with its batch normalisations folded: quantized weights as Q(x), and fake quantization
+/// of 2 to 16 bits where the plan has it and TensorFlow's converter takes it. What the plan
+/// quantizes but has no range yet stays float.
 ///
 /// # Errors
-/// A model that cannot be folded or whose parts do not fit each other; a convolution with groups other than one, or one for each
-/// input channel (it is named); a graph beyond the 2 GiB of the format.
+/// A model that cannot be folded or whose parts do not fit each other; a convolution with groups
+/// other than one, or one for each input channel (it is named); a graph beyond the 2 GiB of the
+/// format.
 pub fn from_model(model: &Model) -> Result<Vec<u8>> {
     let folded = fold_model(model)?;
     let graph = &folded.graph;

@@ -7,7 +7,8 @@ use pocketflow::graph::{Graph, NodeId, Op, Shape};
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
 
-/// What holds a node's output: a node of the GraphDef, and whether it is `[N, features]` or `[N, height, width, channels]`.
+/// What holds a node's output: a node of the GraphDef, and whether it is `[N, features]` or `[N,
+/// height, width, channels]`.
 #[derive(Debug, Clone)]
 struct Held {
     node: String,
@@ -34,7 +35,8 @@ impl<'a> Writer<'a> {
     /// Writes the node `id`; those before it are written.
     ///
     /// # Errors
-    /// A convolution that TensorFlow's converter has no operator for; a parameter that is missing or has another size.
+    /// A convolution that TensorFlow's converter has no operator for; a parameter that is missing
+    /// or has another size.
     pub fn node(&mut self, id: NodeId) -> Result<()> {
         let node = &self.graph().nodes[id];
         let quant = self.model.plan.activations.get(&node.name);
@@ -149,8 +151,8 @@ impl<'a> Writer<'a> {
         Ok(self.builder.node(name, "MaxPool", &[&from], attributes))
     }
 
-    /// A mean where it has a grid of its own. In a quantized network that gives it none it is an average pool, which the converter
-    /// keeps on the grid of its input.
+    /// A mean where it has a grid of its own. In a quantized network that gives it none it is an
+    /// average pool, which the converter keeps on the grid of its input.
     fn global_average(&mut self, name: &str, input: NodeId) -> Result<Held> {
         let from = self.as_image(input, name)?;
         let [_, height, width] = self.shapes[input];
@@ -199,8 +201,8 @@ impl<'a> Writer<'a> {
 pub(super) const SAME: &str = "SAME";
 pub(super) const VALID: &str = "VALID";
 
-/// TensorFlow's word for a padding (top, left, bottom, right), if it has one: SAME gives ⌈size / stride⌉ pixels and puts the odd
-/// pixel after.
+/// TensorFlow's word for a padding (top, left, bottom, right), if it has one: SAME gives ⌈size /
+/// stride⌉ pixels and puts the odd pixel after.
 pub(super) fn padding_mode(
     size: [usize; 2],
     kernel: [usize; 2],

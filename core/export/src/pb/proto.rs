@@ -1,6 +1,7 @@
-//! The messages of a frozen TensorFlow graph that our files use, with the field numbers of the public protos of TensorFlow 2
-//! (`tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape,types,versions}.proto`; proto3). Fields that we never
-//! write are left out; a reader of ours skips them.
+//! The messages of a frozen TensorFlow graph that our files use, with the field numbers of the
+//! public protos of TensorFlow 2
+//! (`tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape,types,versions}.proto`;
+//! proto3). Fields that we never write are left out; a reader of ours skips them.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Files packed behind a model: an uncompressed zip archive at the end of the file, its offsets counted from the file's
-//! start, as the Task Library reads labels without unpacking.
+//! Files packed behind a model: an uncompressed zip archive at the end of the file, its offsets
+//! counted from the file's start, as the Task Library reads labels without unpacking.
 
 use pocketflow::error::{Context, Error, Result};
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
@@ -66,7 +66,8 @@ pub(super) fn files(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Whether the bytes end with a zip archive's end record: its signature and a comment that goes on to the very end.
+/// Whether the bytes end with a zip archive's end record: its signature and a comment that goes on
+/// to the very end.
 fn ends_with_archive(bytes: &[u8]) -> bool {
     let first = bytes.len().saturating_sub(END_RECORD + MAX_COMMENT);
     let mut records = (first..(bytes.len() + 1).saturating_sub(END_RECORD)).rev();

@@ -1,5 +1,5 @@
-//! What holds for every model that is read or written, so that whoever runs one need not fear it: indices, sizes, the
-//! order of execution.
+//! What holds for every model that is read or written, so that whoever runs one need not fear it:
+//! indices, sizes, the order of execution.
 
 use super::model::{DType, Kind, Operator, Quantization, Tensor, TfliteModel};
 use pocketflow::error::{Error, Result};
@@ -69,7 +69,8 @@ fn grid(tensor: &Tensor, quantization: &Quantization) -> Result<(), String> {
     }
 }
 
-/// Every operator reads what is there before it: constants, inputs, outputs of earlier ones; nothing is computed twice.
+/// Every operator reads what is there before it: constants, inputs, outputs of earlier ones;
+/// nothing is computed twice.
 fn order(model: &TfliteModel) -> Result<()> {
     let count = model.tensors.len();
     let unknown =

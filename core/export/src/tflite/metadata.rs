@@ -1,5 +1,5 @@
-//! TensorFlow Lite Metadata: what an application must know of an image classifier's input and output, in the model's
-//! own file, as the Task Library's ImageClassifier reads it.
+//! TensorFlow Lite Metadata: what an application must know of an image classifier's input and
+//! output, in the model's own file, as the Task Library's ImageClassifier reads it.
 
 use super::model::TfliteModel;
 use super::schema::metadata_generated as table;
@@ -19,8 +19,9 @@ const MIN_PARSER_VERSION: &str = "1.0.0";
 pub struct ImageMetadata {
     pub name: String,
     pub description: String,
-    /// What a real value of the input means: (pixel − mean) / std, pixels 0 to 255; one for all channels or one for
-    /// each. Of an integer model, real values are scale · (code − zero point). Empty if the file does not say.
+    /// What a real value of the input means: (pixel − mean) / std, pixels 0 to 255; one for all
+    /// channels or one for each. Of an integer model, real values are scale · (code − zero point).
+    /// Empty if the file does not say.
     pub mean: Vec<f32>,
     pub std: Vec<f32>,
     /// Height and width of the image.
@@ -121,7 +122,8 @@ impl ImageMetadata {
     /// From the contents of the buffer [`BUFFER`] and the files behind the model.
     ///
     /// # Errors
-    /// No metadata or damaged; a normalisation that is none; a labels file that is named and not there, or is no text.
+    /// No metadata or damaged; a normalisation that is none; a labels file that is named and not
+    /// there, or is no text.
     pub fn from_bytes(bytes: &[u8], files: &[(String, Vec<u8>)]) -> Result<Self> {
         let fail = |problem: &str| Error::failed(format!("its metadata {problem}"));
         if !table::model_metadata_buffer_has_identifier(bytes.get(..8).unwrap_or(&[0; 8])) {

@@ -1,5 +1,5 @@
-//! A .tflite model as plain data: what the file's FlatBuffers tables say, for the operators that image classifiers use. Reader,
-//! writer, interpreter and tests meet here.
+//! A .tflite model as plain data: what the file's FlatBuffers tables say, for the operators that
+//! image classifiers use. Reader, writer, interpreter and tests meet here.
 
 /// A model with one subgraph.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -13,7 +13,8 @@ pub struct TfliteModel {
     pub outputs: Vec<usize>,
     /// The signature's key with the names of its inputs and outputs: `serving_default`.
     pub signature: Option<Signature>,
-    /// What is embedded beside the graph: name and contents (`TFLITE_METADATA`, `min_runtime_version`).
+    /// What is embedded beside the graph: name and contents (`TFLITE_METADATA`,
+    /// `min_runtime_version`).
     pub metadata: Vec<(String, Vec<u8>)>,
     /// Files packed behind the model, as the Task Library reads them: `labels.txt`.
     pub files: Vec<(String, Vec<u8>)>,
@@ -91,7 +92,8 @@ pub enum Activation {
     Relu6,
 }
 
-/// TensorFlow's padding: SAME pads so that the output has ⌈size / stride⌉ pixels, the odd pixel at the end.
+/// TensorFlow's padding: SAME pads so that the output has ⌈size / stride⌉ pixels, the odd pixel at
+/// the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
     Same,

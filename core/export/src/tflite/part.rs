@@ -1,11 +1,11 @@
-//! One operator as a model of its own: a runtime and the reference compute it on the same input, so that a difference
-//! is its own and not inherited from those before it.
+//! One operator as a model of its own: a runtime and the reference compute it on the same input, so
+//! that a difference is its own and not inherited from those before it.
 
 use super::model::{Operator, TfliteModel};
 use std::collections::BTreeMap;
 
-/// A model of the operator `index` of `model`: its computed inputs are the inputs, in its order and each once; its
-/// outputs the outputs; its constants come along.
+/// A model of the operator `index` of `model`: its computed inputs are the inputs, in its order and
+/// each once; its outputs the outputs; its constants come along.
 ///
 /// # Panics
 /// If there is no such operator; those of a model that was read or written have tensors that exist.

@@ -1,6 +1,6 @@
-//! Bytes as a [`TfliteModel`]. The bytes may be anything: what FlatBuffers' verifier, [`check`] and the limits here let
-//! pass can be used without fear, and no length in the file makes reading allocate more than a multiple of the file's
-//! own size.
+//! Bytes as a [`TfliteModel`]. The bytes may be anything: what FlatBuffers' verifier, [`check`] and
+//! the limits here let pass can be used without fear, and no length in the file makes reading
+//! allocate more than a multiple of the file's own size.
 
 mod options;
 
@@ -10,7 +10,8 @@ use super::{archive, check};
 use flatbuffers::{ForwardsUOffset, Vector, VerifierOptions};
 use pocketflow::error::{Error, Result};
 
-/// How far tables may share parts: the size of everything, counted as often as it is used, in sizes of the file.
+/// How far tables may share parts: the size of everything, counted as often as it is used, in sizes
+/// of the file.
 const MAX_SHARING: usize = 8;
 /// Tables nest five deep.
 const MAX_DEPTH: usize = 16;
@@ -72,8 +73,8 @@ pub fn read(bytes: &[u8]) -> Result<TfliteModel> {
     Ok(model)
 }
 
-/// The data of all tensors, given out as long as there is room: tensors of a forged file may share a buffer a million
-/// times.
+/// The data of all tensors, given out as long as there is room: tensors of a forged file may share
+/// a buffer a million times.
 struct Buffers<'a> {
     all: Option<Vector<'a, ForwardsUOffset<table::Buffer<'a>>>>,
     room: usize,

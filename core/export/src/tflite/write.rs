@@ -22,7 +22,8 @@ type Tables<'a, T> = WIPOffset<Vector<'a, ForwardsUOffset<T>>>;
 /// The file: FlatBuffers tables, and a zip archive behind them where the model has files.
 ///
 /// # Errors
-/// A model whose parts do not fit each other (which), an operator that cannot be written, more than 2 GiB.
+/// A model whose parts do not fit each other (which), an operator that cannot be written, more than
+/// 2 GiB.
 pub fn write(model: &TfliteModel) -> Result<Vec<u8>> {
     check::model(model).and_then(|()| tables(model)).map_err(|error| {
         let name = if model.description.is_empty() { "the model" } else { &model.description };
@@ -75,8 +76,8 @@ fn tables(model: &TfliteModel) -> Result<Vec<u8>> {
         signature_defs: signature,
     };
     let root = table::Model::create(&mut flat, &args);
-    // Buffers are aligned to the end; with root offset and identifier in front, this makes them aligned to the start
-    // too.
+    // Buffers are aligned to the end; with root offset and identifier in front, this makes them
+    // aligned to the start too.
     pad(&mut flat, 8);
     flat.finish(root, Some(IDENTIFIER));
     archive::append(flat.finished_data().to_vec(), &model.files)
@@ -141,7 +142,8 @@ impl<'a> Writer<'a> {
     fn quantization(&mut self, quantization: &Quantization) -> Result<WIPOffset<table::QuantizationParameters<'a>>> {
         let mut floats = |values: &[f32]| (!values.is_empty()).then(|| self.flat.create_vector(values));
         let (min, max, scale) = (floats(&quantization.min), floats(&quantization.max), floats(&quantization.scales));
-        // Readers ask for a zero point for each channel, 8 bytes of nothing in symmetric ones; tables may share a vector.
+        // Readers ask for a zero point for each channel, 8 bytes of nothing in symmetric ones;
+        // tables may share a vector.
         let zero_points = match self.zero_points.get(&quantization.zero_points) {
             Some(written) => *written,
             None => {

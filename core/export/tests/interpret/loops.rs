@@ -56,8 +56,9 @@ impl Geometry {
         if self.depthwise { self.channels * self.outputs } else { self.outputs }
     }
 
-    /// What the layer is to compute, in real numbers, and how far from it a sum in float32 may be: n + 1 roundings of
-    /// at most 2⁻²⁴ · Σ |terms| (Higham, Accuracy and Stability of Numerical Algorithms, §4.2).
+    /// What the layer is to compute, in real numbers, and how far from it a sum in float32 may be:
+    /// n + 1 roundings of at most 2⁻²⁴ · Σ |terms| (Higham, Accuracy and Stability of Numerical
+    /// Algorithms, §4.2).
     fn expected(&self, model: &TfliteModel, image: &Data) -> Vec<(f64, f64)> {
         let reals = |tensor: usize, data: &Data| -> Vec<f64> {
             let quantization = model.tensors[tensor].quantization.as_ref();

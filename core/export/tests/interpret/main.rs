@@ -1,5 +1,5 @@
-//! The reference interpreter against outputs of TensorFlow Lite's reference kernels, against plain loops, and on models
-//! that are wrong.
+//! The reference interpreter against outputs of TensorFlow Lite's reference kernels, against plain
+//! loops, and on models that are wrong.
 
 mod broken;
 mod cases;

@@ -1,4 +1,5 @@
-//! What TensorFlow Lite's own reference kernels compute (LiteRT 2.3.0 with `BUILTIN_REF`), bit by bit.
+//! What TensorFlow Lite's own reference kernels compute (LiteRT 2.3.0 with `BUILTIN_REF`), bit by
+//! bit.
 
 use crate::cases::cases;
 use crate::models::inputs;

@@ -1,4 +1,5 @@
-//! How models run: what is shown while they do, operators alone, clones and threads, and what real numbers become.
+//! How models run: what is shown while they do, operators alone, clones and threads, and what real
+//! numbers become.
 
 use crate::models::{Builder, inputs};
 use pocketflow_export::interpret::{Data, Interpreter, Rounding};
@@ -84,8 +85,8 @@ fn a_softmax_over_many_equal_logits_gives_the_lowest_code() {
     assert_eq!(outputs, [Data::Int8(vec![-128; 1000])]);
 }
 
-/// MobileNet-v1 0.25 of 128 pixels as TensorFlow's authors published it, where it is at hand: what LiteRT 2.3.0
-/// computes with `BUILTIN_REF`.
+/// MobileNet-v1 0.25 of 128 pixels as TensorFlow's authors published it, where it is at hand: what
+/// LiteRT 2.3.0 computes with `BUILTIN_REF`.
 #[test]
 fn a_real_model_gives_what_the_reference_kernels_give() {
     let Some(path) = pocketflow_tests::samples::sample("mobilenet_v1_0.25_128_quant.tflite") else { return };

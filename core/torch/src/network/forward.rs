@@ -1,4 +1,5 @@
-//! The forward pass of a network: its steps one after the other, quantizers within them or behind them.
+//! The forward pass of a network: its steps one after the other, quantizers within them or behind
+//! them.
 
 use super::{InputRounding, Network};
 use crate::kernels::{self, ActQuantizer, Fused, Norm};
@@ -17,9 +18,11 @@ const BATCH_NORM_MOMENTUM: f64 = 0.1;
 pub enum Mode {
     /// Batch statistics, which update the running ones; activation ranges are tracked.
     Train,
-    /// Running statistics, frozen ranges: the answer for an image does not depend on its neighbours.
+    /// Running statistics, frozen ranges: the answer for an image does not depend on its
+    /// neighbours.
     Eval,
-    /// Running statistics; activation ranges are tracked: before training, and in training once batch normalisation is frozen.
+    /// Running statistics; activation ranges are tracked: before training, and in training once
+    /// batch normalisation is frozen.
     Calibrate,
 }
 
@@ -75,7 +78,8 @@ impl Network {
         self.steps.len().saturating_sub(1)
     }
 
-    /// Input and output of the step at an index, after all before it; each step and its input are shown to `watch` first.
+    /// Input and output of the step at an index, after all before it; each step and its input are
+    /// shown to `watch` first.
     pub(super) fn run(
         &self,
         images: &Tensor,

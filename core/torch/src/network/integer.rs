@@ -1,4 +1,5 @@
-//! Networks trained for integer runtimes: what is quantized, and how, follows from where such a runtime holds its values.
+//! Networks trained for integer runtimes: what is quantized, and how, follows from where such a
+//! runtime holds its values.
 
 use super::{InputRounding, Network, Weights};
 use pocketflow::Result;
@@ -16,8 +17,9 @@ pub struct Integers {
 }
 
 impl Network {
-    /// A network that computes, in floats, what it will compute in integers: `graph` with the weights given (by parameter name), of
-    /// input normalised by `mean` and `std` (by channel, in units of pixels).
+    /// A network that computes, in floats, what it will compute in integers: `graph` with the
+    /// weights given (by parameter name), of input normalised by `mean` and `std` (by channel, in
+    /// units of pixels).
     ///
     /// # Errors
     /// As [`Network::new`].

@@ -1,4 +1,5 @@
-//! What the values of quantized nodes have been seen to be: tracked in training, frozen in evaluation.
+//! What the values of quantized nodes have been seen to be: tracked in training, frozen in
+//! evaluation.
 
 use super::{floats, set_floats};
 use crate::kernels::ActQuantizer;

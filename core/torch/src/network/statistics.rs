@@ -1,14 +1,16 @@
-//! Batch-norm statistics of a network that is quantized and not trained. Quantization shifts and scales what a batch normalisation
-//! receives; its running statistics are moved by as much, so that it hands on what it did in full precision:
+//! Batch-norm statistics of a network that is quantized and not trained. Quantization shifts and
+//! scales what a batch normalisation receives; its running statistics are moved by as much, so that
+//! it hands on what it did in full precision:
 //!
 //! ```text
 //! r = (v' + eps) / (v + eps)      mean ← m' + (mean - m) √r      variance ← (variance + eps) r - eps
 //! ```
 //!
-//! with mean m and variance v of its input in full precision, m' and v' quantized, on the same images: of each batch, then the mean over
-//! batches. Where the running statistics
-//! are those of the images, that is re-estimation: m' and v'. Where they are not, as in published networks whose normalisations were
-//! folded into the weights (mean 0, variance 1), taking m' and v' themselves would destroy the network.
+//! with mean m and variance v of its input in full precision, m' and v' quantized, on the same
+//! images: of each batch, then the mean over batches. Where the running statistics are those of the
+//! images, that is re-estimation: m' and v'. Where they are not, as in published networks whose
+//! normalisations were folded into the weights (mean 0, variance 1), taking m' and v' themselves
+//! would destroy the network.
 
 use super::{Mode, Network, floats};
 use crate::kernels;
@@ -22,7 +24,8 @@ use tch::Tensor;
 /// To what batch-norm statistics are re-estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistics {
-    /// Moved from what full precision saw, as [`Network::observe`] has it: for weights that were not trained since.
+    /// Moved from what full precision saw, as [`Network::observe`] has it: for weights that were
+    /// not trained since.
     Moved,
     /// Those of the images: for weights that were trained by batch statistics.
     OfImages,
@@ -34,7 +37,8 @@ type Moments = [Tensor; 2];
 /// What a network saw of some images in full precision.
 #[derive(Default)]
 pub struct Seen {
-    /// Of each batch normalisation: the moments of its input, batch by batch, and its running statistics.
+    /// Of each batch normalisation: the moments of its input, batch by batch, and its running
+    /// statistics.
     norms: BTreeMap<NodeId, (Vec<Moments>, Moments)>,
     /// Of the input of each convolution or fully connected layer, by its name.
     inputs: BTreeMap<String, [Vec<f32>; 2]>,
@@ -63,7 +67,8 @@ impl Sums {
 }
 
 impl Network {
-    /// Remembers what the layers see of images in full precision, for [`Network::reestimate`] and clipping weights.
+    /// Remembers what the layers see of images in full precision, for [`Network::reestimate`] and
+    /// clipping weights.
     ///
     /// # Errors
     /// As [`Network::forward`]; those of `batches`.
@@ -102,11 +107,13 @@ impl Network {
         Ok(seen)
     }
 
-    /// Takes batch normalisation's running statistics anew from batches of images; to move them, these are the batches that
-    /// [`Network::observe`] was given, in their order. `each` is given the logits of every batch, by its own statistics.
+    /// Takes batch normalisation's running statistics anew from batches of images; to move them,
+    /// these are the batches that [`Network::observe`] was given, in their order. `each` is given
+    /// the logits of every batch, by its own statistics.
     ///
     /// # Errors
-    /// As [`Network::forward`]; those of `batches` and `each`; statistics to be moved of batches that were not observed.
+    /// As [`Network::forward`]; those of `batches` and `each`; statistics to be moved of batches
+    /// that were not observed.
     pub fn reestimate(
         &mut self,
         statistics: Statistics,
@@ -142,15 +149,16 @@ impl Network {
         }
     }
 
-    /// Gives every batch normalisation that knows nothing of images (the same mean and variance for all channels: published networks
-    /// have it folded into the weights) the statistics of these, as [`Statistics::OfImages`], and such scales and shifts that it computes
-    /// what it did:
+    /// Gives every batch normalisation that knows nothing of images (the same mean and variance for
+    /// all channels: published networks have it folded into the weights) the statistics of these,
+    /// as [`Statistics::OfImages`], and such scales and shifts that it computes what it did:
     ///
     /// ```text
     /// scale ← scale √((v + eps) / (variance + eps))      shift ← shift + scale (m - mean) / √(variance + eps)
     /// ```
     ///
-    /// Training normalises by the statistics of each batch, and would begin from another network otherwise. Returns how many it were.
+    /// Training normalises by the statistics of each batch, and would begin from another network
+    /// otherwise. Returns how many it were.
     ///
     /// # Errors
     /// As [`Network::forward`]; those of `batches`.
@@ -206,7 +214,8 @@ impl Network {
         }
     }
 
-    /// The running statistics of a batch normalisation whose input has these moments now in a batch.
+    /// The running statistics of a batch normalisation whose input has these moments now in a
+    /// batch.
     fn moved(&self, norm: NodeId, batch: usize, [mean, variance]: Moments) -> Result<Moments> {
         let seen = self.seen.as_ref().and_then(|seen| seen.norms.get(&norm));
         let seen = seen.and_then(|(batches, running)| Some((batches.get(batch)?, running)));

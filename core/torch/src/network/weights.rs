@@ -1,4 +1,5 @@
-//! The quantized weights of a network: for each, the leaf that the forward pass uses and that collects the gradient.
+//! The quantized weights of a network: for each, the leaf that the forward pass uses and that
+//! collects the gradient.
 
 use super::{floats, set_tensor};
 use crate::device;
@@ -37,7 +38,8 @@ pub struct LayerWeights {
     pub(super) quantized: Tensor,
 }
 
-/// Those of the layers in the plan. What lies on a grid of integer runtimes is quantized as it is deployed there: folded.
+/// Those of the layers in the plan. What lies on a grid of integer runtimes is quantized as it is
+/// deployed there: folded.
 ///
 /// # Errors
 /// A graph that is not valid.
@@ -73,7 +75,8 @@ impl QuantizedWeight {
         self.norm.is_some()
     }
 
-    /// A layer's weights at other bits, from its weights in full precision; `inputs` are what they are multiplied with, as far as known.
+    /// A layer's weights at other bits, from its weights in full precision; `inputs` are what they
+    /// are multiplied with, as far as known.
     ///
     /// # Errors
     /// libtorch's.
@@ -125,7 +128,8 @@ impl QuantizedWeight {
     }
 }
 
-/// Brings every Q(w) up to date with w, and with the batch normalisation behind it; with `on` false it is w itself.
+/// Brings every Q(w) up to date with w, and with the batch normalisation behind it; with `on` false
+/// it is w itself.
 ///
 /// # Errors
 /// libtorch's.

@@ -16,17 +16,19 @@ pub struct Assigned {
     pub report: ImportReport,
 }
 
-/// Matches tensors to the parameters of `graph`, by `map` first, then by name, then by what other authors call them.
+/// Matches tensors to the parameters of `graph`, by `map` first, then by name, then by what other
+/// authors call them.
 ///
-/// Where the file knows one class less than the graph, as files of 1,000 classes do that a graph of 1,001 takes, row 0 of the
-/// last layer becomes the background: the mean of all other rows, so that its logit is the mean of the logits, which is never
-/// the best of them and widens no range.
+/// Where the file knows one class less than the graph, as files of 1,000 classes do that a graph of
+/// 1,001 takes, row 0 of the last layer becomes the background: the mean of all other rows, so that
+/// its logit is the mean of the logits, which is never the best of them and widens no range.
 ///
-/// A bias that the graph's layer does not have, because a batch normalisation follows, is subtracted from its running mean.
+/// A bias that the graph's layer does not have, because a batch normalisation follows, is
+/// subtracted from its running mean.
 ///
 /// # Errors
-/// Two tensors for one parameter; a line of the map that fits no tensor; a graph that is not valid. What does not match is
-/// no error here but in the report ([`ImportReport::check`]).
+/// Two tensors for one parameter; a line of the map that fits no tensor; a graph that is not valid.
+/// What does not match is no error here but in the report ([`ImportReport::check`]).
 pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigned> {
     let params: BTreeMap<String, Param> =
         graph.params()?.into_iter().map(|param| (param.name.clone(), param)).collect();
@@ -141,8 +143,9 @@ fn put_background(tensor: &mut LoadedTensor) {
     tensor.shape[0] += 1;
 }
 
-/// Gives the tensor the parameter's shape where they differ in dimensions of 1 only; returns its own. A convolution of 1 × 1 on a
-/// single pixel is a fully connected layer, and some files have it so.
+/// Gives the tensor the parameter's shape where they differ in dimensions of 1 only; returns its
+/// own. A convolution of 1 × 1 on a single pixel is a fully connected layer, and some files have it
+/// so.
 fn reshape(tensor: &mut LoadedTensor, param: &Param) -> Option<Vec<usize>> {
     let significant = |shape: &[usize]| shape.iter().copied().filter(|size| *size != 1).collect::<Vec<usize>>();
     let differs = tensor.shape != param.shape && significant(&tensor.shape) == significant(&param.shape);

@@ -1,13 +1,13 @@
-//! A net held against what a file tells of its network: weights of one size fit networks that compute different things, and a
-//! model of the wrong one would be evaluated without a word.
+//! A net held against what a file tells of its network: weights of one size fit networks that
+//! compute different things, and a model of the wrong one would be evaluated without a word.
 
 use crate::structure::{Activation, Structure, Window};
 use crate::{FileLayer, LayerKind};
 use pocketflow::Result;
 use pocketflow::graph::{Graph, NodeId, Op, Shape};
 
-/// What differs between the net and the file, a sentence each. `pairs`: which layer of the net has the weights of which layer
-/// of the file.
+/// What differs between the net and the file, a sentence each. `pairs`: which layer of the net has
+/// the weights of which layer of the file.
 ///
 /// # Errors
 /// A graph that is not valid.
@@ -97,8 +97,9 @@ fn windows(who: &str, ours: &Window, theirs: &Window, [_, height, width]: Shape)
     Some(format!("{who} is padded in the net by {}; in the file by {}", show(ours), show(theirs)))
 }
 
-/// Along each dimension the padding before the first pixel, and how many outputs there are. With equal strides two windows
-/// for which these agree read the same pixels: padding behind the last pixel counts only where an output reads it.
+/// Along each dimension the padding before the first pixel, and how many outputs there are. With
+/// equal strides two windows for which these agree read the same pixels: padding behind the last
+/// pixel counts only where an output reads it.
 fn placed(window: &Window, input: [usize; 2]) -> [(usize, usize); 2] {
     let [top, left, bottom, right] = window.explicit;
     let along = |dimension: usize, before: usize, after: usize| {

@@ -1,5 +1,6 @@
-//! A map file: TOML, one line for each name, `"theirs" = "ours"`. A name is that of a tensor or of all that begin with it and a
-//! dot; the longest that fits counts. An empty `ours` leaves the tensor out.
+//! A map file: TOML, one line for each name, `"theirs" = "ours"`. A name is that of a tensor or of
+//! all that begin with it and a dot; the longest that fits counts. An empty `ours` leaves the
+//! tensor out.
 
 use pocketflow::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;

@@ -1,16 +1,17 @@
-//! Tensors of a file for which a graph has no parameter, and that its network computes with all the same: a bias in front of a
-//! batch normalisation, which goes into its mean, and parts that the graph lacks, which are not left out in silence.
+//! Tensors of a file for which a graph has no parameter, and that its network computes with all the
+//! same: a bias in front of a batch normalisation, which goes into its mean, and parts that the
+//! graph lacks, which are not left out in silence.
 
 use super::unwrapped;
 use pocketflow::graph::{Graph, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names of parameters that a layer or a normalisation computes with. Others (`scale`, `observer_enabled`, a counter) belong
-/// to training.
+/// Names of parameters that a layer or a normalisation computes with. Others (`scale`,
+/// `observer_enabled`, a counter) belong to training.
 const PARTS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 
-/// Biases that the graph's layers do not have because a batch normalisation follows: the bias's name, and that of the
-/// running mean that takes it in, (y + b − μ) = (y − (μ − b)).
+/// Biases that the graph's layers do not have because a batch normalisation follows: the bias's
+/// name, and that of the running mean that takes it in, (y + b − μ) = (y − (μ − b)).
 pub(super) fn absorbing(graph: &Graph) -> BTreeMap<String, String> {
     let uses = graph.uses();
     let norms = graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
@@ -23,10 +24,11 @@ pub(super) fn absorbing(graph: &Graph) -> BTreeMap<String, String> {
     pairs.collect()
 }
 
-/// Whether a tensor that no parameter is for takes part in what the file's network computes: one of a module that has other
-/// tensors in the graph, or of one that lies in a block with them.
+/// Whether a tensor that no parameter is for takes part in what the file's network computes: one of
+/// a module that has other tensors in the graph, or of one that lies in a block with them.
 ///
-/// `matched`: the tensors that found their parameter. A module beside them all, as a second head, may be left out.
+/// `matched`: the tensors that found their parameter. A module beside them all, as a second head,
+/// may be left out.
 pub(super) fn is_computed_with(name: &str, matched: &BTreeSet<String>) -> bool {
     let Some((module, part)) = unwrapped(name).rsplit_once('.') else { return false };
     if !PARTS.contains(&part) {

@@ -1,5 +1,6 @@
-//! Names of a file's tensors to parameters of a graph. What a graph calls its parameters comes first (torchvision's names,
-//! mostly), then a few habits of other authors; a map file says the rest.
+//! Names of a file's tensors to parameters of a graph. What a graph calls its parameters comes
+//! first (torchvision's names, mostly), then a few habits of other authors; a map file says the
+//! rest.
 
 mod assign;
 mod compare;
@@ -16,7 +17,8 @@ pub use report::{Absorbed, ImportReport, Matched, Misfit, Unused, Wanted};
 /// Prefixes that wrappers of PyTorch add to every name: data parallelism and `torch.compile`.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
-/// What other authors call the parts that our graphs call otherwise, as theirs, ours. Taken only where the graph has ours.
+/// What other authors call the parts that our graphs call otherwise, as theirs, ours. Taken only
+/// where the graph has ours.
 const HABITS: [(&str, &str); 2] = [("linear", "fc"), ("shortcut", "downsample")];
 
 /// What belongs to training and not to the network.

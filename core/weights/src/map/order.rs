@@ -1,5 +1,6 @@
-//! Layers of a file that has them in execution order, given to the layers of a graph: each to the first that is of its kind and
-//! size and has none yet. Files and graphs may order the two ways through a block differently, but not layers that are alike.
+//! Layers of a file that has them in execution order, given to the layers of a graph: each to the
+//! first that is of its kind and size and has none yet. Files and graphs may order the two ways
+//! through a block differently, but not layers that are alike.
 
 use super::compare::differences;
 use super::report::Unused;
@@ -10,7 +11,8 @@ use pocketflow::Result;
 use pocketflow::graph::{Graph, Node, NodeId, Op, Param};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// As [`assign`], for any file: one that has its layers in order is matched by that order, and the map comes first all the same.
+/// As [`assign`], for any file: one that has its layers in order is matched by that order, and the
+/// map comes first all the same.
 ///
 /// # Errors
 /// As there.

@@ -36,7 +36,8 @@ pub struct Unused {
     pub shape: Vec<usize>,
 }
 
-/// A bias that the graph's layer does not have, subtracted from the mean of the batch normalisation behind it.
+/// A bias that the graph's layer does not have, subtracted from the mean of the batch normalisation
+/// behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Absorbed {
     pub theirs: String,
@@ -51,7 +52,8 @@ pub struct ImportReport {
     pub missing: Vec<Wanted>,
     pub misfits: Vec<Misfit>,
     pub unused: Vec<Unused>,
-    /// Tensors without a parameter that the file's network computes with: to leave them out would make another network.
+    /// Tensors without a parameter that the file's network computes with: to leave them out would
+    /// make another network.
     pub lacking: Vec<Unused>,
     /// What the file tells of its network and is otherwise in the net, a sentence each.
     pub differences: Vec<String>,
@@ -60,7 +62,8 @@ pub struct ImportReport {
     pub ignored: Vec<String>,
     /// The file knows one class less, and the background was put before them.
     pub background_added: bool,
-    /// Batch normalisations that the file has folded into their layers, and that do nothing here but add the bias.
+    /// Batch normalisations that the file has folded into their layers, and that do nothing here
+    /// but add the bias.
     pub folded: Vec<String>,
 }
 
@@ -71,8 +74,9 @@ impl ImportReport {
     }
 
     /// # Errors
-    /// Parameters without a tensor; the message lists the first of them, and of the tensors that are over. Tensors that the
-    /// net has no place for and the file's network computes with; a net that the file says is another.
+    /// Parameters without a tensor; the message lists the first of them, and of the tensors that
+    /// are over. Tensors that the net has no place for and the file's network computes with; a net
+    /// that the file says is another.
     pub fn check(&self) -> Result<()> {
         if self.is_complete() {
             return self.check_network();

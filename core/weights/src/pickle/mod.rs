@@ -1,5 +1,6 @@
-//! A pickle machine that knows just what `torch.save` writes for dictionaries of tensors (Python's `pickletools` lists the
-//! opcodes). It calls nothing: a pickle that names any other class or function is refused with that name.
+//! A pickle machine that knows just what `torch.save` writes for dictionaries of tensors (Python's
+//! `pickletools` lists the opcodes). It calls nothing: a pickle that names any other class or
+//! function is refused with that name.
 
 mod opcode;
 mod value;
@@ -9,7 +10,8 @@ use opcode as op;
 use std::collections::HashMap;
 pub use value::{Global, Id, Loaded, Node, StorageRef, TensorRef};
 
-/// A state dictionary takes about a hundred bytes a tensor; the largest known models stay far below this.
+/// A state dictionary takes about a hundred bytes a tensor; the largest known models stay far below
+/// this.
 pub const MAX_LENGTH: usize = 4 << 20;
 /// More dimensions than any tensor has would multiply the memory of each that names them.
 const MAX_DIMENSIONS: usize = 8;
@@ -17,7 +19,8 @@ const MAX_DIMENSIONS: usize = 8;
 /// Reads the pickle at the front of `bytes`.
 ///
 /// # Errors
-/// A pickle that is cut, longer than [`MAX_LENGTH`], not made by `torch.save`, or asks for code; with the offset.
+/// A pickle that is cut, longer than [`MAX_LENGTH`], not made by `torch.save`, or asks for code;
+/// with the offset.
 pub fn load(bytes: &[u8]) -> Result<Loaded, WeightsError> {
     let bytes = &bytes[..bytes.len().min(MAX_LENGTH)];
     let mut machine = Machine {
@@ -310,8 +313,9 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// The pairs of `[[key, value], …]`, as Python 2 writes an ordered dictionary. The list is emptied: it belongs to the one
-    /// dictionary, or a forged pickle could fill the memory with copies.
+    /// The pairs of `[[key, value], …]`, as Python 2 writes an ordered dictionary. The list is
+    /// emptied: it belongs to the one dictionary, or a forged pickle could fill the memory with
+    /// copies.
     fn listed_pairs(&mut self, list: Id) -> Step<Vec<(Id, Id)>> {
         let Node::List(items) = &mut self.loaded.nodes[list] else {
             return Err(self.wrong("makes a dictionary of what is no list"));

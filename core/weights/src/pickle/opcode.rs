@@ -1,4 +1,5 @@
-//! The opcodes that `torch.save` writes under pickle protocols 2 to 5, by the names of Python's `pickletools`.
+//! The opcodes that `torch.save` writes under pickle protocols 2 to 5, by the names of Python's
+//! `pickletools`.
 
 pub const MARK: u8 = b'(';
 pub const STOP: u8 = b'.';

@@ -1,5 +1,6 @@
-//! What a pickle of weights is made of. Values lie in one list and refer to each other by index, so that neither deep nesting
-//! nor cycles, which a forged pickle may hold, cost more than their place in it.
+//! What a pickle of weights is made of. Values lie in one list and refer to each other by index, so
+//! that neither deep nesting nor cycles, which a forged pickle may hold, cost more than their place
+//! in it.
 
 use crate::element::Element;
 use std::rc::Rc;

@@ -1,5 +1,6 @@
-//! The zip archive of PyTorch 1.6 and later: `NAME/data.pkl`, `NAME/data/KEY` for each storage, `NAME/byteorder`. PyTorch
-//! stores without compression, so nothing here can grow beyond the file: what is compressed is refused.
+//! The zip archive of PyTorch 1.6 and later: `NAME/data.pkl`, `NAME/data/KEY` for each storage,
+//! `NAME/byteorder`. PyTorch stores without compression, so nothing here can grow beyond the file:
+//! what is compressed is refused.
 
 use super::{Storages, collect};
 use crate::Tensors;
@@ -34,7 +35,8 @@ pub fn read(mut file: impl Read + Seek) -> Result<Tensors, WeightsError> {
 struct Archive<F> {
     archive: ZipArchive<F>,
     folder: String,
-    /// Bytes of the file that no storage has claimed. Forged entries may overlap, and would otherwise be read without end.
+    /// Bytes of the file that no storage has claimed. Forged entries may overlap, and would
+    /// otherwise be read without end.
     left: u64,
 }
 

@@ -1,5 +1,6 @@
-//! The files of PyTorch before 1.6, as torchvision still offers some: pickles of a magic number, a version, the machine's
-//! properties, the object and the storages' keys, then the storages in the order of the keys, each with its length in front.
+//! The files of PyTorch before 1.6, as torchvision still offers some: pickles of a magic number, a
+//! version, the machine's properties, the object and the storages' keys, then the storages in the
+//! order of the keys, each with its length in front.
 
 use super::{Storages, collect};
 use crate::Tensors;

@@ -1,5 +1,5 @@
-//! PyTorch's files: the zip archive that `torch.save` has written since 1.6, and the run of pickles that it wrote before. Both
-//! hold a pickle that describes tensors, and beside it the numbers.
+//! PyTorch's files: the zip archive that `torch.save` has written since 1.6, and the run of pickles
+//! that it wrote before. Both hold a pickle that describes tensors, and beside it the numbers.
 
 mod archive;
 mod legacy;

@@ -1,5 +1,5 @@
-//! Finds the state dictionary in what `torch.save` was given: the dictionary itself, or a checkpoint that holds it beside the
-//! epoch, the optimizer and so on.
+//! Finds the state dictionary in what `torch.save` was given: the dictionary itself, or a
+//! checkpoint that holds it beside the epoch, the optimizer and so on.
 
 use crate::error::WeightsError;
 use crate::pickle::{Id, Loaded, Node, TensorRef};

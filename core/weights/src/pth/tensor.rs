@@ -7,8 +7,9 @@ use crate::pickle::{Loaded, StorageRef, TensorRef};
 use crate::{LoadedTensor, Tensors};
 use std::collections::BTreeMap;
 
-/// Every tensor fits its storage, and all together do not hold more numbers than the file has bytes: storages may be shared
-/// by tied weights, but not by so many tensors that a small file fills the memory.
+/// Every tensor fits its storage, and all together do not hold more numbers than the file has
+/// bytes: storages may be shared by tied weights, but not by so many tensors that a small file
+/// fills the memory.
 ///
 /// # Errors
 /// The first tensor that does not.
@@ -44,7 +45,8 @@ fn reach(tensor: &TensorRef) -> Option<usize> {
         .try_fold(tensor.offset, |last, (size, stride)| last.checked_add((size - 1).checked_mul(*stride)?))
 }
 
-/// Reads the storages one after another and copies the tensors out. The tensors have passed [`check`].
+/// Reads the storages one after another and copies the tensors out. The tensors have passed
+/// [`check`].
 ///
 /// # Errors
 /// A storage that the file does not hold.

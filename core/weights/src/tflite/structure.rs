@@ -1,11 +1,12 @@
-//! What a .tflite file tells of its network beside the weights: strides, paddings, activation functions, sums, windows, and
-//! operators that no net of ours has. An import compares it with the net, since weights alone fit many networks.
+//! What a .tflite file tells of its network beside the weights: strides, paddings, activation
+//! functions, sums, windows, and operators that no net of ours has. An import compares it with the
+//! net, since weights alone fit many networks.
 
 use crate::structure::{Activation, Geometry, Structure, Window};
 use pocketflow_export::tflite::model::{self, DType, Kind, Operator, Padding, TfliteModel};
 
-/// Operators that move or convert values and compute nothing, by their builtin codes: what converters write around layers
-/// (SHAPE, PACK, SQUEEZE, EXPAND_DIMS, TRANSPOSE, CAST).
+/// Operators that move or convert values and compute nothing, by their builtin codes: what
+/// converters write around layers (SHAPE, PACK, SQUEEZE, EXPAND_DIMS, TRANSPOSE, CAST).
 const MOVING: [i32; 6] = [77, 83, 43, 70, 39, 53];
 
 /// The geometry of the layer that is `operator`.

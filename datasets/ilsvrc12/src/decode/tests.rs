@@ -17,7 +17,8 @@ fn jpeg(pixels: &[u8], (width, height): (u32, u32), colours: ColorType, progress
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 97);
     encoder.set_progressive(progressive);
-    // The encoder samples ink the wrong way round: black coarsely, cyan finely. No camera or program writes such files.
+    // The encoder samples ink the wrong way round: black coarsely, cyan finely. No camera or
+    // program writes such files.
     let inks = matches!(colours, ColorType::Cmyk);
     encoder.set_sampling_factor(if inks { SamplingFactor::R_4_4_4 } else { SamplingFactor::R_4_2_0 });
     encoder.encode(pixels, width as u16, height as u16, colours).unwrap();
@@ -57,7 +58,8 @@ fn every_kind_of_jpeg() {
     let grey = |x: u32, y: u32| [(x * 2 + y) as u8];
     let picture = decode(&jpeg(&pixels(61, 45, grey), size, ColorType::Luma, false)).unwrap();
     assert!(difference(&picture, |x, y| [grey(x, y)[0]; 3]) < 8);
-    // Inks as the encoder takes them: 255 is full; files hold them inverted, as Adobe's programs do.
+    // Inks as the encoder takes them: 255 is full; files hold them inverted, as Adobe's programs
+    // do.
     let inks = |x: u32, y: u32| {
         let [red, green, blue] = colour(x, y);
         [255 - red, 255 - green, 255 - blue, 0]

@@ -1,4 +1,5 @@
-//! Makes small data sets in temporary folders, in every form, with encoders of its own for records and examples.
+//! Makes small data sets in temporary folders, in every form, with encoders of its own for records
+//! and examples.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use jpeg_encoder::{ColorType, Encoder};

@@ -11,8 +11,8 @@ use pocketflow::{Error, Result};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Writes a file with every option of the host and the selected plugins: those given as flags set, all others commented
-/// out with their defaults. Returns what to tell.
+/// Writes a file with every option of the host and the selected plugins: those given as flags set,
+/// all others commented out with their defaults. Returns what to tell.
 ///
 /// # Errors
 /// The file is there and `force` is not given; it cannot be written; or as [`show`].

@@ -1,4 +1,5 @@
-//! The report of an import as a table: a row for each layer and batch normalisation, what is not plain on rows of its own.
+//! The report of an import as a table: a row for each layer and batch normalisation, what is not
+//! plain on rows of its own.
 
 use crate::report::table::table;
 use pocketflow::graph::{Graph, Role};

@@ -1,4 +1,5 @@
-//! JSON, through `serde_json`'s raw values: each is a slice of the text, so its place in the text is its line.
+//! JSON, through `serde_json`'s raw values: each is a slice of the text, so its place in the text
+//! is its line.
 
 use super::{Entry, Fault, Lines};
 use crate::layers::leaf::Raw;

@@ -1,4 +1,5 @@
-//! TOML, through the `toml` crate's spanned tree, which goes on after an error and so finds them all.
+//! TOML, through the `toml` crate's spanned tree, which goes on after an error and so finds them
+//! all.
 
 use super::{Entry, Fault, Lines, twice};
 use crate::layers::leaf::Raw;

@@ -1,5 +1,5 @@
-//! YAML, from the events of `saphyr-parser`, each of which knows its line. Plain scalars stay words: whether `on` or `1e-4`
-//! is text, switch or number is for the option to say, not for YAML.
+//! YAML, from the events of `saphyr-parser`, each of which knows its line. Plain scalars stay
+//! words: whether `on` or `1e-4` is text, switch or number is for the option to say, not for YAML.
 
 use super::{Entry, Fault};
 use crate::layers::leaf::Raw;
@@ -87,7 +87,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over the rest of a list or group, without recursion: nesting has no end in a hostile file.
+    /// Passes over the rest of a list or group, without recursion: nesting has no end in a hostile
+    /// file.
     fn leave_out(&mut self) -> Result<(), Fault> {
         let mut depth = 1_usize;
         while depth > 0 {

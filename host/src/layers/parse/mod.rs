@@ -1,5 +1,6 @@
-//! Configuration files as text: TOML, YAML or JSON into keys and values with the line of each. The three modules differ
-//! only in syntax; what is true of all (flat keys, none given twice, `extends`) is checked here.
+//! Configuration files as text: TOML, YAML or JSON into keys and values with the line of each. The
+//! three modules differ only in syntax; what is true of all (flat keys, none given twice,
+//! `extends`) is checked here.
 
 mod from_json;
 mod from_toml;

@@ -1,5 +1,5 @@
-//! Where the layers are from left to right: the same in every drawing of the search, so that what stands above one
-//! another is about one layer.
+//! Where the layers are from left to right: the same in every drawing of the search, so that what
+//! stands above one another is about one layer.
 
 use super::super::charts::{Tick, tenth};
 use super::super::layers::shortened;

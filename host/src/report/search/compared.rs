@@ -1,4 +1,5 @@
-//! The allocations side by side: how large, how accurate, and which was taken. For the page and for the terminal.
+//! The allocations side by side: how large, how accurate, and which was taken. For the page and for
+//! the terminal.
 
 use super::super::numbers::{grouped, percent, trimmed};
 use super::super::table;
@@ -38,8 +39,8 @@ pub fn rows(search: &SearchReport) -> Vec<Row> {
     search.candidates.iter().map(row).collect()
 }
 
-/// The comparison for the terminal, under a line that says at which budget; `None` where nothing was compared. Ends with a
-/// line break.
+/// The comparison for the terminal, under a line that says at which budget; `None` where nothing
+/// was compared. Ends with a line break.
 pub fn table(search: &SearchReport) -> Option<String> {
     let rows = rows(search);
     if rows.is_empty() {

@@ -1,4 +1,5 @@
-//! Accuracy against size: what each method made of each budget, and the Pareto front, of which none is beaten in both.
+//! Accuracy against size: what each method made of each budget, and the Pareto front, of which none
+//! is beaten in both.
 
 use super::super::charts::{Chart, Key, Path, Scale, Spot, Tick, byte_ticks, polyline, ticks};
 use super::super::numbers::{bytes, grouped, percent, trimmed};
@@ -55,8 +56,8 @@ pub fn chart(points: &[FrontPoint]) -> Option<Chart> {
     Some(chart)
 }
 
-/// Those points that no other is at least as small and as accurate as, and better in one of the two. `points` are in
-/// order: smaller ones first, of one size the most accurate first.
+/// Those points that no other is at least as small and as accurate as, and better in one of the
+/// two. `points` are in order: smaller ones first, of one size the most accurate first.
 fn front<'a>(points: &[&'a FrontPoint]) -> Vec<&'a FrontPoint> {
     let mut front: Vec<&FrontPoint> = Vec::new();
     for point in points {

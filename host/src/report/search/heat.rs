@@ -1,4 +1,5 @@
-//! Sensitivity as a heat map: how much the loss against the full-precision network's answers grows with one layer alone at some number of bits.
+//! Sensitivity as a heat map: how much the loss against the full-precision network's answers grows
+//! with one layer alone at some number of bits.
 
 use super::super::charts::{Tick, tenth};
 use super::super::layers::NAMES;
@@ -12,8 +13,8 @@ const TOP: f64 = 6.0;
 const ROW: f64 = 27.0;
 /// Between cells.
 const GAP: f64 = 2.0;
-/// Losses grow by factors from one number of bits to the next: the scale is logarithmic. What is this much smaller than
-/// the largest is as good as nothing.
+/// Losses grow by factors from one number of bits to the next: the scale is logarithmic. What is
+/// this much smaller than the largest is as good as nothing.
 const DECADES: f64 = 3.0;
 /// Text on a cell above this share of the scale is in the other of black and white.
 const STRONG: f64 = 0.75;

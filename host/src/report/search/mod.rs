@@ -1,7 +1,7 @@
 //! The search for bits per layer: its section of `report.html`, and its table on the terminal.
 //!
-//! A [`SearchReport`] comes from a plugin, or from a file of an earlier version: lists may be shorter than the layers, and
-//! figures may be no numbers. What cannot be drawn is left out.
+//! A [`SearchReport`] comes from a plugin, or from a file of an earlier version: lists may be
+//! shorter than the layers, and figures may be no numbers. What cannot be drawn is left out.
 
 mod allocations;
 mod columns;

@@ -1,4 +1,5 @@
-//! What the agent earned: the reward of every roll-out, the best so far, and where it began to choose for itself.
+//! What the agent earned: the reward of every roll-out, the best so far, and where it began to
+//! choose for itself.
 
 use super::super::charts::{Band, Chart, Column, Dot, Key, Path, Scale, Tick, polyline, spans, tenth, ticks};
 use super::super::numbers::{percent, trimmed};
@@ -100,8 +101,8 @@ fn describe(index: usize, rollout: &RolloutReport, search: &SearchReport) -> Str
     text
 }
 
-/// Whether it learnt: the mean reward of the random roll-outs beside that of the last quarter. `None` where the two are
-/// not apart.
+/// Whether it learnt: the mean reward of the random roll-outs beside that of the last quarter.
+/// `None` where the two are not apart.
 pub fn note(search: &SearchReport) -> Option<String> {
     let last = search.rollouts.len() - search.rollouts.len() / 4;
     if search.first_learning == 0 || search.first_learning > last {

@@ -1,4 +1,5 @@
-//! The agent keeps the trait's contract: repeatable, resumable, and clear about what it cannot work with.
+//! The agent keeps the trait's contract: repeatable, resumable, and clear about what it cannot work
+//! with.
 
 use pocketflow::ErrorKind;
 use pocketflow::agent::{Agent, AgentLoss, AgentSpace, Transition};

@@ -1,10 +1,11 @@
-//! Bits for a few layers under a budget, with a reward in closed form: the problem of `uniform`'s search, small enough
-//! that the best allocation is known by trying all.
+//! Bits for a few layers under a budget, with a reward in closed form: the problem of `uniform`'s
+//! search, small enough that the best allocation is known by trying all.
 
 use pocketflow::agent::{Agent, AgentSpace, Transition};
 use pocketflow::dataset::mix;
 
-/// Layers with a number of parameters and a sensitivity each; the sum of `params·bits` stays within the budget.
+/// Layers with a number of parameters and a sensitivity each; the sum of `params·bits` stays within
+/// the budget.
 pub struct Bits {
     params: Vec<u64>,
     sensitivity: Vec<f64>,
@@ -32,8 +33,8 @@ impl Bits {
         self.params.iter().zip(bits).map(|(params, bits)| params * u64::from(*bits)).sum()
     }
 
-    /// 1 for no loss, 0 for the loss with all layers at the fewest bits: the error of a weight falls by 4 with each
-    /// bit.
+    /// 1 for no loss, 0 for the loss with all layers at the fewest bits: the error of a weight
+    /// falls by 4 with each bit.
     pub fn reward(&self, bits: &[u32]) -> f64 {
         let loss = |bits: &[u32]| -> f64 {
             let terms = self.sensitivity.iter().zip(bits);
@@ -83,8 +84,8 @@ impl Bits {
         state
     }
 
-    /// One roll-out through the layers in a random order: the agent's bits, cut so that the layers left can have the
-    /// fewest; the last takes what is left.
+    /// One roll-out through the layers in a random order: the agent's bits, cut so that the layers
+    /// left can have the fewest; the last takes what is left.
     fn roll_out(&self, agent: &mut dyn Agent, order: &[usize]) -> Vec<u32> {
         agent.begin().unwrap();
         let mut bits = vec![self.min; order.len()];
@@ -106,8 +107,8 @@ impl Bits {
         bits
     }
 
-    /// The rewards of a search, roll-out by roll-out; after a quarter of those planned the agent learns three times a
-    /// step.
+    /// The rewards of a search, roll-out by roll-out; after a quarter of those planned the agent
+    /// learns three times a step.
     pub fn search(&self, agent: &mut dyn Agent, rollouts: usize, planned: usize, seed: u64) -> Vec<f64> {
         let one = |rollout: usize| {
             let bits = self.roll_out(agent, &self.order(seed, rollout as u64));

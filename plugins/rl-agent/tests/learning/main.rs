@@ -33,7 +33,8 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The rewards of a search for each seed. Planned to be four times as long, a search is all of it random first quarter.
+/// The rewards of a search for each seed. Planned to be four times as long, a search is all of it
+/// random first quarter.
 fn searches(problem: &Bits, rollouts: usize, planned: usize, seeds: u64, changes: &[(&str, Value)]) -> Vec<Vec<f64>> {
     for_seeds(seeds, |seed| {
         let mut agent = agent(changes);

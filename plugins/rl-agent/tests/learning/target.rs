@@ -1,4 +1,5 @@
-//! Move to a target: a point on a line that goes where the actions say, and one reward when it is over.
+//! Move to a target: a point on a line that goes where the actions say, and one reward when it is
+//! over.
 
 use pocketflow::agent::{Agent, AgentSpace, Transition};
 use pocketflow::dataset::mix;
@@ -11,8 +12,8 @@ pub fn space(rollouts: usize, seed: u64) -> AgentSpace {
     AgentSpace { state_dims: 2, action_dims: 1, action_max: 2.0, rollouts, steps: STEPS, seed }
 }
 
-/// From a random place to a random target, both from −1 to 1. Returns the distance at the end; the reward is less the
-/// mean distance after each step.
+/// From a random place to a random target, both from −1 to 1. Returns the distance at the end; the
+/// reward is less the mean distance after each step.
 pub fn roll_out(agent: &mut dyn Agent, seed: u64, rollout: usize) -> f32 {
     let draw = |stream| (mix(mix(seed, rollout as u64), stream) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
     let (mut place, target) = (draw(0), draw(1));

@@ -1,4 +1,5 @@
-//! Small good files to begin from: `seeds CORPUS` writes them below that folder, a folder for each target.
+//! Small good files to begin from: `seeds CORPUS` writes them below that folder, a folder for each
+//! target.
 
 use pocketflow::Result;
 use pocketflow::graph::{GraphBuilder, Op};

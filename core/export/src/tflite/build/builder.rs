@@ -118,7 +118,8 @@ impl Builder {
         Ok(())
     }
 
-    /// `nonnegative`: no value of the input is below zero, so that zeros around it change no maximum.
+    /// `nonnegative`: no value of the input is below zero, so that zeros around it change no
+    /// maximum.
     pub(super) fn max_pool(&mut self, from: usize, sweep: Sweep, nonnegative: bool, output: usize) -> Result<()> {
         let from = self.image(from, output)?;
         let [_, height, width, _] = self.image_shape(from)?;
@@ -212,7 +213,8 @@ impl Builder {
         self.reshaped(tensor, vec![self.shape(tensor)[0], features], reader)
     }
 
-    /// The tensor in that shape: itself where it has it, else by an operator in front of the one that makes `reader`.
+    /// The tensor in that shape: itself where it has it, else by an operator in front of the one
+    /// that makes `reader`.
     fn reshaped(&mut self, tensor: usize, shape: Vec<usize>, reader: usize) -> Result<usize> {
         if *self.shape(tensor) == *shape {
             return Ok(tensor);

@@ -1,4 +1,5 @@
-//! What makes a graph of operators a file to deploy: names for its input and output, and what they mean.
+//! What makes a graph of operators a file to deploy: names for its input and output, and what they
+//! mean.
 
 use crate::tflite::metadata::{BUFFER, ImageMetadata, LABELS};
 use crate::tflite::model::{Signature, TfliteModel};
@@ -7,11 +8,12 @@ use pocketflow::error::{Error, Result};
 /// The signature that every runtime looks for first.
 const SIGNATURE: &str = "serving_default";
 
-/// Adds the signature `serving_default`, the metadata and `labels.txt`; replaces what of these there was. Without a
-/// size, the image's is that of the input.
+/// Adds the signature `serving_default`, the metadata and `labels.txt`; replaces what of these
+/// there was. Without a size, the image's is that of the input.
 ///
 /// # Errors
-/// A model that has not one input and one output; labels that are not as many as the classes, or take more than a line.
+/// A model that has not one input and one output; labels that are not as many as the classes, or
+/// take more than a line.
 pub fn finish(model: &mut TfliteModel, mut image: ImageMetadata) -> Result<()> {
     let ([input], [output]) = (&model.inputs[..], &model.outputs[..]) else {
         let message = format!("it has {} inputs and {} outputs, not one each", model.inputs.len(), model.outputs.len());

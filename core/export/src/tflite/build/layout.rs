@@ -23,8 +23,8 @@ impl Layout {
     }
 }
 
-/// Weights `[out, in, kh, kw]` in the order of a filter: `[out, kh, kw, in]`, or `[kh, kw, out]` of a depth-wise
-/// convolution.
+/// Weights `[out, in, kh, kw]` in the order of a filter: `[out, kh, kw, in]`, or `[kh, kw, out]` of
+/// a depth-wise convolution.
 pub(super) fn to_filter<T: Copy>(weights: &[T], [out, depth, height, width]: [usize; 4], depthwise: bool) -> Vec<T> {
     let pixels = height.saturating_mul(width);
     let at = |out: usize, depth_index: usize, pixel: usize| (out * depth + depth_index) * pixels + pixel;

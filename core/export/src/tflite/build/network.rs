@@ -1,5 +1,5 @@
-//! A network as operators: int8 as today's converters make them, uint8 as TensorFlow's first quantized MobileNets are
-//! built, float32 where it is float.
+//! A network as operators: int8 as today's converters make them, uint8 as TensorFlow's first
+//! quantized MobileNets are built, float32 where it is float.
 
 use super::builder::{Builder, Sweep};
 use super::layout::{Layout, to_filter};
@@ -12,12 +12,13 @@ use pocketflow::integer::Target;
 /// Of probabilities as uint8: 0 to 255/256.
 const SOFTMAX_SCALE: f32 = 1.0 / 256.0;
 
-/// The network as operators. Its input takes pixels, 0 to 255 (int8: less 128), named after the input
-/// value. int8: the output holds the logits. uint8: the output holds probabilities, code / 256.
+/// The network as operators. Its input takes pixels, 0 to 255 (int8: less 128), named after the
+/// input value. int8: the output holds the logits. uint8: the output holds probabilities, code
+/// / 256.
 ///
-/// What is float in the network is so in the file: an input that takes the normalised image, an output of logits, and
-/// operators on floats with QUANTIZE and DEQUANTIZE around them; their weights, where they are codes, with DEQUANTIZE
-/// behind them, which runtimes do once.
+/// What is float in the network is so in the file: an input that takes the normalised image, an
+/// output of logits, and operators on floats with QUANTIZE and DEQUANTIZE around them; their
+/// weights, where they are codes, with DEQUANTIZE behind them, which runtimes do once.
 ///
 /// # Errors
 /// An operator that the format cannot express (which); a network whose parts do not fit each other.
@@ -227,7 +228,8 @@ impl<'a> Network<'a> {
         Ok(())
     }
 
-    /// Whether an activation function, or what only moves and averages its values, ends the operator that makes the value.
+    /// Whether an activation function, or what only moves and averages its values, ends the
+    /// operator that makes the value.
     fn activated(&self, value: usize) -> bool {
         let maker = self.net.operators.iter().find(|operator| operator.output == value);
         maker.is_some_and(|maker| match maker.kind {
@@ -239,7 +241,8 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// The weights in the format's order, and the bias: on the grid of the products where they are integers.
+    /// The weights in the format's order, and the bias: on the grid of the products where they are
+    /// integers.
     fn constants(&mut self, name: &str, layer: &Layer, source: &Value, layout: Layout) -> Result<[usize; 2]> {
         let [out, depth, ..] = layer.shape();
         let (held, biases) = match layer {

@@ -1,5 +1,5 @@
-//! The input of a quantized file takes pixels as they are: where channels are normalised differently, an operator of
-//! the file normalises them.
+//! The input of a quantized file takes pixels as they are: where channels are normalised
+//! differently, an operator of the file normalises them.
 
 use super::builder::Builder;
 use super::network::{dtype, lowest, quantization};
@@ -8,7 +8,8 @@ use crate::tflite::model::{Activation, DType, Kind, Padding, Quantization};
 use pocketflow::error::{Error, Result};
 use pocketflow::integer::{Target, alike, deployed_mean};
 
-/// Of 255 pixel values, how far a grid may be off the pixels and still be theirs: far less than half a pixel.
+/// Of 255 pixel values, how far a grid may be off the pixels and still be theirs: far less than
+/// half a pixel.
 const TOLERANCE: f32 = 1e-4;
 /// Of every factor, each channel having a scale of its own.
 const INT8_CODE: i32 = 127;
@@ -21,8 +22,8 @@ fn are_pixels(net: &DeployedNet, input: Grid) -> bool {
         && input.zero_point - lowest(net.target) == (mean + 0.5).floor().clamp(0.0, 255.0) as i32
 }
 
-/// What the real values of a quantized file's input mean, as [`super::from_net`] builds it: the mean and the
-/// standard deviation by channel, real = (pixel − mean) / std.
+/// What the real values of a quantized file's input mean, as [`super::from_net`] builds it: the
+/// mean and the standard deviation by channel, real = (pixel − mean) / std.
 pub fn normalisation(net: &DeployedNet) -> (Vec<f32>, Vec<f32>) {
     match net.values.get(net.input).map(|value| value.grid) {
         // It takes the image as the network does.
@@ -35,8 +36,9 @@ pub fn normalisation(net: &DeployedNet) -> (Vec<f32>, Vec<f32>) {
     }
 }
 
-/// The mean and the standard deviation by channel that the integers of a quantized file really use: what a program must use that
-/// normalises the image before it gives it to another file of the same network. The network's own where the file takes floats.
+/// The mean and the standard deviation by channel that the integers of a quantized file really use:
+/// what a program must use that normalises the image before it gives it to another file of the same
+/// network. The network's own where the file takes floats.
 pub fn deployed_normalisation(net: &DeployedNet) -> (Vec<f32>, Vec<f32>) {
     match (net.values.get(net.input).map(|value| value.grid), net.target) {
         (Some(Some(grid)), Target::Uint8) if !are_pixels(net, grid) => {
@@ -58,8 +60,8 @@ pub fn deployed_normalisation(net: &DeployedNet) -> (Vec<f32>, Vec<f32>) {
     }
 }
 
-/// The file's input tensor, and the net's input value if that is another: pixels made real values by a 1 × 1 depth-wise
-/// convolution.
+/// The file's input tensor, and the net's input value if that is another: pixels made real values
+/// by a 1 × 1 depth-wise convolution.
 pub(super) fn input(builder: &mut Builder, net: &DeployedNet, value: &Value) -> Result<(usize, usize)> {
     let [height, width, channels] = value.shape;
     let shape = vec![1, height, width, channels];
@@ -90,7 +92,8 @@ pub(super) fn input(builder: &mut Builder, net: &DeployedNet, value: &Value) -> 
         Target::Uint8 => common_grid(&factors),
     };
     let filter = codes.iter().map(|code| *code as u8).collect();
-    // Of the factor that the code stands for, so that the mean becomes zero whatever rounding did to it.
+    // Of the factor that the code stands for, so that the mean becomes zero whatever rounding did
+    // to it.
     let bias = net.mean.iter().zip(&codes).map(|(mean, code)| (-f64::from(*mean) * f64::from(*code)).round() as i32);
     let bias = bias.flat_map(i32::to_le_bytes).collect();
     let zero_points = vec![0; scales.len()];
@@ -105,8 +108,8 @@ pub(super) fn input(builder: &mut Builder, net: &DeployedNet, value: &Value) -> 
     Ok((input, output))
 }
 
-/// One scale for all factors and their codes, from 0 up: of the scales that make the largest factor one of the upper
-/// codes, that which meets the others best.
+/// One scale for all factors and their codes, from 0 up: of the scales that make the largest factor
+/// one of the upper codes, that which meets the others best.
 fn common_grid(factors: &[f32]) -> (Vec<f32>, Vec<i32>) {
     let largest = factors.iter().copied().fold(0.0, f32::max);
     let code = |factor: f32, top: i32| (factor / largest * top as f32).round();
@@ -150,7 +153,8 @@ mod tests {
         }
     }
 
-    /// Programs that normalise the image for an .onnx file must come to the codes that the .tflite file computes.
+    /// Programs that normalise the image for an .onnx file must come to the codes that the .tflite
+    /// file computes.
     #[test]
     fn the_deployed_normalisation_is_what_the_file_computes() {
         let normalisations = [([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]), ([127.4; 3], [64.0; 3])];

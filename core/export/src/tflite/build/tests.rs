@@ -7,7 +7,8 @@ use pocketflow::graph::{Graph, GraphBuilder, Op};
 use pocketflow::model::ModelMeta;
 use pocketflow::quant::QuantPlan;
 
-/// Parameters 0, 1, 2, … throughout; variances too, which are then positive but for the first: they start at 1.
+/// Parameters 0, 1, 2, … throughout; variances too, which are then positive but for the first: they
+/// start at 1.
 fn model(graph: Graph) -> Model {
     let mut next = 0.0;
     let values = graph.params().unwrap().into_iter().map(|param| {
@@ -77,7 +78,8 @@ fn ranks_are_made_to_fit() {
     let expected = "Reshape:fc1/input FullyConnected:fc1 Reshape:conv/fc1 Conv2d:conv Reshape:fc2/conv \
                     FullyConnected:fc2 Reshape:gap/fc2 Mean:gap Conv2d:conv2 Add:sum";
     assert_eq!(names(&file), expected);
-    // Weights 1 to 8 of the first output are for channel 0, then channel 1; pixels come first in the file.
+    // Weights 1 to 8 of the first output are for channel 0, then channel 1; pixels come first in
+    // the file.
     let filter = file.tensors.iter().find(|tensor| tensor.name == "fc1.weight").unwrap();
     let floats: Vec<f32> = filter.data.as_ref().unwrap()[..32]
         .chunks(4)

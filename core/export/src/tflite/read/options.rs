@@ -1,5 +1,5 @@
-//! An operator's table of options. What it says and [`Kind`] cannot is an error: to leave it out would be to compute
-//! something else.
+//! An operator's table of options. What it says and [`Kind`] cannot is an error: to leave it out
+//! would be to compute something else.
 
 use crate::tflite::model::{Activation, Kind, Padding};
 use crate::tflite::schema::table::{self, BuiltinOperator};

@@ -1,5 +1,5 @@
-//! What flatc makes of the schemas beside this file; [`super::read`] and [`super::write`] are its only users, and
-//! [`super::metadata`].
+//! What flatc makes of the schemas beside this file; [`super::read`] and [`super::write`] are its
+//! only users, and [`super::metadata`].
 
 #[allow(dead_code, deprecated, unused, missing_docs, clippy::all, clippy::pedantic)]
 #[rustfmt::skip]

@@ -1,5 +1,6 @@
-//! Versions of operators: the lowest that has a kernel for the types, so that old runtimes read the file (TensorFlow
-//! Lite's op_version rules for what [`Kind`] can say; compared with the files that TensorFlow 2.21's converter makes).
+//! Versions of operators: the lowest that has a kernel for the types, so that old runtimes read the
+//! file (TensorFlow Lite's op_version rules for what [`Kind`] can say; compared with the files that
+//! TensorFlow 2.21's converter makes).
 
 use crate::tflite::model::{DType, Kind, Tensor};
 

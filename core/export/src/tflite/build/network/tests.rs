@@ -21,7 +21,8 @@ fn weights(shape: [usize; 4], scales: usize) -> Weights {
     }
 }
 
-/// Images of 4 × 4 pixels of 3 channels, a convolution, a sum with itself, a pool, a fully connected layer.
+/// Images of 4 × 4 pixels of 3 channels, a convolution, a sum with itself, a pool, a fully
+/// connected layer.
 fn net(target: Target, mean: [f32; 3], std: [f32; 3]) -> DeployedNet {
     let zero = lowest(target);
     let per_channel = |out: usize| if target == Target::Int8 { out } else { 1 };
