@@ -26,7 +26,8 @@ fn model(graph: Graph, plan: QuantPlan) -> Model {
         (param.name, values)
     });
     let values = values.collect();
-    let meta = ModelMeta { mean: vec![127.5; 3], std: vec![127.5; 3], ..ModelMeta::default() };
+    let channels = graph.input_shape()[0];
+    let meta = ModelMeta { mean: vec![127.5; channels], std: vec![127.5; channels], ..ModelMeta::default() };
     Model::new(graph, plan, meta, values).unwrap()
 }
 

@@ -32,7 +32,8 @@ fn model(graph: Graph, plan: QuantPlan) -> Model {
         (param.name, (0..count).map(|_| lowest + next()).collect())
     });
     let values = values.collect();
-    let meta = ModelMeta { mean: vec![127.5; 3], std: vec![64.0; 3], ..ModelMeta::default() };
+    let channels = graph.input_shape()[0];
+    let meta = ModelMeta { mean: vec![127.5; channels], std: vec![64.0; channels], ..ModelMeta::default() };
     Model::new(graph, plan, meta, values).unwrap()
 }
 
