@@ -61,6 +61,8 @@ pub enum Kind {
 pub enum ValueError {
     #[error("expected {expected}, got `{got}`")]
     Type { expected: String, got: String },
+    #[error("the path is empty; leave it out for the default")]
+    EmptyPath,
     #[error("{got} is out of range: {expected}")]
     Range { expected: String, got: String },
     #[error("{got} is not a finite number: expected {expected}")]
@@ -120,9 +122,7 @@ impl Kind {
                 number if within(&number, min, max) => Ok(Value::Float(number)),
                 number => Err(outside(&Value::Float(number))),
             },
-            (Self::Path, Value::Text(text)) if text.is_empty() => {
-                Err(ValueError::Type { expected: "a path that is not empty".into(), got: text })
-            }
+            (Self::Path, Value::Text(text)) if text.is_empty() => Err(ValueError::EmptyPath),
             (Self::Text | Self::Path, value @ Value::Text(_)) => Ok(value),
             (Self::Choice(choices), Value::Text(text)) => {
                 if choices.contains(&text) {

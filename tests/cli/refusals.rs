@@ -31,7 +31,7 @@ fn bad_declarations_are_told_alike_in_list_and_check() {
             "net `hosts-key`: its option `run_dir` is taken by the host",
             "net `dashed`: `a-b` is not a legal key",
             "net `../../escape`: `../../escape` is not a legal name",
-            "net `wordy`: its option `wordy` has a description of 5100000 characters; 4000 are allowed",
+            "net `wordy`: its option `wordy` has a description of 51000 characters; 4000 are allowed",
         ] {
             assert!(said.contains(reason), "{reason}: {said}");
         }
@@ -75,7 +75,6 @@ fn paths_that_cannot_be_paths() {
         crate::outcome(command.spawn().unwrap())
     };
     with(b"--save_path=a\xff").expect(2).says(&["--save-path", "UTF-8"]);
-    with(b"--config=a\xff.toml").expect(2).says(&["--config", "UTF-8"]);
     with(b"--run_dir=").expect(2).says(&["`run_dir`", "empty"]);
     with(b"--save_path=").expect(2).says(&["`save_path`", "empty"]);
     with(b"--config=").expect(2).says(&["--config"]);

@@ -335,8 +335,7 @@ impl TypedValueParser for Unchecked {
     }
 }
 
-/// A path that is not empty. It has to be text, as settings, reports and plugins keep paths as
-/// text.
+/// A path that is not empty.
 #[derive(Clone)]
 struct PathText;
 
@@ -344,10 +343,9 @@ impl TypedValueParser for PathText {
     type Value = PathBuf;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<PathBuf, clap::Error> {
-        let text = text(command, arg, value)?;
-        match text.is_empty() {
+        match value.is_empty() {
             true => Err(wrong(command, format!("the path of {} is empty", named(arg)))),
-            false => Ok(text.into()),
+            false => Ok(value.into()),
         }
     }
 }

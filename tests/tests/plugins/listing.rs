@@ -80,7 +80,7 @@ fn names_and_options_of_others_are_refused_one_plugin_at_a_time() {
     };
     told("net `../../escape`: ", "is not a legal name");
     told("net `dashed`: ", "`a-b` is not a legal key");
-    told("net `wordy`: ", "`wordy` has a description of 5100000 characters; 4000 are allowed");
+    told("net `wordy`: ", "`wordy` has a description of 51000 characters; 4000 are allowed");
     reasons.retain(|text| !["net `../", "net `dashed", "net `wordy"].iter().any(|begin| text.starts_with(begin)));
     let want = [
         "net `flags-key`: its option `images` is a name of the program's own; give it another key".to_owned(),
