@@ -187,11 +187,24 @@ fn open_folder(selection: &mut Selection, settings: &Settings, task: &Task, resu
                 // Another name, so that no evaluation is ever taken for a training to resume.
                 Task::Evaluate | Task::EvaluateModel { .. } => format!("{name}-eval"),
             };
-            let made = RunDir::create_new(base, &stem, &run_dir::now())?;
+            let made = match RunDir::create_new(base, &stem, &run_dir::now()) {
+                // What an evaluation finds is printed; where its files go matters less than that it runs.
+                Err(error) if !matches!(task, Task::Train) => elsewhere(&stem).ok_or(error)?,
+                made => made?,
+            };
             selection.set_run_dir(made.path(), "a new folder for each run");
             Ok(made)
         }
     }
+}
+
+/// A run folder among the system's temporary files, for an evaluation where none can be made in the
+/// working folder; `None` where none can be made there either.
+fn elsewhere(stem: &str) -> Option<RunDir> {
+    let made = RunDir::create_new(&std::env::temp_dir(), stem, &run_dir::now()).ok()?;
+    let path = made.path().display();
+    tracing::warn!("no folder can be made in `{}`: the files of this evaluation go to `{path}`", run_dir::RUNS);
+    Some(made)
 }
 
 /// The header's lines, by name.

@@ -1,7 +1,7 @@
 //! Whole runs: what they leave, the data's stand-in, learners that ask for others, evaluation of
 //! saved models.
 
-use crate::{Place, patient};
+use crate::{Place, outcome, patient};
 
 #[test]
 fn a_run_leaves_everything_the_report_needs() {
@@ -99,6 +99,22 @@ fn a_learner_runs_another_with_other_settings() {
     wrong("nothing=1").expect(2).says(&["`nothing` = 1"]);
     place.run("--patient_parent=nobody").expect(2).says(&["learner `nobody` did not finish", "parent, patient"]);
     place.run("--patient_parent=patient").expect(1).says(&["waits for it"]);
+}
+
+/// A file in the place of `runs` stands for a folder that may not be written: tests may run as root.
+#[test]
+fn an_evaluation_needs_no_folder_that_it_may_write_to() {
+    let place = Place::new();
+    place.run("--run_dir=out --save_path=saved/m.ckpt").expect(0);
+    place.write("runs", "a file");
+    place.write("temporary/here", "a folder");
+    let mut command = place.command(&format!("{} eval saved/m.ckpt", patient()));
+    command.env("TMPDIR", place.path("temporary"));
+    let done = outcome(command.spawn().unwrap()).expect(0);
+    assert!(done.stdout.contains("25.00 %"), "{}", done.stdout);
+    done.says(&["no folder can be made in `runs`", "temporary/small-net-patient-eval-"]);
+    // A training has more to lose.
+    place.run("--save_path=saved/n.ckpt").expect(1).says(&["cannot make a run folder in `runs`", "--run-dir"]);
 }
 
 #[test]
