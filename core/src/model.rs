@@ -14,7 +14,7 @@ use crate::quant::{FULL_PRECISION_BITS, Grid, QuantPlan, Quantized, quantize};
 use crate::settings::{Origin, Settings};
 use crate::tensors::{Entry, Stored, TensorFile, front, write};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// [`TensorFile::kind`] of a model.
@@ -288,7 +288,8 @@ impl Model {
             }
         }
         sound::check_tensors(self, &params)?;
-        match self.tensors.keys().find(|name| !params.iter().any(|param| param.name == **name)) {
+        let known: BTreeSet<&str> = params.iter().map(|param| param.name.as_str()).collect();
+        match self.tensors.keys().find(|name| !known.contains(name.as_str())) {
             Some(name) => Err(Error::failed(format!("tensor `{name}` is none of `{}`", graph.name))),
             None => Ok(()),
         }

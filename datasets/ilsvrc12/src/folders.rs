@@ -65,9 +65,8 @@ impl Folders {
             if files.is_empty() {
                 problems.push(Problem::new(place.clone(), "holds no images (*.JPEG, *.jpg, *.png)"));
             }
-            problems.extend(
-                rejected.into_iter().map(|name| Problem::new(format!("{place}/{name}"), "a name that cannot be used")),
-            );
+            problems
+                .extend(rejected.into_iter().map(|(name, problem)| Problem::new(format!("{place}/{name}"), problem)));
             let class = (folders.len() - 1) as u16;
             let mut group = Vec::with_capacity(files.len());
             for name in files {
@@ -88,15 +87,22 @@ impl Folders {
     }
 }
 
-/// The image files of a folder by name, and the names that are no text or too long to be kept.
-fn list(folder: &Path) -> std::io::Result<(Vec<String>, Vec<String>)> {
+/// The image files of a folder by name, and what is left out of it with the reason: names that are
+/// no text or too long to be kept, and folders, whose images nobody reads.
+fn list(folder: &Path) -> std::io::Result<(Vec<String>, Vec<(String, &'static str)>)> {
+    const NAME: &str = "a name that cannot be used";
+    const FOLDER: &str = "a folder within a class; images in it are not read, move them up into the class's folder";
     let (mut files, mut rejected) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
-        match entry?.file_name().into_string() {
-            Ok(name) if !is_image(&name) => {}
+        let entry = entry?;
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        match entry.file_name().into_string() {
+            // Hidden folders are those of other programs.
+            Ok(name) if is_folder && !name.starts_with('.') => rejected.push((name, FOLDER)),
+            Ok(name) if is_folder || !is_image(&name) => {}
             Ok(name) if name.len() <= usize::from(u16::MAX) => files.push(name),
-            Ok(name) => rejected.push(name),
-            Err(name) => rejected.push(name.to_string_lossy().into_owned()),
+            Ok(name) => rejected.push((name, NAME)),
+            Err(name) => rejected.push((name.to_string_lossy().into_owned(), NAME)),
         }
     }
     files.sort_unstable();

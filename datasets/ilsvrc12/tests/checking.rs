@@ -70,6 +70,21 @@ fn folders_are_checked_too() {
 }
 
 #[test]
+fn images_in_folders_within_a_class_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    class_folders(&folder.path().join("val"), &["n01440764", "n01443537"], 3);
+    let inner = folder.path().join("val/n01443537/images");
+    fs::create_dir(&inner).unwrap();
+    fs::create_dir(folder.path().join("val/n01443537/.thumbnails")).unwrap();
+    fs::rename(folder.path().join("val/n01443537/n01443537_1.JPEG"), inner.join("n01443537_1.JPEG")).unwrap();
+    let report = check(folder.path(), None, 2, &|_, _| {}).unwrap();
+    let text = report.to_string();
+    assert!(!report.is_sound(), "{text}");
+    assert!(text.contains("n01443537/images: a folder within a class; images in it are not read"), "{text}");
+    assert!(text.contains("5 images of 2 classes are whole, 1 problem") && !text.contains("thumbnails"), "{text}");
+}
+
+#[test]
 fn nothing_to_check() {
     let folder = tempfile::tempdir().unwrap();
     let error = check(folder.path(), None, 1, &|_, _| {}).unwrap_err();
