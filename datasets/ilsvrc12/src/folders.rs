@@ -87,9 +87,12 @@ impl Folders {
     }
 }
 
+/// Names of files, and names that are left out, each with the reason.
+type Listing = (Vec<String>, Vec<(String, &'static str)>);
+
 /// The image files of a folder by name, and what is left out of it with the reason: names that are
 /// no text or too long to be kept, and folders, whose images nobody reads.
-fn list(folder: &Path) -> std::io::Result<(Vec<String>, Vec<(String, &'static str)>)> {
+fn list(folder: &Path) -> std::io::Result<Listing> {
     const NAME: &str = "a name that cannot be used";
     const FOLDER: &str = "a folder within a class; images in it are not read, move them up into the class's folder";
     let (mut files, mut rejected) = (Vec::new(), Vec::new());
