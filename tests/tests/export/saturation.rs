@@ -82,8 +82,15 @@ fn sums_beyond_16_bits() {
         if exact_everywhere || default_is_exact() {
             assert_eq!(default, exact, "{range:?}, without the option");
         } else {
-            // Sums of two products end at 32,767 of 64,770, in both layers.
-            assert!(default.iter().all(|logit| *logit < 3e4), "{range:?}, without the option: {default:?}");
+            // In the convolution sums of two products end at 32,767 of 2 · 255 · 127; what it gives
+            // the next layer is so small that nothing saturates there.
+            let saturated = |wanted: f32| wanted * 32_767.0 / 64_770.0;
+            let logits = default.iter().zip(&wanted);
+            let alike = logits.map(|(logit, wanted)| (logit - saturated(*wanted)).abs());
+            assert!(
+                alike.into_iter().all(|apart| apart < 1.5 * grid.scale),
+                "{range:?}, without the option: {default:?}"
+            );
         }
     }
 }
