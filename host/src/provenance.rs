@@ -7,9 +7,8 @@ mod kept;
 
 pub use kept::{Kept, Was};
 
-use crate::discover::handshake;
 use crate::options;
-use crate::registry::{Registry, Source};
+use crate::registry::Registry;
 use crate::select::Selection;
 use fingerprint::NOTHING;
 use pocketflow::dataset::DatasetInfo;
@@ -143,17 +142,16 @@ pub fn now(registry: &Registry, files: &Files<'_>, info: &DatasetInfo) -> Result
 /// needs.
 ///
 /// # Errors
-/// There is no such plugin, or its library cannot be read.
+/// There is no such plugin, or the program's own file cannot be read.
 pub fn plugin_print(registry: &Registry, kind: PluginKind, name: &str) -> Result<(String, String)> {
     let entry = registry.find(kind, name)?;
     let (name, version) = (&entry.declaration.name, &entry.declaration.version);
-    let library = match &entry.source {
-        Source::File(path) => {
-            let libtorch = handshake::read(path).ok().and_then(|handshake| handshake.libtorch());
+    let library = match registry.content(entry) {
+        Some((content, libtorch)) => {
             let libtorch = libtorch.map(|version| format!(", libtorch {version}")).unwrap_or_default();
-            fingerprint::file(path)? + &libtorch
+            fingerprint::content(&content) + &libtorch
         }
-        Source::Linked => fingerprint::file(&std::env::current_exe().context("cannot tell where the program lies")?)?,
+        None => fingerprint::file(&std::env::current_exe().context("cannot tell where the program lies")?)?,
     };
     Ok((format!("{kind} {name}"), format!("{version}, {library}")))
 }

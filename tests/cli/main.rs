@@ -4,6 +4,7 @@ mod believing;
 mod commands;
 mod outputs;
 mod refusals;
+mod replacing;
 mod resuming;
 mod runs;
 mod stopping;

@@ -52,20 +52,21 @@ pub struct Library {
 }
 
 impl Library {
-    /// Loads a library. This runs code of it: its constructors, before any check but those that the
-    /// caller made with the [handshake](super::Handshake).
+    /// Loads a library from a file; `known_as` is the file that people know, of which it may be a
+    /// copy. This runs code of it: its constructors, before any check but those that the caller
+    /// made with the [handshake](super::Handshake).
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, known_as: &Path) -> Result<Self, OpenError> {
         let short = |error: LibraryError| match error {
             LibraryError::RootModule { err, .. } => OpenError::Start(err.to_string()),
             other => {
-                tracing::debug!("`{}`: {other}", path.display());
+                tracing::debug!("`{}`: {other}", known_as.display());
                 OpenError::Layout
             }
         };
-        let callee = Callee::new(format!("the library `{}`", path.display()));
+        let callee = Callee::new(format!("the library `{}`", known_as.display()));
         // SAFETY: its constructors run, whatever they do; the caller has tried them in another
         // process.
         let raw = callee.call("constructors", || unsafe { libloading::Library::new(path) });

@@ -91,7 +91,7 @@ type Written<R> = (String, u32, R);
 
 /// Of the form of the cache too.
 fn version() -> String {
-    concat!(env!("CARGO_PKG_VERSION"), " by content").to_owned()
+    concat!(env!("CARGO_PKG_VERSION"), " by BLAKE3").to_owned()
 }
 
 impl Cache {
@@ -129,6 +129,11 @@ impl Cache {
 
     pub fn verdict(&self, content: &ContentHash) -> Option<&Verdict> {
         self.records.verdicts.get(content)
+    }
+
+    /// What the files hold that were looked at, as far as is known.
+    pub fn held(&self) -> impl Iterator<Item = &ContentHash> {
+        self.records.files.values().map(|(_, content)| content)
     }
 
     /// Remembers what a file holds.

@@ -1,13 +1,13 @@
 //! What a file holds, as one number: verdicts on libraries are kept by it, so that a file that was
-//! only touched, moved or copied is not tried again.
+//! only touched, moved or copied is not tried again; and so are their private copies.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs::{File, FileType, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// The SHA-256 of a file's bytes.
+/// The BLAKE3 of a file's bytes: several times as fast as SHA-256, which each start of a run would
+/// notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContentHash([u8; 32]);
 
@@ -15,17 +15,29 @@ impl ContentHash {
     /// # Errors
     /// It is no regular file; it cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let mut file = open_regular(path)?;
-        let mut hash = Sha256::new();
+        Self::copied(open_regular(path)?, io::sink())
+    }
+
+    /// Copies all bytes; the hash is of those that were written.
+    ///
+    /// # Errors
+    /// They cannot be read; they cannot be written.
+    pub fn copied(mut from: impl Read, mut to: impl Write) -> io::Result<Self> {
+        let mut hash = blake3::Hasher::new();
         let mut buffer = vec![0; 1 << 18];
         loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(Self(hash.finalize().into())),
-                Ok(count) => hash.update(&buffer[..count]),
+            match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    hash.update(&buffer[..count]);
+                    to.write_all(&buffer[..count])?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        to.flush()?;
+        Ok(Self(hash.finalize().into()))
     }
 
     /// 64 hexadecimal digits.
@@ -87,9 +99,13 @@ mod tests {
         std::fs::write(&c, "two").unwrap();
         assert_eq!(ContentHash::of(&a).unwrap(), ContentHash::of(&b).unwrap());
         assert_ne!(ContentHash::of(&a).unwrap(), ContentHash::of(&c).unwrap());
-        // Of `printf one | sha256sum`.
-        let known = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+        // Of `b3sum /dev/null`.
+        std::fs::write(&a, "").unwrap();
+        let known = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         assert_eq!(ContentHash::of(&a).unwrap().hex(), known);
+        let mut copy = Vec::new();
+        assert_eq!(ContentHash::copied(File::open(&c).unwrap(), &mut copy).unwrap(), ContentHash::of(&c).unwrap());
+        assert_eq!(copy, b"two");
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 pub mod cache;
 pub mod content;
+pub mod copies;
 pub mod handshake;
+mod neighbours;
 
 use crate::registry::Failure;
 use std::collections::{HashMap, HashSet};

@@ -64,7 +64,7 @@ fn ask(path: &Path, file: &File) -> io::Result<Answer> {
         }
     }
     Stage::Opening.begin(file)?;
-    let library = match Library::open(path) {
+    let library = match Library::open(path, path) {
         Ok(library) => library,
         Err(error @ OpenError::Load(_)) => return Ok(Answer::Unloadable { reason: error.to_string() }),
         Err(error) => return Ok(Answer::Refused { reason: error.to_string() }),

@@ -1,6 +1,7 @@
 //! Fingerprints: of a file its content; of a folder of data the names, sizes and times of its
 //! files, since images take too long to read.
 
+use crate::discover::content::ContentHash;
 use pocketflow::Result;
 use pocketflow::dataset::DatasetInfo;
 use pocketflow::error::Context;
@@ -32,6 +33,11 @@ pub fn file(path: &Path) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file).with_context(failed)?;
     Ok(text(&hasher))
+}
+
+/// Of a content whose hash is known: as [`file`] of a file that holds it.
+pub fn content(content: &ContentHash) -> String {
+    half(&content.hex())
 }
 
 /// Of the names, sizes and times of what lies in a folder, level by level.
@@ -87,9 +93,13 @@ pub fn data(info: &DatasetInfo) -> String {
     )
 }
 
-/// Half of the hash: nobody makes two such files by accident.
 fn text(hasher: &blake3::Hasher) -> String {
-    format!("blake3 {}", &hasher.finalize().to_hex()[..32])
+    half(&hasher.finalize().to_hex())
+}
+
+/// Half of the hash: nobody makes two such files by accident.
+fn half(hash: &str) -> String {
+    format!("blake3 {}", &hash[..32])
 }
 
 #[cfg(test)]
@@ -105,6 +115,7 @@ mod tests {
         fs::write(&a, "one").unwrap();
         fs::write(&b, "one").unwrap();
         assert_eq!(file(&a).unwrap(), file(&b).unwrap());
+        assert_eq!(file(&a).unwrap(), content(&ContentHash::of(&a).unwrap()));
         fs::write(&b, "two").unwrap();
         assert_ne!(file(&a).unwrap(), file(&b).unwrap());
         assert_eq!(file(dir.path()).unwrap(), "not a file");

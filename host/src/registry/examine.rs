@@ -17,7 +17,6 @@ use std::thread;
 /// What a library holds, without loading it into this process.
 #[derive(Debug, Clone)]
 pub struct Described {
-    pub identity: Identity,
     pub content: ContentHash,
     pub libtorch: Option<String>,
     pub declarations: Vec<Declaration>,
@@ -89,20 +88,20 @@ impl Known<'_> {
             Err(error) => return Found::Known(Err(format!("cannot be read: {error}"))),
         };
         let content = self.with_cache(|cache| cache.content(&identity));
-        match content.and_then(|content| self.remembered(&identity, content)) {
+        match content.and_then(|content| self.remembered(content)) {
             Some(examined) => Found::Known(examined),
             None => Found::Unknown(identity),
         }
     }
 
     /// What the cache says of this content, where that still holds.
-    fn remembered(&self, identity: &Identity, content: ContentHash) -> Option<Examined> {
+    fn remembered(&self, content: ContentHash) -> Option<Examined> {
         if self.memory == Memory::Renew {
             return None;
         }
         match self.with_cache(|cache| cache.verdict(&content).cloned())? {
             Verdict::Late { seconds, .. } if seconds < self.seconds => None,
-            verdict => Some(self.examined(identity.clone(), content, verdict)),
+            verdict => Some(self.examined(content, verdict)),
         }
     }
 
@@ -114,7 +113,7 @@ impl Known<'_> {
         }
         let content = ContentHash::of(&identity.path).map_err(|error| format!("cannot be read: {error}"))?;
         self.with_cache(|cache| cache.put_file(identity.clone(), content));
-        if let Some(examined) = self.remembered(identity, content) {
+        if let Some(examined) = self.remembered(content) {
             return examined;
         }
         let verdict = self.try_out(&identity.path)?;
@@ -122,7 +121,7 @@ impl Known<'_> {
         if Identity::of(&identity.path).is_ok_and(|now| now == *identity) {
             self.with_cache(|cache| cache.put_verdict(content, verdict.clone()));
         }
-        self.examined(identity.clone(), content, verdict)
+        self.examined(content, verdict)
     }
 
     /// A verdict to keep, or a reason that may pass.
@@ -156,12 +155,12 @@ impl Known<'_> {
         }
     }
 
-    fn examined(&self, identity: Identity, content: ContentHash, verdict: Verdict) -> Examined {
+    fn examined(&self, content: ContentHash, verdict: Verdict) -> Examined {
         match verdict {
             Verdict::Refused { reason } | Verdict::Late { reason, .. } => Err(reason),
             Verdict::Plugins { libtorch, declarations, failures } => {
                 self.has_libtorch(libtorch.as_deref())?;
-                Ok(Described { identity, content, libtorch, declarations, failures })
+                Ok(Described { content, libtorch, declarations, failures })
             }
         }
     }

@@ -36,15 +36,17 @@ impl Loader {
         found.as_ref().map(Some).map_err(Clone::clone)
     }
 
+    /// Loads a library from the file `path`, which may be a copy of the one that people know.
+    ///
     /// # Errors
     /// The library or its libtorch cannot be opened; its answer cannot be read.
-    pub fn load(&mut self, path: &Path) -> Result<Loaded> {
+    pub fn load(&mut self, path: &Path, known_as: &Path) -> Result<Loaded> {
         let handshake = handshake::read(path).map_err(failed)?;
         let wanted = handshake.libtorch();
         if let Some(libtorch) = self.libtorch(wanted.as_deref())? {
             libtorch.open()?;
         }
-        let library = in_this_folder(|| Library::open(path).map_err(failed))?;
+        let library = in_this_folder(|| Library::open(path, known_as).map_err(failed))?;
         let mut loaded = Loaded { library, libtorch: wanted, declarations: Vec::new(), failures: Vec::new() };
         for declared in library.declarations()? {
             match declared.result {

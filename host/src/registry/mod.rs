@@ -10,8 +10,9 @@ mod loader;
 
 pub use check::Check;
 
-use crate::discover::cache::{Cache, Identity};
+use crate::discover::cache::Cache;
 use crate::discover::content::ContentHash;
+use crate::discover::copies::{self, NotThere};
 use crate::discover::{self, PluginDirs};
 use crate::refused::{Refused, why_missing};
 use claims::Claims;
@@ -95,9 +96,10 @@ pub struct Registry {
 }
 
 /// A library as the entries describe it.
-enum Known {
-    Loaded(Library),
-    Described(Box<Described>),
+struct Known {
+    described: Described,
+    /// Once a plugin of it was made.
+    loaded: Option<Library>,
 }
 
 impl Registry {
@@ -152,7 +154,7 @@ impl Registry {
             self.admit(declaration.clone(), Source::File(path.clone()), &path, claims);
         }
         let libraries = self.libraries.get_mut().unwrap_or_else(PoisonError::into_inner);
-        libraries.insert(path, Known::Described(Box::new(described)));
+        libraries.insert(path, Known { described, loaded: None });
     }
 
     fn admit(&mut self, declaration: Declaration, source: Source, path: &Path, claims: &mut Claims) {
@@ -285,6 +287,16 @@ impl Registry {
         library.agent(name, settings)
     }
 
+    /// What the library of a plugin holds that this program loads or has loaded, whatever becomes
+    /// of its file, and the libtorch that it needs; `None` for a plugin that is part of this
+    /// program.
+    pub fn content(&self, entry: &Entry) -> Option<(ContentHash, Option<String>)> {
+        let Source::File(path) = &entry.source else { return None };
+        let libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
+        let described = &libraries.get(path)?.described;
+        Some((described.content, described.libtorch.clone()))
+    }
+
     /// The loaded library of a plugin, and the name that the library knows it by.
     fn library(&self, kind: PluginKind, name: &str) -> Result<(Library, &str)> {
         let Entry { declaration, source } = self.find(kind, name)?;
@@ -292,20 +304,18 @@ impl Registry {
         let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
         let known = libraries.get_mut(path);
         let known = known.ok_or_else(|| Error::failed(format!("`{}` was not looked at", path.display())))?;
-        let described = match known {
-            Known::Loaded(library) => return Ok((*library, &declaration.name)),
-            Known::Described(described) => described,
+        let described = match known.loaded {
+            Some(library) => return Ok((library, &declaration.name)),
+            None => &known.described,
         };
         let unusable = |reason: String| Error::failed(format!("{kind} `{name}`: `{}`: {reason}", path.display()));
         let again = "it is not what it was when its options were read; give the command again";
-        let same = |identity: Identity| {
-            identity == described.identity || ContentHash::of(path).is_ok_and(|now| now == described.content)
-        };
-        if !Identity::of(path).is_ok_and(same) {
+        let file = copies::to_load(path, &described.content).map_err(|error| match error {
             // Nobody has tried what is there now.
-            return Err(unusable(again.into()));
-        }
-        let loaded = Loader::default().load(path).map_err(|error| unusable(error.to_string()))?;
+            NotThere::Changed => unusable(again.into()),
+            NotThere::Unreadable(error) => unusable(format!("cannot be read: {error}")),
+        })?;
+        let loaded = Loader::default().load(&file, path).map_err(|error| unusable(error.to_string()))?;
         let as_described = loaded.declarations == described.declarations
             && loaded.failures == described.failures
             && loaded.libtorch == described.libtorch;
@@ -316,7 +326,7 @@ impl Registry {
             cache.save();
             return Err(unusable(again.into()));
         }
-        *known = Known::Loaded(loaded.library);
+        known.loaded = Some(loaded.library);
         Ok((loaded.library, &declaration.name))
     }
 
