@@ -6,7 +6,7 @@
 //! | 0 | done |
 //! | 1 | failed |
 //! | 2 | usage, configuration or data that is not there |
-//! | 130 | stopped on request, after saving |
+//! | 130 | stopped on request: a run after saving, another command with nothing written |
 
 use anstyle::{AnsiColor, Style};
 use pocketflow::names::shown_text;

@@ -1,12 +1,14 @@
-//! Ctrl-C, SIGTERM and a terminal that closes: the first asks the run to save and stop, the second
-//! stops it at once.
+//! Ctrl-C, SIGTERM and a terminal that closes. The first asks a run to save and stop ([`Stop`]), the
+//! second stops it at once; a command that has nothing to save ends at the first ([`AtOnce`]).
 //!
-//! Installed for work that has something to save: a command that prints a table keeps the system's
-//! behaviour. What the parent had ignored stays ignored: `nohup` and shells without job control,
-//! which start background jobs so, mean it.
+//! A command that prints what it knows at once keeps the system's behaviour. What the parent had
+//! ignored stays ignored: `nohup` and shells without job control, which start background jobs so,
+//! mean it.
 
+mod at_once;
 mod system;
 
+pub use at_once::{AtOnce, Scratch};
 pub use system::survive_file_limits;
 
 use pocketflow::Result;

@@ -2,6 +2,7 @@
 
 mod believing;
 mod commands;
+mod interrupting;
 mod outputs;
 mod refusals;
 mod replacing;

@@ -39,7 +39,7 @@ fn steps(place: &Place) -> usize {
         .map_or(0, |text| text.matches("\"event\":\"step\"").count())
 }
 
-fn until(what: &str, done: impl Fn() -> bool) {
+pub fn until(what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(60), "{what}: not within a minute");

@@ -9,7 +9,7 @@ use crate::layers::Layers;
 use crate::report::numbers::{bytes, grouped, percent};
 use crate::report::table::{right_aligned, table};
 use crate::run::Program;
-use crate::signals::Stop;
+use crate::signals::AtOnce;
 use pocketflow::dataset::Split;
 use pocketflow::{Error, Result};
 use pocketflow_runtime::io::ImageInput;
@@ -58,7 +58,7 @@ pub fn bench(
     images: u64,
     libraries: &LibraryPaths,
 ) -> Result<()> {
-    let stop = Stop::watch()?;
+    let _watched = AtOnce::watch()?;
     let files = models.iter().map(|path| Exported::select(program, layers, path)).collect::<Result<Vec<_>>>()?;
     // Where ONNX Runtime's default options decide otherwise, the file is measured with them too.
     let choices = |file: &Exported| match file.default_differs {
@@ -72,7 +72,7 @@ pub fn bench(
         let threads: usize = file.selected.settings.get("threads")?;
         let mut runtime = file.open(*choice, libraries, threads)?;
         let mut split = Images::open(&file.selected.dataset, Split::Eval, 0, images)?;
-        let measured = measure(&mut *runtime, &mut split, || stop.requested())?;
+        let measured = measure(&mut *runtime, &mut split)?;
         rows.push(Row {
             file: file.path.display().to_string(),
             session_options: precision::session_options(runtime.name(), *choice),
@@ -93,7 +93,7 @@ pub fn bench(
     for threads in counts {
         let mut runtimes =
             files.iter().map(|(file, choice)| file.open(*choice, libraries, threads)).collect::<Result<Vec<_>>>()?;
-        let best = in_turns(&files, &mut runtimes, &stop)?;
+        let best = in_turns(&files, &mut runtimes)?;
         for (row, latency) in rows.iter_mut().zip(best) {
             row.latency.push(Timing { threads, latency });
         }
@@ -110,16 +110,13 @@ pub fn bench(
 }
 
 /// Of each file the round with the least median.
-fn in_turns(files: &[(&Exported, Choice)], runtimes: &mut [Box<dyn Runtime>], stop: &Stop) -> Result<Vec<Latency>> {
+fn in_turns(files: &[(&Exported, Choice)], runtimes: &mut [Box<dyn Runtime>]) -> Result<Vec<Latency>> {
     let mut best: Vec<Option<Latency>> = vec![None; files.len()];
     let effort = Effort { warm_up: 3, runs: 10, at_least: Duration::from_millis(300) };
     for _ in 0..ROUNDS {
         for (((file, _), runtime), best) in files.iter().zip(&mut *runtimes).zip(&mut best) {
-            if stop.requested() {
-                return Err(Error::interrupted("stopped while measuring"));
-            }
             let mut images = Images::open(&file.selected.dataset, Split::Eval, 0, 1)?;
-            let Some((pixels, _)) = images.next_image(&|| stop.requested())? else {
+            let Some((pixels, _)) = images.next_image()? else {
                 return Err(Error::config("the data set has no test images to run the files on"));
             };
             let found = latency(&mut **runtime, pixels, effort)?;

@@ -9,7 +9,7 @@ use crate::layers::Layers;
 use crate::outputs::expect_unicode;
 use crate::report::numbers::{grouped, percent};
 use crate::run::{self, Program, Task};
-use crate::signals::Stop;
+use crate::signals::AtOnce;
 use pocketflow::dataset::Split;
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
@@ -44,13 +44,13 @@ pub fn eval(
 
 /// A .tflite or .onnx file, on all test images.
 fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, libraries: &LibraryPaths) -> Result<()> {
-    let stop = Stop::watch()?;
+    let _watched = AtOnce::watch()?;
     let file = Exported::select(program, layers, path)?;
     let threads: usize = file.selected.settings.get("threads")?;
     let mut runtime = file.open(choice, libraries, threads)?;
     let run = |runtime: &mut dyn Runtime| {
         let mut images = Images::open(&file.selected.dataset, Split::Eval, 0, u64::MAX)?;
-        measure(runtime, &mut images, || stop.requested())
+        measure(runtime, &mut images)
     };
     let measured = run(&mut *runtime)?;
     let default = (file.default_differs && choice != Choice::OnnxruntimeDefault)

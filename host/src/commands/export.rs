@@ -12,6 +12,7 @@ use crate::outputs::{Outputs, expect_unicode};
 use crate::report::numbers::percent;
 use crate::run::Program;
 use crate::select::{self, Saved, Selected};
+use crate::signals::AtOnce;
 use pocketflow::atomic::together::Together;
 use pocketflow::error::Context;
 use pocketflow::integer::Target;
@@ -40,8 +41,9 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    check_files(program, folder, &path, flags)?;
-    let together = Together::begin(folder)?;
+    let at_once = AtOnce::watch()?;
+    let together =
+        at_once.whole(|| check_files(program, folder, &path, flags).and_then(|()| Together::begin(folder)))?;
     let model = Model::load(&path)?;
     let target = Target::parse(&flags.target).ok_or_else(|| Error::config(format!("no type `{}`", flags.target)))?;
     let writes = |wanted: &str| flags.formats.iter().any(|format| format == wanted);
@@ -63,7 +65,8 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
             None
         }
         (_, Data::Open(selected)) => {
-            let verdict = learner::evaluate(&program.registry, selected, &path, &model)
+            let scratch = at_once.scratch()?;
+            let verdict = learner::evaluate(&program.registry, selected, &path, &model, scratch.path())
                 .with_context(|| format!("cannot evaluate {} to compare the files with", path.display()))?;
             Some((selected, verdict))
         }
@@ -71,8 +74,7 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
     let checked = match &verdict {
         Some((selected, Verdict { classes, .. })) => {
             // Only what was checked comes beside the model.
-            let trial =
-                tempfile::tempdir().map_err(|error| Error::from(error).context("cannot make a temporary folder"))?;
+            let trial = at_once.scratch()?;
             for file in made.iter().filter(|file| file.is_model) {
                 let path = trial.path().join(&file.name);
                 std::fs::write(&path, &file.bytes).with_context(|| format!("cannot write {}", path.display()))?;
@@ -102,7 +104,7 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
     let json = outcome.to_json()?;
     let mut written: Vec<(&str, &[u8])> = made.iter().map(|file| (file.name.as_str(), file.bytes.as_slice())).collect();
     written.push((files::REPORT, json.as_bytes()));
-    together.write(&written)?;
+    at_once.writing(|| together.write(&written))?;
     errors::print_result(&if program.json { json } else { outcome.text() })
 }
 

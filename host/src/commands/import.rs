@@ -11,6 +11,7 @@ use crate::outputs::Outputs;
 use crate::report::numbers::grouped;
 use crate::run::Program;
 use crate::select::{self, Imported};
+use crate::signals::AtOnce;
 use pocketflow::error::Context;
 use pocketflow::graph::Graph;
 use pocketflow::model::{Model, ModelMeta};
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 /// A file that is missing, damaged or of no known format; parameters for which it has nothing (the
 /// report is printed all the same, and nothing is saved); what the disk says.
 pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result<()> {
+    let at_once = AtOnce::watch()?;
     let file = pocketflow_weights::read(&flags.weights)?;
     let map = match &flags.map {
         Some(path) => NameMap::read(path)?,
@@ -37,7 +39,7 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
     };
     let imported = select::for_weights(&program.registry, layers, &file.weights(), file.image)?;
     let Imported { selection, settings, net, .. } = &imported;
-    check_file(program, settings, flags)?;
+    at_once.whole(|| check_file(program, settings, flags))?;
     let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
     graph.validate()?;
     let shown = flags.weights.display().to_string();
@@ -57,7 +59,7 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
     let model = Model::new(graph, QuantPlan::default(), meta, values)
         .with_context(|| format!("the weights of {shown} make no model; nothing was saved"))?;
     let path: PathBuf = settings.get("save_path")?;
-    let bytes = model.save(&path)?;
+    let bytes = at_once.writing(|| model.save(&path))?;
     let saved = path.display().to_string();
     if program.json {
         let options = selection.net.options.iter().map(|spec| spec.key.as_str()).chain(["nb_classes"]);

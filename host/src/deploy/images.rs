@@ -9,8 +9,7 @@ use std::sync::Arc;
 /// Images read at a time.
 const BATCH: u64 = 64;
 
-/// A pass over the first images of a split, read on a thread of its own: a wish to stop is obeyed
-/// while the data set takes its time.
+/// A pass over the first images of a split, read ahead on a thread of its own.
 pub struct Images {
     batches: Background<Batch>,
     batch: Batch,
@@ -49,15 +48,14 @@ impl Images {
     /// The pixels `[height, width, channels]` of the next image and its label; `None` at the end.
     ///
     /// # Errors
-    /// The data set's; [`pocketflow::ErrorKind::Interrupted`] where `interrupted` says so while no
-    /// image comes.
-    pub fn next_image(&mut self, interrupted: &dyn Fn() -> bool) -> Result<Option<(&[u8], u32)>> {
+    /// The data set's.
+    pub fn next_image(&mut self) -> Result<Option<(&[u8], u32)>> {
         if self.left == 0 {
             return Ok(None);
         }
         if self.next == self.batch.len {
             self.next = 0;
-            let Some(batch) = self.batches.next(interrupted)? else {
+            let Some(batch) = self.batches.next(&|| false)? else {
                 self.left = 0;
                 return Ok(None);
             };

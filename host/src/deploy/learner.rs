@@ -3,7 +3,6 @@
 use super::own_graph::OwnGraph;
 use crate::registry::Registry;
 use crate::select::Selected;
-use crate::signals::Stop;
 use pocketflow::agent::Agent;
 use pocketflow::job::{Event, Host, Job};
 use pocketflow::model::Model;
@@ -19,13 +18,19 @@ pub struct Verdict {
     pub classes: Option<Vec<u32>>,
 }
 
-/// Has the learner that made a model evaluate it on the test images.
+/// Has the learner that made a model evaluate it on the test images; `folder` is for its files of a
+/// while.
 ///
 /// # Errors
 /// The learner's.
-pub fn evaluate(registry: &Registry, selected: &Selected, path: &Path, model: &Model) -> Result<Verdict> {
-    let folder = tempfile::tempdir().map_err(|error| Error::from(error).context("cannot make a folder for a while"))?;
-    let host = Arc::new(Listener { stop: Stop::watch()?, classes: Mutex::default() });
+pub fn evaluate(
+    registry: &Registry,
+    selected: &Selected,
+    path: &Path,
+    model: &Model,
+    folder: &Path,
+) -> Result<Verdict> {
+    let host = Arc::new(Listener::default());
     let net = selected.selection.net_plugin(registry, &selected.settings)?;
     let job = Job {
         settings: selected.settings.clone(),
@@ -33,7 +38,7 @@ pub fn evaluate(registry: &Registry, selected: &Selected, path: &Path, model: &M
         net: Box::new(OwnGraph::new(model.graph.clone(), net)),
         dataset: Arc::clone(&selected.dataset),
         host: host.clone(),
-        run_dir: folder.path().to_owned(),
+        run_dir: folder.to_owned(),
         model: Some(path.to_owned()),
     };
     let report = registry.learner(&selected.selection.learner.name, &job.settings)?.evaluate(&job)?;
@@ -43,8 +48,8 @@ pub fn evaluate(registry: &Registry, selected: &Selected, path: &Path, model: &M
 }
 
 /// Hears what the learner decides, and nothing else.
+#[derive(Default)]
 struct Listener {
-    stop: Stop,
     classes: Mutex<Option<Vec<u32>>>,
 }
 
@@ -57,7 +62,8 @@ impl Host for Listener {
     }
 
     fn interrupted(&self) -> bool {
-        self.stop.requested()
+        // Who wishes to stop ends the program: there is nothing to save.
+        false
     }
 
     fn run_learner(&self, learner: &str, _replaced: &[(String, String)]) -> Result<Report> {

@@ -1,7 +1,7 @@
 //! Accuracy and decisions of a file in a runtime.
 
 use super::images::Images;
-use pocketflow::{Error, Result};
+use pocketflow::Result;
 use pocketflow_runtime::Runtime;
 use serde::Serialize;
 use std::time::Instant;
@@ -22,15 +22,15 @@ pub struct Measured {
     pub outputs: Vec<f32>,
 }
 
-/// Runs all of `images`; `interrupted` is asked between two of them.
+/// Runs all of `images`.
 ///
 /// # Errors
-/// The data set's and the runtime's; an interruption.
-pub fn measure(runtime: &mut dyn Runtime, images: &mut Images, interrupted: impl Fn() -> bool) -> Result<Measured> {
+/// The data set's and the runtime's.
+pub fn measure(runtime: &mut dyn Runtime, images: &mut Images) -> Result<Measured> {
     let mut made = Measured::default();
     let mut logits = Vec::new();
     let mut seconds = 0.0;
-    while let Some((pixels, label)) = images.next_image(&interrupted)? {
+    while let Some((pixels, label)) = images.next_image()? {
         let start = Instant::now();
         runtime.infer(pixels, &mut logits)?;
         seconds += start.elapsed().as_secs_f64();
@@ -40,9 +40,6 @@ pub fn measure(runtime: &mut dyn Runtime, images: &mut Images, interrupted: impl
         made.classes.push(top(&logits));
         made.outputs.extend_from_slice(&logits);
         made.images += 1;
-        if interrupted() {
-            return Err(Error::interrupted("stopped while running a file on images"));
-        }
     }
     if made.images > 0 {
         let n = made.images as f64;

@@ -27,8 +27,7 @@ pub fn from_images(
     let mut images = Images::open(&selected.dataset, Split::Plain, seed, count)?;
     let mut calibration = Calibration::new(model, names)?;
     let mut waiting: Vec<Vec<u8>> = Vec::with_capacity(AT_ONCE);
-    // Nobody watches for signals yet: a wish to stop ends the process, which has written nothing.
-    while let Some((pixels, _)) = images.next_image(&|| false)? {
+    while let Some((pixels, _)) = images.next_image()? {
         waiting.push(pixels.to_vec());
         if waiting.len() == AT_ONCE {
             calibration.observe(&waiting, threads)?;

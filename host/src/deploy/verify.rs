@@ -8,7 +8,6 @@ use super::precision;
 use crate::report::numbers::{bytes, grouped, percent, trimmed};
 use crate::report::table::{right_aligned, table};
 use crate::select::Selected;
-use crate::signals::Stop;
 use pocketflow::dataset::{DatasetInfo, Split};
 use pocketflow::{Error, Result};
 use pocketflow_export::deployed::{Fate, LayerNote};
@@ -98,7 +97,6 @@ pub fn verify(
     count: u64,
     libraries: &LibraryPaths,
 ) -> Result<Checked> {
-    let stop = Stop::watch()?;
     let info = selected.dataset.info();
     let threads: usize = selected.settings.get("threads")?;
     let mut checked = Checked::default();
@@ -119,7 +117,7 @@ pub fn verify(
             expect_size(info.shape, [image.height, image.width, image.channels], &format!("`{}`", path.display()))?;
         }
         let mut images = Images::open(&selected.dataset, Split::Eval, 0, count)?;
-        let measured = measure(&mut *runtime, &mut images, || stop.requested())?;
+        let measured = measure(&mut *runtime, &mut images)?;
         let step = runtime.io().outputs.first().and_then(|output| output.grid).map(|grid| grid.scale);
         let agreement = classes.and_then(|classes| agreement(&measured.classes, classes));
         let runtime = runtime.name().to_owned();
