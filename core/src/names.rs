@@ -13,7 +13,7 @@ pub const LONGEST: usize = 64;
 /// The most characters of a name that [`shown`] prints.
 const SHOWN_NAME: usize = 200;
 
-/// The most characters of a text that [`shown_text`] prints.
+/// The most characters of a text that [`shown_text`] and [`shown_line`] print.
 const SHOWN_TEXT: usize = 4_000;
 
 /// Below this likeness (1 is equal), a suggestion would mislead.
@@ -97,6 +97,12 @@ pub fn shown(name: &str) -> Cow<'_, str> {
 /// escaped, and cut after 4,000 characters.
 pub fn shown_text(text: &str) -> Cow<'_, str> {
     printed(text, SHOWN_TEXT, |each| !matches!(each, '\n' | '\t') && (each.is_control() || is_format(each)))
+}
+
+/// A text of one line as it is printed, as a path: all control characters escaped, and cut after
+/// 4,000 characters.
+pub fn shown_line(text: &str) -> Cow<'_, str> {
+    printed(text, SHOWN_TEXT, |each| each.is_control() || is_format(each))
 }
 
 /// Many names as one list, `, ` between them: the first 20, and how many more there are.
@@ -188,6 +194,7 @@ mod tests {
         assert_eq!(shown("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
         assert_eq!(shown("good\u{202e}live"), "good\\u{202e}live");
         assert_eq!(shown_text("two\nlines\tand\rthat\u{7}"), "two\nlines\tand\\rthat\\u{7}");
+        assert_eq!(shown_line("two\nlines"), "two\\nlines");
         let long = shown(&"é".repeat(50_000)).into_owned();
         assert!(long.starts_with("ééé") && long.ends_with("… (100000 bytes in all)"), "{long}");
         assert!(long.chars().count() < 240);

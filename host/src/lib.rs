@@ -15,6 +15,7 @@
 //! | [`deploy`] | exported files: the images they are made and checked with, and what came of it |
 //! | [`logging`], [`signals`], [`errors`] | log lines; Ctrl-C; how the program ends |
 //! | [`progress`], [`report`] | what a person sees while a run goes on, and what it leaves |
+//! | [`plain`] | what plugins and files call things, as it is printed |
 
 pub mod cli;
 pub mod commands;
@@ -28,6 +29,7 @@ pub mod logging;
 pub mod normalised;
 pub mod options;
 pub mod outputs;
+pub mod plain;
 pub mod probe;
 pub mod program;
 pub mod progress;

@@ -7,6 +7,7 @@
 use crate::progress::Progress;
 use crate::run_dir::LOG;
 use pocketflow::error::Context;
+use pocketflow::names::{shown, shown_text};
 use pocketflow::{Error, Result};
 use std::fmt;
 use std::fs::File;
@@ -186,9 +187,12 @@ where
             (true, Level::DEBUG) => "\x1b[34m",
             (true, Level::TRACE) => "\x1b[35m",
         };
-        write!(out, "{dim}{time}{plain} {colour}{level}{plain} {dim}{}:{plain} ", source(meta.target()))?;
-        ctx.field_format().format_fields(out.by_ref(), event)?;
-        writeln!(out)
+        // Of plugins too, which may have the text from a file.
+        let target = shown(source(meta.target()));
+        let mut text = String::new();
+        ctx.field_format().format_fields(Writer::new(&mut text), event)?;
+        let text = shown_text(&text).replace('\n', "\n    ");
+        writeln!(out, "{dim}{time}{plain} {colour}{level}{plain} {dim}{target}:{plain} {text}")
     }
 }
 
@@ -236,11 +240,19 @@ mod tests {
             .event_format(Line { time: Time::Full });
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::warn!(target: "uniform::plan", bits = 4, "no plan");
+            tracing::warn!("layer `{}`", "a\u{1b}[2J\u{202e}b\n12:00:00 ERROR it is not so");
+            tracing::warn!("layer `{}`", "x".repeat(1 << 20));
         });
         let Kept::Memory(lines) = &*log.kept() else { panic!("the lines are in memory") };
         let line = String::from_utf8(lines.clone()).unwrap();
-        let (time, rest) = line.split_once(' ').unwrap();
+        let mut said = line.lines();
+        let (time, rest) = said.next().and_then(|line| line.split_once(' ')).unwrap();
         assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
-        assert_eq!(rest, " WARN uniform: no plan bits=4\n");
+        assert_eq!(rest, " WARN uniform: no plan bits=4");
+        // What comes from outside moves no cursor, begins no line of its own and fills no screen.
+        assert!(said.next().unwrap().ends_with("layer `a\\x1b[2J\\u{202e}b"), "{line}");
+        assert_eq!(said.next().unwrap(), "    12:00:00 ERROR it is not so`");
+        assert!(said.next().unwrap().ends_with("(1048584 bytes in all)") && said.next().is_none());
+        assert!(line.len() < 5_000, "{}", line.len());
     }
 }

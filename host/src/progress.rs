@@ -1,11 +1,13 @@
 //! What a person sees while a run goes on, on stderr: a bar on a terminal; elsewhere plain lines,
 //! few enough for a log.
 
+use crate::plain;
 use crate::report::numbers::{clock, compact, duration, grouped, percent, trimmed};
 use crate::report::split_name;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pocketflow::job::Event;
+use pocketflow::names::shown_text;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,7 +78,7 @@ impl Progress {
     pub fn event(&self, event: &Event) {
         let now = (self.now)();
         let mut screen = self.screen();
-        match event {
+        match &plain::event(event) {
             Event::Phase { name, steps, done } => {
                 let stage = Stage { name: name.clone(), steps: *steps, done: *done, began: now };
                 screen.spoke = Some(now);
@@ -86,7 +88,7 @@ impl Progress {
                 screen.begin(&stage, self.color);
                 screen.stage = Some(stage);
             }
-            Event::Step { step, .. } | Event::Tick { step, .. } => {
+            event @ (Event::Step { step, .. } | Event::Tick { step, .. }) => {
                 let Some(figures) = Figures::of(event, screen.stage.as_ref(), now) else { return };
                 if let Out::Terminal(bar) = &screen.out {
                     bar.set_position(*step);
@@ -261,7 +263,8 @@ pub fn header(lines: &[(&str, String)]) -> String {
     let mut text = String::new();
     for (name, value) in lines {
         let mut name = *name;
-        for line in value.split('\n') {
+        // Values hold names of plugins and paths.
+        for line in shown_text(value).split('\n') {
             let gap = width.saturating_sub(name.chars().count()) + 2;
             text += format!("{name}{:gap$}{line}", "").trim_end();
             text += "\n";
@@ -359,6 +362,20 @@ mod tests {
         progress.event(&Event::Phase { name: "uniform".into(), steps: 0, done: 9 });
         progress.event(&step(3));
         assert_eq!(paper.text().lines().count(), 3, "{}", paper.text());
+    }
+
+    #[test]
+    fn what_plugins_call_things_moves_no_cursor_and_fills_no_screen() {
+        let (progress, paper, seconds) = plain();
+        let bad = "a\u{1b}[2Jb\r".to_owned();
+        progress.event(&Event::Phase { name: bad.clone(), steps: 10, done: 0 });
+        seconds.store(20, Ordering::Relaxed);
+        progress.event(&Event::Progress { phase: bad.clone(), step: 2, text: "x".repeat(1 << 20) });
+        progress.event(&Event::Note { text: bad.clone(), warning: true });
+        let text = paper.text();
+        assert!(text.starts_with("a\\u{1b}[2Jb\\r  10 steps\na\\u{1b}[2Jb\\r  2/10  xxx"), "{text}");
+        assert!(text.ends_with("warning: a\\u{1b}[2Jb\\r\n") && text.len() < 5_000, "{text}");
+        assert!(header(&[("net", bad)]).ends_with("a\\u{1b}[2Jb\\r\n"));
     }
 
     #[test]

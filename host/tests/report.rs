@@ -375,3 +375,34 @@ fn many_layers_and_other_figures() {
     assert!(page.contains("search: reward") && page.contains("step 199: "));
     assert_eq!(page.matches("class=\"bar-hover\"").count(), 2 * 53);
 }
+
+#[test]
+fn names_from_outside_are_short_and_plain_in_the_page_and_in_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = "fc\u{1b}[2J\u{202e}\r<b>";
+    let long = "x".repeat(1 << 20);
+    let mut report = quantized();
+    (report.net, report.layers[1].name, report.layers[2].name) = (bad.into(), bad.into(), long.clone());
+    report.warnings.push(format!("layer `{bad}`"));
+    let mut settings = Settings::default();
+    let setting = Setting {
+        value: Some(Value::Text(long)),
+        origin: Origin::Flag { name: bad.into() },
+        overrode: vec![(Some(Value::Text(bad.into())), Origin::Variable { name: "X".into() })],
+        owner: "host".into(),
+    };
+    settings.insert("data_dir", setting);
+    let mut recorder = Recorder::open(dir.path(), false).unwrap();
+    recorder.event(&Event::Note { text: bad.into(), warning: true }).unwrap();
+    recorder.event(&Event::Scalar { phase: bad.into(), name: bad.into(), step: 1, value: 1.0 }).unwrap();
+    recorder.event(&Event::Scalar { phase: bad.into(), name: bad.into(), step: 2, value: 2.0 }).unwrap();
+    recorder.finish().unwrap();
+    write(dir.path(), &report, &settings).unwrap();
+    let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+    for text in [&page, &summary(&report)] {
+        assert!(text.contains("fc\\u{1b}[2J\\u{202e}\\r"), "{text}");
+        assert!(!text.contains(|each: char| each.is_control() && each != '\n'), "{text}");
+        assert!(!text.contains('\u{202e}') && !text.contains(&"x".repeat(4_001)), "{}", text.len());
+    }
+    assert!(!page.contains("<b>fc"), "{page}");
+}

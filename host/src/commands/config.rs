@@ -14,6 +14,7 @@ use crate::layers::catalogue::{Owner, shown};
 use crate::layers::{Layers, Selection, text_of};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use pocketflow::Result;
+use pocketflow::names::shown_line;
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::Declaration;
 use pocketflow::settings::{Origin, Setting, Settings};
@@ -49,8 +50,13 @@ fn table(settings: &Settings, owners: &[Owner]) -> String {
         }
         for (key, setting) in own {
             let overrode: Vec<String> = setting.overrode.iter().map(overridden).collect();
-            let value = one_line(&shown(setting.value.as_ref()));
-            table.add_row([key.to_owned(), value, one_line(&setting.origin.to_string()), overrode.join(", ")]);
+            let value = shown_line(&shown(setting.value.as_ref())).into_owned();
+            table.add_row([
+                key.to_owned(),
+                value,
+                shown_line(&setting.origin.to_string()).into_owned(),
+                overrode.join(", "),
+            ]);
         }
     }
     // No padding before the first column, none after the last.
@@ -60,12 +66,7 @@ fn table(settings: &Settings, owners: &[Owner]) -> String {
 }
 
 fn overridden((value, origin): &(Option<Value>, Origin)) -> String {
-    one_line(&format!("{} ({origin})", shown(value.as_ref())))
-}
-
-/// A row of a table is one line, whatever the value.
-fn one_line(text: &str) -> String {
-    text.chars().flat_map(|each| if each.is_control() { each.escape_default().collect() } else { vec![each] }).collect()
+    shown_line(&format!("{} ({origin})", shown(value.as_ref()))).into_owned()
 }
 
 fn json(settings: &Settings) -> String {

@@ -7,6 +7,7 @@ use crate::registry::Registry;
 use crate::report::numbers::grouped;
 use crate::report::table::{right_aligned, table};
 use pocketflow::dataset::check::CheckReport;
+use pocketflow::names::shown_line;
 use pocketflow::option::Value;
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::{Error, ErrorKind, Result};
@@ -104,11 +105,11 @@ fn text(dataset: &str, dir: &Path, report: &CheckReport) -> String {
         made.add_row([set.name.clone(), images, complete, classes, problems, set.place.clone()]);
     }
     let mut text = format!("{} as {dataset}\n\n", dir.display());
-    text.extend(made.lines().map(|line| line.trim_end().to_owned() + "\n"));
+    text += &(made.trim_fmt() + "\n");
     for set in report.sets.iter().filter(|set| set.problems > 0) {
         text += &format!("\n{}:\n", set.name);
         for problem in set.named.iter().take(NAMED) {
-            text += &format!("  {problem}\n");
+            text += &format!("  {}\n", shown_line(problem));
         }
         if set.problems > set.named.len().min(NAMED) as u64 {
             text += &format!("  and {} more\n", grouped(set.problems - set.named.len().min(NAMED) as u64));
@@ -118,7 +119,7 @@ fn text(dataset: &str, dir: &Path, report: &CheckReport) -> String {
         text += "\n";
     }
     for note in &report.notes {
-        text += &format!("note: {note}\n");
+        text += &format!("note: {}\n", shown_line(note));
     }
     text += match report.is_sound() {
         true => "\nnothing is damaged\n",

@@ -73,7 +73,7 @@ fn list_text(entries: &[Entry], failures: &[Failure]) -> String {
             let _ = writeln!(
                 text,
                 "  {}\n    {}",
-                path.display(),
+                names::shown_line(&path.display().to_string()),
                 names::shown_text(reason.trim_end()).replace('\n', "\n    ")
             );
         }

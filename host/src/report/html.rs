@@ -7,9 +7,11 @@ use super::layers::{self, Bars, Weights};
 use super::metrics::Line;
 use super::numbers::{bytes, grouped, percent, points, seconds, trimmed};
 use super::search;
+use crate::plain;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use pocketflow::job::Event;
+use pocketflow::names::shown_line;
 use pocketflow::option::Value;
 use pocketflow::report::{LayerReport, Report};
 use pocketflow::settings::{Origin, Settings};
@@ -105,7 +107,9 @@ pub fn page(run_dir: &Path, report: &Report, settings: &Settings, lines: &[Line]
         environment.add_template(name, source).map_err(draw)?;
     }
     let template = environment.template_from_named_str("template.html", TEMPLATE).map_err(draw)?;
-    template.render(minijinja::value::Serde(gather(run_dir, report, settings, lines))).map_err(draw)
+    let report = plain::report(report);
+    let lines: Vec<Line> = lines.iter().map(|line| Line { event: plain::event(&line.event), ..line.clone() }).collect();
+    template.render(minijinja::value::Serde(gather(run_dir, &report, settings, &lines))).map_err(draw)
 }
 
 fn gather<'a>(run_dir: &Path, report: &'a Report, settings: &Settings, lines: &[Line]) -> Page<'a> {
@@ -255,11 +259,12 @@ fn ratio(full: u64, file: u64) -> String {
 
 fn describe(key: &str, setting: &pocketflow::settings::Setting) -> Setting {
     let text = |value: &Option<Value>| value.as_ref().map_or("(unset)".into(), written);
-    let overrode = setting.overrode.iter().filter_map(|(value, origin)| Some((value.as_ref()?, origin)));
+    let shown_origin = |origin: &Origin| shown_line(&origin.to_string()).into_owned();
+    let overrode = setting.overrode.iter().filter_map(|(value, origin)| Some((value.as_ref()?, shown_origin(origin))));
     Setting {
         key: key.into(),
         value: text(&setting.value),
-        origin: setting.origin.to_string(),
+        origin: shown_origin(&setting.origin),
         overrode: overrode.map(|(value, origin)| format!("{} ({origin})", written(value))).collect(),
         owner: setting.owner.clone(),
         default: matches!(setting.origin, Origin::Default { .. }),
@@ -271,7 +276,7 @@ fn written(value: &Value) -> String {
     match value {
         Value::Bool(true) => "True".into(),
         Value::Bool(false) => "False".into(),
-        other => other.to_string(),
+        other => shown_line(&other.to_string()).into_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::numbers::{bytes, duration, grouped, percent, points, trimmed};
 use super::search;
 use super::table::table;
+use crate::plain;
 use pocketflow::report::{LayerReport, Report};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,6 +13,7 @@ const OFF: u32 = 32;
 
 /// What the run came to: full precision beside quantized, then every layer. Ends with a line break.
 pub fn summary(report: &Report) -> String {
+    let report = &plain::report(report);
     let mut text = format!("{} · {} · {} · seed {}\n", report.net, report.learner, report.dataset, report.seed);
     if report.stand_in_data {
         text +=

@@ -1,9 +1,10 @@
 //! `host config explain KEY`: one option in full, and its value now.
 
-use super::{example, one_line, overridden, owners};
+use super::{example, overridden, owners};
 use crate::cli::Format;
 use crate::layers::catalogue::{Owned, shown};
 use crate::layers::{Layers, variable};
+use pocketflow::names::shown_line;
 use pocketflow::plugin::Declaration;
 use pocketflow::settings::Setting;
 use pocketflow::{Error, Result};
@@ -38,7 +39,7 @@ pub fn explain(key: &str, layers: &Layers, declarations: &[Declaration], format:
 fn block(Owned { owner, spec }: &Owned, setting: Option<&Setting>) -> String {
     let mut text = format!("{} (option of {owner})\n  {}\n", spec.key, spec.doc);
     let mut line = |name: &str, value: String| {
-        let _ = write!(text, "\n  {name:<11}{}", one_line(&value));
+        let _ = write!(text, "\n  {name:<11}{}", shown_line(&value));
     };
     line("type", spec.kind.to_string());
     line("default", shown(spec.default.as_ref()));

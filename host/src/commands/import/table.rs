@@ -3,6 +3,7 @@
 
 use crate::report::table::table;
 use pocketflow::graph::{Graph, Role};
+use pocketflow::names::shown_text;
 use pocketflow_weights::map::{ImportReport, Matched};
 use std::collections::BTreeMap;
 
@@ -34,8 +35,7 @@ pub fn text(graph: &Graph, report: &ImportReport) -> String {
         rows.push(["left over".into(), String::new(), size(&unused.shape), unused.theirs.clone()]);
     }
     let mut made = table(&["", "net", "shape", "file"], |_| false);
-    made.add_rows(&rows);
-    let lines = made.lines().map(|line| line.trim_end().to_owned() + "\n");
+    rows.iter().for_each(|row| made.add_row(row));
     let reshaped = report.matched.iter().filter(|matched| matched.reshaped.is_some()).count();
     let sums = [
         (report.matched.len(), "matched"),
@@ -49,8 +49,8 @@ pub fn text(graph: &Graph, report: &ImportReport) -> String {
     ];
     let sums = sums.into_iter().filter(|(count, word)| *count > 0 || *word == "missing" || *word == "left over");
     let sums: Vec<String> = sums.map(|(count, word)| format!("{count} {word}")).collect();
-    let differences: String = report.differences.iter().map(|text| format!("{text}\n")).collect();
-    format!("{}\n{}\n{differences}", lines.collect::<String>(), sums.join(", "))
+    let differences: String = report.differences.iter().map(|text| format!("{}\n", shown_text(text))).collect();
+    format!("{}\n\n{}\n{differences}", made.trim_fmt(), sums.join(", "))
 }
 
 /// What matched, by the node that it belongs to, in the graph's order.
