@@ -50,14 +50,14 @@ fn scale_of(model: &Model, held: &[Held], id: NodeId) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{GraphBuilder, Op};
+    use crate::graph::{Conv2d, GraphBuilder};
     use crate::integer::plan;
     use crate::model::ModelMeta;
 
     #[test]
     fn a_bias_is_a_whole_number_of_steps() {
         let mut builder = GraphBuilder::new("small", [2, 4, 4]);
-        let op = Op::Conv2d { out: 3, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: 1, bias: true };
+        let op = Conv2d { out: 3, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: 1, bias: true };
         let conv = builder.add("conv", op, &[0]);
         builder.relu("relu", conv);
         let graph = builder.finish().unwrap();

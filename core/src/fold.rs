@@ -3,7 +3,7 @@
 //! no batch normalisation left.
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Node, NodeId, Op, Param, Role};
+use crate::graph::{BatchNorm, Conv2d, Graph, Node, NodeId, Op, Param, Role};
 use crate::model::Model;
 use crate::tensors::Stored;
 use std::collections::BTreeMap;
@@ -32,10 +32,10 @@ pub fn fold_graph(graph: &Graph) -> Result<Folding> {
     let mut moved: Vec<NodeId> = Vec::new();
     for (id, node) in graph.nodes.iter().enumerate() {
         let inputs: Vec<NodeId> = node.inputs.iter().map(|input| moved[*input]).collect();
-        if let Op::BatchNorm { .. } = node.op {
+        if let Op::BatchNorm(_) = node.op {
             let from = node.inputs[0];
             if graph.nodes[from].op.is_layer() && uses[from] == 1 {
-                if let Op::Conv2d { bias, .. } | Op::Linear { bias, .. } = &mut nodes[moved[from]].op {
+                if let Some(bias) = nodes[moved[from]].op.bias_mut() {
                     *bias = true;
                 }
                 into.insert(id, Some(from));
@@ -44,15 +44,9 @@ pub fn fold_graph(graph: &Graph) -> Result<Folding> {
             }
             into.insert(id, None);
             let channels = shapes[id][0];
-            let op = Op::Conv2d {
-                out: channels,
-                kernel: [1; 2],
-                stride: [1; 2],
-                padding: [0; 4],
-                groups: channels,
-                bias: true,
-            };
-            nodes.push(Node { name: node.name.clone(), op, inputs });
+            let op =
+                Conv2d { out: channels, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: channels, bias: true };
+            nodes.push(Node { name: node.name.clone(), op: op.into(), inputs });
         } else {
             nodes.push(Node { name: node.name.clone(), op: node.op.clone(), inputs });
         }
@@ -102,7 +96,7 @@ pub fn fold_values(
 ) -> Result<BTreeMap<String, Vec<f32>>> {
     let mut folded = values.clone();
     for (norm, layer) in &folding.into {
-        let Node { name, op: Op::BatchNorm { eps }, .. } = &graph.nodes[*norm] else {
+        let Node { name, op: Op::BatchNorm(BatchNorm { eps }), .. } = &graph.nodes[*norm] else {
             unreachable!("only batch normalisations are folded")
         };
         let channels = scale_and_shift(name, *eps, values)?;
@@ -168,7 +162,7 @@ pub fn fold_model(model: &Model) -> Result<Model> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::GraphBuilder;
+    use crate::graph::{Add, GraphBuilder};
 
     #[test]
     fn names_edges_and_values() {
@@ -177,7 +171,7 @@ mod tests {
         let norm = builder.batch_norm("bn", conv, 0.0);
         let relu = builder.relu("relu", norm);
         let second = builder.batch_norm("bn2", relu, 0.0);
-        builder.add("add", Op::Add, &[relu, second]);
+        builder.add("add", Add, &[relu, second]);
         let graph = builder.finish().unwrap();
         let folding = fold_graph(&graph).unwrap();
         let names: Vec<&str> = folding.graph.nodes.iter().map(|node| node.name.as_str()).collect();

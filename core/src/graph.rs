@@ -1,97 +1,13 @@
 //! A network as data: a list of nodes in execution order, over a closed set of operators. Learners
 //! execute it, exporters translate it, and both trust [`Graph::validate`].
 
+pub use crate::ops::*;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// `[channels, height, width]` of one sample; a feature vector is `[features, 1, 1]`.
-pub type Shape = [usize; 3];
-
 /// Index of a node in [`Graph::nodes`].
 pub type NodeId = usize;
-
-/// A node's operator. The set is closed: every executor and exporter must handle all of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
-pub enum Op {
-    /// The images, `[n, c, h, w]`, normalised with the model's mean and standard deviation.
-    Input {
-        shape: Shape,
-    },
-    /// Cross-correlation with weights `[out, in / groups, kh, kw]`; `padding` is top, left, bottom,
-    /// right.
-    Conv2d {
-        out: usize,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: [usize; 4],
-        groups: usize,
-        bias: bool,
-    },
-    /// Per-channel normalisation (Ioffe & Szegedy 2015); parameters weight, bias, running_mean,
-    /// running_var.
-    BatchNorm {
-        eps: f64,
-    },
-    Relu,
-    Relu6,
-    /// Elementwise sum of two inputs of one shape.
-    Add,
-    MaxPool {
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-    },
-    /// Mean over height and width.
-    GlobalAvgPool,
-    /// Fully connected layer on the flattened input, weights `[out, in]`.
-    Linear {
-        out: usize,
-        bias: bool,
-    },
-    /// He et al. 2015, option A: every `stride`-th pixel, zero channels added before and after to
-    /// make `out`.
-    PadShortcut {
-        out: usize,
-        stride: usize,
-    },
-}
-
-impl Op {
-    /// A layer with weights that can be quantized.
-    pub fn is_layer(&self) -> bool {
-        matches!(self, Self::Conv2d { .. } | Self::Linear { .. })
-    }
-
-    pub fn is_activation(&self) -> bool {
-        matches!(self, Self::Relu | Self::Relu6)
-    }
-
-    /// The word for reports: `conv`, `depthwise`, `fc`, `relu`, …
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Input { .. } => "input",
-            Self::Conv2d { groups, out, .. } if *groups > 1 && groups == out => "depthwise",
-            Self::Conv2d { .. } => "conv",
-            Self::BatchNorm { .. } => "batch_norm",
-            Self::Relu => "relu",
-            Self::Relu6 => "relu6",
-            Self::Add => "add",
-            Self::MaxPool { .. } => "max_pool",
-            Self::GlobalAvgPool => "global_avg_pool",
-            Self::Linear { .. } => "fc",
-            Self::PadShortcut { .. } => "pad_shortcut",
-        }
-    }
-
-    fn arity(&self) -> usize {
-        match self {
-            Self::Input { .. } => 0,
-            Self::Add => 2,
-            _ => 1,
-        }
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
@@ -110,26 +26,6 @@ pub struct Graph {
     /// The net's id with what distinguishes it: `resnet20_at_cifar10`.
     pub name: String,
     pub nodes: Vec<Node>,
-}
-
-/// What a parameter tensor is to its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
-    Weight,
-    Bias,
-    /// γ of a batch normalisation.
-    Scale,
-    /// β of a batch normalisation.
-    Shift,
-    RunningMean,
-    RunningVar,
-}
-
-impl Role {
-    /// Updated by the optimizer (running statistics are not).
-    pub fn is_trained(self) -> bool {
-        !matches!(self, Self::RunningMean | Self::RunningVar)
-    }
 }
 
 /// A parameter that a node needs: its name in files (torchvision's), shape and role.
@@ -169,7 +65,7 @@ impl Graph {
     /// # Errors
     /// As [`Graph::validate`].
     pub fn shapes(&self) -> Result<Vec<Shape>, GraphError> {
-        if !matches!(self.nodes.first(), Some(Node { op: Op::Input { .. }, .. })) {
+        if !matches!(self.nodes.first(), Some(Node { op: Op::Input(_), .. })) {
             return Err(GraphError::Empty(self.name.clone()));
         }
         let mut names = BTreeSet::new();
@@ -187,17 +83,12 @@ impl Graph {
             if let Some(bad) = node.inputs.iter().find(|input| **input >= id) {
                 return Err(fail(format!("input {bad} does not come before it")));
             }
-            if id > 0 && matches!(node.op, Op::Input { .. }) {
+            if id > 0 && matches!(node.op, Op::Input(_)) {
                 return Err(fail("only the first node may be an input".into()));
             }
-            let inputs: Vec<Shape> = node.inputs.iter().map(|input| shapes[*input]).collect();
-            let shape = infer(&node.op, &inputs).map_err(fail)?;
+            let shape = node.op.shape(&inputs(node, &shapes)).map_err(fail)?;
             if shape.contains(&0) {
-                return Err(GraphError::Node {
-                    graph: self.name.clone(),
-                    node: node.name.clone(),
-                    problem: format!("its output {shape:?} is empty"),
-                });
+                return Err(fail(format!("its output {shape:?} is empty")));
             }
             shapes.push(shape);
         }
@@ -216,35 +107,22 @@ impl Graph {
         let shapes = self.shapes()?;
         let mut params = Vec::new();
         for (id, node) in self.nodes.iter().enumerate() {
-            let mut push = |suffix: &str, shape: Vec<usize>, role| {
-                params.push(Param { name: format!("{}.{suffix}", node.name), shape, node: id, role });
-            };
-            match node.op {
-                Op::Conv2d { out, kernel: [kh, kw], groups, bias, .. } => {
-                    push("weight", vec![out, shapes[node.inputs[0]][0] / groups, kh, kw], Role::Weight);
-                    if bias {
-                        push("bias", vec![out], Role::Bias);
-                    }
-                }
-                Op::Linear { out, bias } => {
-                    let features =
-                        shapes[node.inputs[0]].iter().fold(1, |count: usize, size| count.saturating_mul(*size));
-                    push("weight", vec![out, features], Role::Weight);
-                    if bias {
-                        push("bias", vec![out], Role::Bias);
-                    }
-                }
-                Op::BatchNorm { .. } => {
-                    let channels = vec![shapes[id][0]];
-                    push("weight", channels.clone(), Role::Scale);
-                    push("bias", channels.clone(), Role::Shift);
-                    push("running_mean", channels.clone(), Role::RunningMean);
-                    push("running_var", channels, Role::RunningVar);
-                }
-                _ => {}
+            for (role, shape) in node.op.params(&inputs(node, &shapes)) {
+                let name = format!("{}.{}", node.name, role.suffix());
+                params.push(Param { name, shape, node: id, role });
             }
         }
         Ok(params)
+    }
+
+    /// Multiplications and additions of weights, for one sample.
+    ///
+    /// # Errors
+    /// As [`Graph::validate`].
+    pub fn multiply_adds(&self) -> Result<usize, GraphError> {
+        let shapes = self.shapes()?;
+        let costs = self.nodes.iter().map(|node| node.op.multiply_adds(&inputs(node, &shapes)));
+        Ok(costs.fold(0, usize::saturating_add))
     }
 
     /// Ids of the convolutions and fully connected layers, in order.
@@ -260,7 +138,7 @@ impl Graph {
     /// The shape of one input sample.
     pub fn input_shape(&self) -> Shape {
         match self.nodes.first() {
-            Some(Node { op: Op::Input { shape }, .. }) => *shape,
+            Some(Node { op: Op::Input(input), .. }) => input.shape,
             _ => [0; 3],
         }
     }
@@ -280,45 +158,9 @@ impl Graph {
     }
 }
 
-fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
-    // Saturating, because a graph may come from a forged file; the shapes that this makes fit no
-    // stored tensor.
-    let window = |size: usize, kernel: usize, stride: usize, padding: usize| match size
-        .saturating_add(padding)
-        .checked_sub(kernel)
-    {
-        Some(room) if stride > 0 && kernel > 0 => Ok((room / stride).saturating_add(1)),
-        _ => Err(format!("a window of {kernel} with stride {stride} does not fit {size} + {padding} pixels")),
-    };
-    Ok(match *op {
-        Op::Input { shape } => shape,
-        Op::Conv2d { out, kernel, stride, padding: [top, left, bottom, right], groups, .. } => {
-            let [channels, height, width] = inputs[0];
-            if groups == 0 || channels % groups != 0 || out % groups != 0 {
-                return Err(format!("{groups} groups do not divide {channels} input and {out} output channels"));
-            }
-            let height = window(height, kernel[0], stride[0], top.saturating_add(bottom))?;
-            [out, height, window(width, kernel[1], stride[1], left.saturating_add(right))?]
-        }
-        Op::BatchNorm { .. } | Op::Relu | Op::Relu6 => inputs[0],
-        Op::Add if inputs[0] == inputs[1] => inputs[0],
-        Op::Add => return Err(format!("cannot add {:?} and {:?}", inputs[0], inputs[1])),
-        Op::MaxPool { kernel, stride, padding } => {
-            let [channels, height, width] = inputs[0];
-            let padding = padding.saturating_mul(2);
-            let height = window(height, kernel, stride, padding)?;
-            [channels, height, window(width, kernel, stride, padding)?]
-        }
-        Op::GlobalAvgPool => [inputs[0][0], 1, 1],
-        Op::Linear { out, .. } => [out, 1, 1],
-        Op::PadShortcut { out, stride } => {
-            let [channels, height, width] = inputs[0];
-            if stride == 0 || out < channels {
-                return Err(format!("cannot make {out} channels of {channels} with stride {stride}"));
-            }
-            [out, height.div_ceil(stride), width.div_ceil(stride)]
-        }
-    })
+/// The shapes of what a node reads.
+fn inputs(node: &Node, shapes: &[Shape]) -> Vec<Shape> {
+    node.inputs.iter().map(|input| shapes[*input]).collect()
 }
 
 /// Builds a graph node by node; every method returns the new node's id.
@@ -329,7 +171,7 @@ pub struct GraphBuilder {
 
 impl GraphBuilder {
     pub fn new(name: impl Into<String>, input: Shape) -> Self {
-        let node = Node { name: "input".into(), op: Op::Input { shape: input }, inputs: Vec::new() };
+        let node = Node { name: "input".into(), op: Input { shape: input }.into(), inputs: Vec::new() };
         Self { graph: Graph { name: name.into(), nodes: vec![node] } }
     }
 
@@ -338,8 +180,8 @@ impl GraphBuilder {
         0
     }
 
-    pub fn add(&mut self, name: impl Into<String>, op: Op, inputs: &[NodeId]) -> NodeId {
-        self.graph.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec() });
+    pub fn add(&mut self, name: impl Into<String>, op: impl Into<Op>, inputs: &[NodeId]) -> NodeId {
+        self.graph.nodes.push(Node { name: name.into(), op: op.into(), inputs: inputs.to_vec() });
         self.graph.nodes.len() - 1
     }
 
@@ -354,16 +196,16 @@ impl GraphBuilder {
         padding: usize,
     ) -> NodeId {
         let op =
-            Op::Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4], groups: 1, bias: false };
+            Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4], groups: 1, bias: false };
         self.add(name, op, &[from])
     }
 
     pub fn batch_norm(&mut self, name: impl Into<String>, from: NodeId, eps: f64) -> NodeId {
-        self.add(name, Op::BatchNorm { eps }, &[from])
+        self.add(name, BatchNorm { eps }, &[from])
     }
 
     pub fn relu(&mut self, name: impl Into<String>, from: NodeId) -> NodeId {
-        self.add(name, Op::Relu, &[from])
+        self.add(name, Relu, &[from])
     }
 
     /// # Errors
@@ -383,8 +225,8 @@ mod tests {
         let conv = builder.conv("conv1", 0, 4, 3, 2, 1);
         let norm = builder.batch_norm("bn1", conv, 1e-5);
         let relu = builder.relu("relu1", norm);
-        let pool = builder.add("pool", Op::GlobalAvgPool, &[relu]);
-        builder.add("fc", Op::Linear { out: 10, bias: true }, &[pool]);
+        let pool = builder.add("pool", GlobalAvgPool, &[relu]);
+        builder.add("fc", Linear { out: 10, bias: true }, &[pool]);
         builder
     }
 
@@ -400,7 +242,7 @@ mod tests {
     #[test]
     fn names_the_node_that_is_wrong() {
         let mut builder = small();
-        builder.add("sum", Op::Add, &[1, 4]);
+        builder.add("sum", Add, &[1, 4]);
         let message = builder.finish().unwrap_err().to_string();
         assert_eq!(message, "graph `small`: node `sum`: cannot add [4, 4, 4] and [4, 1, 1]");
         let mut builder = small();

@@ -1,7 +1,7 @@
 //! Which values of a network an integer runtime holds in memory, each on a grid of its own: what a
 //! learner must quantize in training so that the deployed network computes the same.
 
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId, Op, Placement};
 use crate::quant::{ActivationQuant, Buckets, FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
 use serde::{Deserialize, Serialize};
 
@@ -58,19 +58,17 @@ pub fn held(graph: &Graph, target: Target) -> Vec<Held> {
     let mut held = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.nodes.iter().enumerate() {
         let sole_reader = reader(id).filter(|_| uses[id] == 1);
-        let fuses = match (&node.op, sole_reader) {
-            (Op::Conv2d { .. } | Op::Linear { .. }, Some(Op::BatchNorm { .. })) => true,
-            (Op::Conv2d { .. } | Op::Linear { .. } | Op::BatchNorm { .. } | Op::Add, Some(next)) => {
-                next.is_activation()
-            }
+        let fuses = match (node.op.placement(), sole_reader) {
+            (_, Some(Op::BatchNorm(_))) if node.op.is_layer() => true,
+            (Placement::BeforeActivation, Some(next)) => next.is_activation(),
             _ => false,
         };
-        held.push(match &node.op {
+        held.push(match node.op.placement() {
             _ if fuses => Held::Fused,
-            Op::MaxPool { .. } | Op::PadShortcut { .. } => on(&held, node.inputs[0]),
+            Placement::Input => on(&held, node.inputs[0]),
             // TensorFlow Lite's AVERAGE_POOL_2D keeps the grid; MEAN, which int8 uses, has one of
             // its own.
-            Op::GlobalAvgPool if target == Target::Uint8 => on(&held, node.inputs[0]),
+            Placement::Average if target == Target::Uint8 => on(&held, node.inputs[0]),
             _ => Held::Own,
         });
     }
@@ -134,7 +132,7 @@ pub fn alike(mean: &[f32], std: &[f32]) -> bool {
 mod tests {
     use super::*;
     use crate::affine::Affine;
-    use crate::graph::GraphBuilder;
+    use crate::graph::{Add, GlobalAvgPool, GraphBuilder, Linear};
 
     /// conv - bn - relu - [conv - bn] + itself - relu - pool - fc
     fn graph() -> Graph {
@@ -144,10 +142,10 @@ mod tests {
         let relu = builder.relu("relu1", norm);
         let conv = builder.conv("conv2", relu, 4, 3, 1, 1);
         let norm = builder.batch_norm("bn2", conv, 1e-5);
-        let add = builder.add("add", Op::Add, &[norm, relu]);
+        let add = builder.add("add", Add, &[norm, relu]);
         let relu = builder.relu("relu2", add);
-        let pool = builder.add("pool", Op::GlobalAvgPool, &[relu]);
-        builder.add("fc", Op::Linear { out: 10, bias: true }, &[pool]);
+        let pool = builder.add("pool", GlobalAvgPool, &[relu]);
+        builder.add("fc", Linear { out: 10, bias: true }, &[pool]);
         builder.finish().unwrap()
     }
 

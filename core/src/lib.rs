@@ -41,6 +41,7 @@ pub mod learner;
 pub mod model;
 pub mod names;
 pub mod net;
+mod ops;
 pub mod option;
 pub mod packing;
 pub mod plugin;

@@ -148,7 +148,7 @@ impl QuantPlan {
             }
         };
         for (name, quant) in &self.weights {
-            check(name, quant.bits, "layer", Op::is_layer)?;
+            check(name, quant.bits, "layer", |op| op.is_layer())?;
             if quant.grid != Grid::MinMax && !(2..=16).contains(&quant.bits) {
                 let problem = format!("layer `{name}`: {} bits; a grid with a zero point holds 2 to 16", quant.bits);
                 return Err(Error::config(problem));

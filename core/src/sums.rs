@@ -89,7 +89,7 @@ fn groups(graph: &Graph, target: Target) -> Vec<Vec<NodeId>> {
         }
     };
     let mut groups: Vec<Vec<NodeId>> = Vec::new();
-    for (id, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.op == Op::Add) {
+    for (id, node) in graph.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::Add(_))) {
         let mut joined: Vec<NodeId> = node.inputs.iter().copied().chain([id]).map(grid_of).collect();
         groups.retain(|group| {
             let meets = group.iter().any(|member| joined.contains(member));
@@ -108,7 +108,7 @@ fn groups(graph: &Graph, target: Target) -> Vec<Vec<NodeId>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::GraphBuilder;
+    use crate::graph::{Add, GraphBuilder};
     use crate::integer::plan;
     use proptest::prelude::*;
 
@@ -120,7 +120,7 @@ mod tests {
         let mut last = builder.relu("stem_relu", stem);
         for block in ["a", "b"] {
             let conv = builder.conv(format!("{block}.conv"), last, 4, 3, 1, 1);
-            let sum = builder.add(format!("{block}.sum"), Op::Add, &[conv, last]);
+            let sum = builder.add(format!("{block}.sum"), Add, &[conv, last]);
             last = builder.relu(format!("{block}.relu"), sum);
             if block == "a" {
                 let between = builder.conv("between", last, 4, 3, 1, 1);

@@ -1,7 +1,7 @@
 //! Networks that training left in float, wholly or in part, with the weights that it did quantize
 //! as codes: what the files hold, and that they compute what the network does.
 
-use pocketflow::graph::{Graph, GraphBuilder, Op};
+use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear, Relu6};
 use pocketflow::integer::Target;
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::{Buckets, QuantPlan};
@@ -20,15 +20,15 @@ fn graph() -> Graph {
     let mut builder = GraphBuilder::new("mixed", [3, 8, 8]);
     let stem = builder.conv("stem", 0, 8, 3, 1, 1);
     let stem = builder.relu("stem_relu", stem);
-    let depthwise = Op::Conv2d { out: 8, kernel: [3; 2], stride: [2; 2], padding: [1; 4], groups: 8, bias: false };
+    let depthwise = Conv2d { out: 8, kernel: [3; 2], stride: [2; 2], padding: [1; 4], groups: 8, bias: false };
     let depthwise = builder.add("depthwise", depthwise, &[stem]);
-    let six = builder.add("six", Op::Relu6, &[depthwise]);
+    let six = builder.add("six", Relu6, &[depthwise]);
     let point = builder.conv("point", six, 8, 1, 1, 0);
     let point = builder.relu("point_relu", point);
     let last = builder.conv("last", point, 8, 3, 1, 1);
-    let sum = builder.add("sum", Op::Add, &[last, point]);
-    let pool = builder.add("average", Op::GlobalAvgPool, &[sum]);
-    builder.add("fc", Op::Linear { out: 5, bias: true }, &[pool]);
+    let sum = builder.add("sum", Add, &[last, point]);
+    let pool = builder.add("average", GlobalAvgPool, &[sum]);
+    builder.add("fc", Linear { out: 5, bias: true }, &[pool]);
     builder.finish().unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! What an .onnx file holds, read back from its bytes.
 
-use pocketflow::graph::{Graph, GraphBuilder, Op, Role};
+use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool, Relu6, Role};
 use pocketflow::integer::{Target, plan};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
@@ -295,14 +295,14 @@ fn residual_networks() {
 fn a_float_model() {
     let mut builder = GraphBuilder::new("float", [3, 6, 6]);
     let conv = builder.conv("conv", 0, 4, 3, 2, 1);
-    let relu = builder.add("logits", Op::Relu6, &[conv]);
-    let pool = builder.add("pool", Op::MaxPool { kernel: 2, stride: 1, padding: 0 }, &[relu]);
-    let wide = builder.add("wide", Op::Linear { out: 4, bias: false }, &[pool]);
-    let average = builder.add("average", Op::GlobalAvgPool, &[relu]);
-    let sum = builder.add("sum", Op::Add, &[wide, average]);
+    let relu = builder.add("logits", Relu6, &[conv]);
+    let pool = builder.add("pool", MaxPool { kernel: 2, stride: 1, padding: 0 }, &[relu]);
+    let wide = builder.add("wide", Linear { out: 4, bias: false }, &[pool]);
+    let average = builder.add("average", GlobalAvgPool, &[relu]);
+    let sum = builder.add("sum", Add, &[wide, average]);
     builder.add(
         "point",
-        Op::Conv2d { out: 2, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: 1, bias: true },
+        Conv2d { out: 2, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: 1, bias: true },
         &[sum],
     );
     let graph = builder.finish().unwrap();

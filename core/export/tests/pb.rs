@@ -1,7 +1,9 @@
 //! What a frozen GraphDef holds, read back from its bytes.
 
 use pocketflow::affine::Affine;
-use pocketflow::graph::{Graph, GraphBuilder, Op, Role};
+use pocketflow::graph::{
+    Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool, Op, PadShortcut, Relu, Relu6, Role,
+};
 use pocketflow::integer::{Target, plan};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::{ActivationQuant, Buckets, QuantPlan};
@@ -39,23 +41,23 @@ fn ranged(graph: &Graph, target: Target, bits: u32) -> QuantPlan {
 }
 
 fn conv(out: usize, kernel: usize, stride: usize, padding: [usize; 4], groups: usize) -> Op {
-    Op::Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, groups, bias: true }
+    Op::Conv2d(Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, groups, bias: true })
 }
 
 /// Every operator that a folded graph may hold.
 fn every() -> Graph {
     let mut builder = GraphBuilder::new("every", [3, 9, 8]);
     let stem = builder.add("stem", conv(4, 3, 2, [1; 4], 1), &[0]);
-    let stem = builder.add("stem/relu", Op::Relu6, &[stem]);
+    let stem = builder.add("stem/relu", Relu6, &[stem]);
     let depthwise = builder.add("depthwise", conv(4, 3, 1, [1; 4], 4), &[stem]);
-    let sum = builder.add("sum", Op::Add, &[depthwise, stem]);
+    let sum = builder.add("sum", Add, &[depthwise, stem]);
     let sum = builder.relu("relu", sum);
-    let pool = builder.add("pool", Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, &[sum]);
-    let short = builder.add("short", Op::PadShortcut { out: 7, stride: 2 }, &[pool]);
+    let pool = builder.add("pool", MaxPool { kernel: 3, stride: 2, padding: 1 }, &[sum]);
+    let short = builder.add("short", PadShortcut { out: 7, stride: 2 }, &[pool]);
     let point = builder.add("point", conv(7, 1, 2, [0; 4], 1), &[pool]);
-    let sum = builder.add("sum 2", Op::Add, &[point, short]);
-    let average = builder.add("average", Op::GlobalAvgPool, &[sum]);
-    builder.add("fc", Op::Linear { out: 5, bias: true }, &[average]);
+    let sum = builder.add("sum 2", Add, &[point, short]);
+    let average = builder.add("average", GlobalAvgPool, &[sum]);
+    builder.add("fc", Linear { out: 5, bias: true }, &[average]);
     builder.finish().unwrap()
 }
 
@@ -163,7 +165,7 @@ fn weights_lie_in_tensorflows_order() {
 #[test]
 fn a_linear_layer_reads_an_image_pixel_by_pixel() {
     let mut builder = GraphBuilder::new("flat", [2, 3, 4]);
-    builder.add("fc", Op::Linear { out: 1, bias: false }, &[0]);
+    builder.add("fc", Linear { out: 1, bias: false }, &[0]);
     let model = model(builder.finish().unwrap(), QuantPlan::default());
     let graph = decode(&model);
     assert_eq!(ints(&graph, "fc/row/shape"), [-1, 24]);
@@ -243,10 +245,10 @@ fn groups_are_refused_by_name() {
 #[test]
 fn names_that_clash_are_told_apart() {
     let mut builder = GraphBuilder::new("clash", [4, 4, 4]);
-    let first = builder.add("logits", Op::Relu, &[0]);
+    let first = builder.add("logits", Relu, &[0]);
     let second = builder.add("a b", conv(4, 1, 1, [0; 4], 1), &[first]);
-    let third = builder.add("a_b", Op::Relu, &[second]);
-    builder.add("_", Op::Relu, &[third]);
+    let third = builder.add("a_b", Relu, &[second]);
+    builder.add("_", Relu, &[third]);
     let graph = decode(&model(builder.finish().unwrap(), QuantPlan::default()));
     assert_eq!(node(&graph, "logits_").op, "Relu");
     assert_eq!(node(&graph, "a_b_").op, "Relu");

@@ -1,7 +1,7 @@
 //! Damaged files of a real network make errors at most, never a panic, and little is taken to
 //! memory for them.
 
-use pocketflow::graph::{GraphBuilder, Op};
+use pocketflow::graph::{GlobalAvgPool, GraphBuilder, Linear};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
 use pocketflow_export::tflite::metadata::ImageMetadata;
@@ -22,8 +22,8 @@ fn made() -> Vec<u8> {
     let conv = builder.conv("conv1", 0, 8, 3, 2, 1);
     let norm = builder.batch_norm("bn1", conv, 1e-5);
     let relu = builder.relu("relu1", norm);
-    let pool = builder.add("pool", Op::GlobalAvgPool, &[relu]);
-    builder.add("fc", Op::Linear { out: 1000, bias: true }, &[pool]);
+    let pool = builder.add("pool", GlobalAvgPool, &[relu]);
+    builder.add("fc", Linear { out: 1000, bias: true }, &[pool]);
     let graph = builder.finish().unwrap();
     let values = graph.params().unwrap().into_iter().map(|param| (param.name, vec![0.5; param.shape.iter().product()]));
     let meta = ModelMeta { mean: vec![0.0; 3], std: vec![1.0; 3], ..ModelMeta::default() };

@@ -100,7 +100,7 @@ pub fn plan(graph: &Graph, quantization: &Quantization, weight_bits: u32, path: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pocketflow::graph::{GraphBuilder, Op};
+    use pocketflow::graph::{GraphBuilder, Linear};
     use pocketflow::option::Value;
     use pocketflow::quant::Buckets;
     use pocketflow::settings::Settings;
@@ -109,7 +109,7 @@ mod tests {
         let mut builder = GraphBuilder::new("chain", [3, 4, 4]);
         let mut last = 0;
         for name in ["first", "second", "third", "last"] {
-            last = builder.add(name, Op::Linear { out: 4, bias: false }, &[last]);
+            last = builder.add(name, Linear { out: 4, bias: false }, &[last]);
         }
         builder.finish().unwrap()
     }

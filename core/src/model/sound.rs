@@ -3,7 +3,7 @@
 
 use super::{Model, ModelMeta};
 use crate::error::{Error, Result};
-use crate::graph::{Op, Param, Role};
+use crate::graph::{BatchNorm, Op, Param, Role};
 use crate::quant::{Grid, Quantized, largest_code};
 use crate::tensors::Stored;
 
@@ -62,7 +62,7 @@ pub(super) fn check_tensors(model: &Model, params: &[Param]) -> Result<()> {
         let problem = match model.tensors.get(&param.name) {
             Some(Stored::Full { values, .. }) => {
                 let eps = match model.graph.nodes[param.node].op {
-                    Op::BatchNorm { eps } if param.role == Role::RunningVar => Some(eps),
+                    Op::BatchNorm(BatchNorm { eps }) if param.role == Role::RunningVar => Some(eps),
                     _ => None,
                 };
                 values_problem(values, eps)
@@ -124,7 +124,7 @@ fn ranges_problem(quantized: &Quantized) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Graph, GraphBuilder};
+    use crate::graph::{Graph, GraphBuilder, Linear};
     use crate::model::KIND;
     use crate::quant::{ActivationQuant, Buckets, QuantPlan, WeightQuant};
     use crate::tensors::TensorFile;
@@ -135,7 +135,7 @@ mod tests {
         let conv = net.conv("conv", net.input(), 3, 3, 1, 1);
         let norm = net.batch_norm("bn", conv, 1e-5);
         let relu = net.relu("relu", norm);
-        net.add("fc", Op::Linear { out: 2, bias: true }, &[relu]);
+        net.add("fc", Linear { out: 2, bias: true }, &[relu]);
         net.finish().unwrap()
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let mut dead = model(Grid::MinMax);
         set(&mut dead, "bn.running_var", 0, 0.0);
         dead.check().unwrap();
-        let Op::BatchNorm { eps } = &mut dead.graph.nodes[2].op else { panic!("not the normalisation") };
+        let Op::BatchNorm(BatchNorm { eps }) = &mut dead.graph.nodes[2].op else { panic!("not the normalisation") };
         *eps = 0.0;
         assert!(dead.check().unwrap_err().to_string().contains("no variance to divide by"));
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::ErrorKind;
-use crate::graph::{GraphBuilder, NodeId, Op};
+use crate::graph::{Add, GlobalAvgPool, GraphBuilder, Linear, NodeId, Op, Relu6};
 use crate::quant::{ActivationQuant, Buckets};
 use proptest::prelude::*;
 
@@ -15,8 +15,8 @@ fn resnet20() -> Graph {
             last = residual(&mut net, last, stage, block);
         }
     }
-    let pool = net.add("avgpool", Op::GlobalAvgPool, &[last]);
-    net.add("fc", Op::Linear { out: 10, bias: true }, &[pool]);
+    let pool = net.add("avgpool", GlobalAvgPool, &[last]);
+    net.add("fc", Linear { out: 10, bias: true }, &[pool]);
     net.finish().unwrap()
 }
 
@@ -34,7 +34,7 @@ fn residual(net: &mut GraphBuilder, from: NodeId, stage: usize, block: usize) ->
         let conv = net.conv(name("downsample.0"), from, out, 1, stride, 0);
         net.batch_norm(name("downsample.1"), conv, 1e-5)
     };
-    let add = net.add(name("add"), Op::Add, &[norm, shortcut]);
+    let add = net.add(name("add"), Add, &[norm, shortcut]);
     net.relu(name("relu2"), add)
 }
 
@@ -44,8 +44,8 @@ fn tiny() -> Graph {
     let norm = net.batch_norm("bn1", conv, 1e-5);
     let relu = net.relu("relu1", norm);
     let conv = net.conv("conv2", relu, 5, 3, 1, 1);
-    let pool = net.add("pool", Op::GlobalAvgPool, &[conv]);
-    net.add("fc", Op::Linear { out: 2, bias: true }, &[pool]);
+    let pool = net.add("pool", GlobalAvgPool, &[conv]);
+    net.add("fc", Linear { out: 2, bias: true }, &[pool]);
     net.finish().unwrap()
 }
 
@@ -266,7 +266,7 @@ fn another_net_is_told_by_its_first_difference() {
         format!("m.ckpt is not a model of `big`: it is of `tiny`{advice}")
     );
     assert_eq!(
-        say(|graph| graph.nodes[3].op = Op::Relu6),
+        say(|graph| graph.nodes[3].op = Op::Relu6(Relu6)),
         format!(
             "m.ckpt is not a model of `tiny`: its node `relu1` is {}, where the net has {}{advice}",
             r#"{"name":"relu1","op":"relu","in":[2]}"#, r#"{"name":"relu1","op":"relu6","in":[2]}"#

@@ -17,7 +17,7 @@ use crate::steps::{Step, compile, releases};
 use crate::{device, torch_error};
 use pocketflow::clip::WeightRange;
 use pocketflow::fold::{fold_graph, fold_values};
-use pocketflow::graph::{Graph, NodeId, Op, Param, Role};
+use pocketflow::graph::{Conv2d, Graph, NodeId, Op, Param, Role};
 use pocketflow::integer::{alike, deployed_mean};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::{FULL_PRECISION_BITS, QuantPlan, WeightQuant};
@@ -97,7 +97,7 @@ impl Network {
             let shape: Vec<i64> = param.shape.iter().map(|size| *size as i64).collect();
             let options = (Kind::Float, Device::Cpu);
             let tensor = match (param.role, &graph.nodes[param.node].op) {
-                (Role::Weight, Op::Conv2d { out, kernel, groups, .. }) => {
+                (Role::Weight, Op::Conv2d(Conv2d { out, kernel, groups, .. })) => {
                     let fan_out = (out / groups * kernel[0] * kernel[1]).max(1);
                     Tensor::randn(&shape, options) * (2.0 / fan_out as f64).sqrt()
                 }

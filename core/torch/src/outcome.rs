@@ -125,8 +125,8 @@ fn quantized_output(model: &Model, id: NodeId) -> Option<NodeId> {
     }
     let next = nodes.iter().position(|node| node.inputs.contains(&id))?;
     match nodes[next].op {
-        Op::Relu | Op::Relu6 => model.plan.activations.contains_key(&nodes[next].name).then_some(next),
-        Op::BatchNorm { .. } | Op::Add => quantized_output(model, next),
+        Op::Relu(_) | Op::Relu6(_) => model.plan.activations.contains_key(&nodes[next].name).then_some(next),
+        Op::BatchNorm(_) | Op::Add(_) => quantized_output(model, next),
         _ => None,
     }
 }

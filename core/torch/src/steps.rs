@@ -57,7 +57,7 @@ impl Step {
 pub fn compile(graph: &Graph, plan: &QuantPlan) -> Vec<Step> {
     let uses = graph.uses();
     let op = |id: NodeId| &graph.nodes[id].op;
-    let is_norm = |id: NodeId| matches!(op(id), Op::BatchNorm { .. }) && uses[id] == 1;
+    let is_norm = |id: NodeId| matches!(op(id), Op::BatchNorm(_)) && uses[id] == 1;
     let mut absorbed = vec![false; graph.nodes.len()];
     let mut fused: BTreeMap<NodeId, (NodeId, Option<NodeId>, Option<NodeId>)> = BTreeMap::new();
     // (input, norm, residual) of a sum whose one side may be a batch norm.
@@ -81,7 +81,7 @@ pub fn compile(graph: &Graph, plan: &QuantPlan) -> Vec<Step> {
                 absorbed[from] = true;
                 (graph.nodes[from].inputs[0], Some(from), None)
             }
-            Op::Add if uses[from] == 1 && !plan.activations.contains_key(&graph.nodes[from].name) => {
+            Op::Add(_) if uses[from] == 1 && !plan.activations.contains_key(&graph.nodes[from].name) => {
                 absorbed[from] = true;
                 sum(from, &mut absorbed)
             }
@@ -90,7 +90,7 @@ pub fn compile(graph: &Graph, plan: &QuantPlan) -> Vec<Step> {
         fused.insert(id, parts);
     }
     for id in 0..graph.nodes.len() {
-        if matches!(op(id), Op::Add) && !absorbed[id] {
+        if matches!(op(id), Op::Add(_)) && !absorbed[id] {
             let parts = sum(id, &mut absorbed);
             fused.insert(id, parts);
         }
@@ -102,18 +102,18 @@ pub fn compile(graph: &Graph, plan: &QuantPlan) -> Vec<Step> {
         }
         let input = graph.nodes[node].inputs.first().copied().unwrap_or(0);
         steps.push(match op(node) {
-            Op::Input { .. } => continue,
-            Op::Conv2d { .. } => Step::Conv { node, input },
-            Op::Linear { .. } => Step::Linear { node, input },
-            Op::MaxPool { .. } => Step::MaxPool { node, input },
-            Op::GlobalAvgPool => Step::GlobalAvgPool { node, input },
-            Op::PadShortcut { .. } => Step::PadShortcut { node, input },
-            Op::BatchNorm { .. } => Step::NormAct { node, input, norm: Some(node), residual: None, act: Act::None },
-            Op::Relu | Op::Relu6 | Op::Add => {
+            Op::Input(_) => continue,
+            Op::Conv2d(_) => Step::Conv { node, input },
+            Op::Linear(_) => Step::Linear { node, input },
+            Op::MaxPool(_) => Step::MaxPool { node, input },
+            Op::GlobalAvgPool(_) => Step::GlobalAvgPool { node, input },
+            Op::PadShortcut(_) => Step::PadShortcut { node, input },
+            Op::BatchNorm(_) => Step::NormAct { node, input, norm: Some(node), residual: None, act: Act::None },
+            Op::Relu(_) | Op::Relu6(_) | Op::Add(_) => {
                 let (input, norm, residual) = fused[&node];
                 let act = match op(node) {
-                    Op::Relu => Act::Relu,
-                    Op::Relu6 => Act::Relu6,
+                    Op::Relu(_) => Act::Relu,
+                    Op::Relu6(_) => Act::Relu6,
                     _ => Act::None,
                 };
                 Step::NormAct { node, input, norm, residual, act }
@@ -151,7 +151,7 @@ pub fn releases(graph: &Graph, steps: &[Step]) -> Vec<Vec<NodeId>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pocketflow::graph::GraphBuilder;
+    use pocketflow::graph::{Add, GraphBuilder};
     use pocketflow::quant::ActivationQuant;
 
     /// conv - bn - relu, a second conv - bn, their sum - relu; the first relu is read twice.
@@ -162,7 +162,7 @@ mod tests {
         let relu1 = builder.relu("relu1", bn1);
         let conv2 = builder.conv("conv2", relu1, 4, 3, 1, 1);
         let bn2 = builder.batch_norm("bn2", conv2, 1e-5);
-        let add = builder.add("add", Op::Add, &[relu1, bn2]);
+        let add = builder.add("add", Add, &[relu1, bn2]);
         builder.relu("relu2", add);
         builder.finish().unwrap()
     }
@@ -197,7 +197,7 @@ mod tests {
         let conv = builder.conv("conv", 0, 4, 3, 1, 1);
         let norm = builder.batch_norm("bn", conv, 1e-5);
         let relu = builder.relu("relu", norm);
-        builder.add("add", Op::Add, &[norm, relu]);
+        builder.add("add", Add, &[norm, relu]);
         let steps = compile(&builder.finish().unwrap(), &QuantPlan::default());
         let acts: Vec<Act> = steps
             .iter()

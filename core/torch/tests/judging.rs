@@ -5,7 +5,7 @@ use pocketflow::dataset::images::ImagesInMemory;
 use pocketflow::dataset::options::Counts;
 use pocketflow::dataset::pass::Pass;
 use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
-use pocketflow::graph::{Graph, GraphBuilder, Op};
+use pocketflow::graph::{self, Graph, GraphBuilder};
 use pocketflow::job::{Event, Host, Job};
 use pocketflow::net::{Net, Recipe};
 use pocketflow::option::OptionSpec;
@@ -51,7 +51,7 @@ struct Linear;
 impl Net for Linear {
     fn graph(&self) -> Result<Graph> {
         let mut builder = GraphBuilder::new("linear", SHAPE);
-        builder.add("fc", Op::Linear { out: 3, bias: true }, &[0]);
+        builder.add("fc", graph::Linear { out: 3, bias: true }, &[0]);
         builder.finish().map_err(|error| Error::failed(error.to_string()))
     }
 

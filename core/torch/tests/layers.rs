@@ -2,7 +2,7 @@
 //! layers of it.
 
 use pocketflow::clip::WeightRange;
-use pocketflow::graph::{Graph, GraphBuilder, Op};
+use pocketflow::graph::{BatchNorm, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear, Relu};
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_torch::network::{Mode, Network, Statistics, Weights};
 use std::collections::BTreeMap;
@@ -13,13 +13,13 @@ fn graph() -> Graph {
     let mut builder = GraphBuilder::new("small", [3, 8, 8]);
     let mut last = 0;
     for name in ["a", "b", "c"] {
-        let conv = Op::Conv2d { out: 8, kernel: [3, 3], stride: [1, 1], padding: [1; 4], groups: 1, bias: false };
+        let conv = Conv2d { out: 8, kernel: [3, 3], stride: [1, 1], padding: [1; 4], groups: 1, bias: false };
         last = builder.add(name, conv, &[last]);
-        last = builder.add(format!("{name}.norm"), Op::BatchNorm { eps: 1e-5 }, &[last]);
-        last = builder.add(format!("{name}.relu"), Op::Relu, &[last]);
+        last = builder.add(format!("{name}.norm"), BatchNorm { eps: 1e-5 }, &[last]);
+        last = builder.add(format!("{name}.relu"), Relu, &[last]);
     }
-    last = builder.add("pool", Op::GlobalAvgPool, &[last]);
-    builder.add("fc", Op::Linear { out: 4, bias: true }, &[last]);
+    last = builder.add("pool", GlobalAvgPool, &[last]);
+    builder.add("fc", Linear { out: 4, bias: true }, &[last]);
     builder.finish().unwrap()
 }
 

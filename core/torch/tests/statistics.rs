@@ -120,7 +120,7 @@ fn a_folded_network_can_be_trained_from_where_it_is() {
 fn names() -> (String, String) {
     let graph = graph();
     let name = |wanted: &dyn Fn(&Op) -> bool| graph.nodes.iter().find(|node| wanted(&node.op)).unwrap().name.clone();
-    (name(&|op| matches!(op, Op::Conv2d { .. })), name(&|op| matches!(op, Op::BatchNorm { .. })))
+    (name(&|op| matches!(op, Op::Conv2d(_))), name(&|op| matches!(op, Op::BatchNorm(_))))
 }
 
 /// Mean and variance by channel of what the first convolution makes of the first images.

@@ -61,12 +61,12 @@ impl Net for OwnGraph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pocketflow::graph::{GraphBuilder, Op};
+    use pocketflow::graph::{GraphBuilder, Linear};
 
     #[test]
     fn without_a_plugin_it_has_a_graph_and_no_recipe() {
         let mut builder = GraphBuilder::new("small", [3, 2, 2]);
-        builder.add("fc", Op::Linear { out: 2, bias: false }, &[0]);
+        builder.add("fc", Linear { out: 2, bias: false }, &[0]);
         let graph = builder.finish().unwrap();
         let own = OwnGraph::new(graph.clone(), None);
         assert_eq!(own.graph().unwrap(), graph);

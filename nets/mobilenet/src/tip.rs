@@ -2,7 +2,7 @@
 //! there is, padded as the style asks at the size reached there.
 
 use crate::style::Style;
-use pocketflow::graph::{GraphBuilder, NodeId, Op};
+use pocketflow::graph::{Conv2d, GraphBuilder, NodeId, Relu6};
 
 /// A convolution that is to be built, without bias.
 pub(crate) struct Conv {
@@ -45,7 +45,7 @@ impl Tip {
     pub fn conv_norm(&mut self, conv_name: &str, norm_name: &str, conv: &Conv) {
         let Conv { out, kernel, stride, groups } = *conv;
         let [before, after] = self.style.padding(self.size, kernel, stride);
-        let op = Op::Conv2d {
+        let op = Conv2d {
             out,
             kernel: [kernel; 2],
             stride: [stride; 2],
@@ -60,6 +60,6 @@ impl Tip {
     }
 
     pub fn relu6(&mut self, name: &str) {
-        self.node = self.builder.add(name, Op::Relu6, &[self.node]);
+        self.node = self.builder.add(name, Relu6, &[self.node]);
     }
 }

@@ -6,7 +6,7 @@
 use crate::style::Style;
 use crate::tip::{Conv, Tip};
 use crate::width::DepthMultiplier;
-use pocketflow::graph::{Graph, GraphError, Op};
+use pocketflow::graph::{GlobalAvgPool, Graph, GraphError, Linear};
 
 const STEM: usize = 32;
 /// Output channels and stride of each block. (Table 1 gives the last one stride 2, but keeps its
@@ -49,7 +49,7 @@ pub fn mobilenet_v1(
             tip.relu6(&format!("{name}_relu"));
         }
     }
-    let pooled = tip.builder.add("avgpool", Op::GlobalAvgPool, &[tip.node]);
-    tip.builder.add("fc", Op::Linear { out: classes, bias: true }, &[pooled]);
+    let pooled = tip.builder.add("avgpool", GlobalAvgPool, &[tip.node]);
+    tip.builder.add("fc", Linear { out: classes, bias: true }, &[pooled]);
     tip.builder.finish()
 }

@@ -6,7 +6,7 @@
 use crate::style::Style;
 use crate::tip::{Conv, Tip};
 use crate::width::DepthMultiplier;
-use pocketflow::graph::{Graph, GraphError, Op};
+use pocketflow::graph::{Add, GlobalAvgPool, Graph, GraphError, Linear};
 
 const STEM: usize = 32;
 const LAST: usize = 1280;
@@ -52,10 +52,10 @@ pub fn mobilenet_v2(
         }
     }
     conv_norm_relu(&mut tip, &format!("features.{index}"), &Conv::pointwise(multiplier.rounded_up_only(LAST)));
-    let pooled = tip.builder.add("avgpool", Op::GlobalAvgPool, &[tip.node]);
+    let pooled = tip.builder.add("avgpool", GlobalAvgPool, &[tip.node]);
     // torchvision's `classifier.0` is dropout, which is nothing in evaluation and not part of a
     // graph.
-    tip.builder.add("classifier.1", Op::Linear { out: classes, bias: true }, &[pooled]);
+    tip.builder.add("classifier.1", Linear { out: classes, bias: true }, &[pooled]);
     tip.builder.finish()
 }
 
@@ -73,7 +73,7 @@ fn block(tip: &mut Tip, name: &str, expansion: usize, out: usize, stride: usize)
     let [conv, norm] = [part + 1, part + 2].map(|part| format!("{name}.conv.{part}"));
     tip.conv_norm(&conv, &norm, &Conv::pointwise(out));
     if stride == 1 && channels == out {
-        tip.node = tip.builder.add(format!("{name}.add"), Op::Add, &[from, tip.node]);
+        tip.node = tip.builder.add(format!("{name}.add"), Add, &[from, tip.node]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The graph: a 3 × 3 stem, three stages of n blocks at 16, 32 and 64 channels, global average
 //! pooling, one fully connected layer. Post-activation blocks.
 
-use pocketflow::graph::{Graph, GraphBuilder, GraphError, NodeId, Op};
+use pocketflow::graph::{Add, GlobalAvgPool, Graph, GraphBuilder, GraphError, Linear, NodeId, PadShortcut};
 
 /// What joins two stages (He et al. 2015, §3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub fn resnet(depth: usize, shortcut: Shortcut, classes: usize) -> Result<Graph,
             channels = width;
         }
     }
-    let pooled = builder.add("avgpool", Op::GlobalAvgPool, &[tip]);
-    builder.add("fc", Op::Linear { out: classes, bias: true }, &[pooled]);
+    let pooled = builder.add("avgpool", GlobalAvgPool, &[tip]);
+    builder.add("fc", Linear { out: classes, bias: true }, &[pooled]);
     builder.finish()
 }
 
@@ -53,13 +53,13 @@ fn block(
     let bn2 = builder.batch_norm(format!("{name}.bn2"), conv2, BATCH_NORM_EPS);
     let identity = match shortcut {
         _ if stride == 1 && channels == width => from,
-        Shortcut::Pad => builder.add(format!("{name}.shortcut"), Op::PadShortcut { out: width, stride }, &[from]),
+        Shortcut::Pad => builder.add(format!("{name}.shortcut"), PadShortcut { out: width, stride }, &[from]),
         Shortcut::Projection => {
             let conv = builder.conv(format!("{name}.downsample.0"), from, width, 1, stride, 0);
             builder.batch_norm(format!("{name}.downsample.1"), conv, BATCH_NORM_EPS)
         }
     };
-    let sum = builder.add(format!("{name}.add"), Op::Add, &[bn2, identity]);
+    let sum = builder.add(format!("{name}.add"), Add, &[bn2, identity]);
     builder.relu(format!("{name}.relu2"), sum)
 }
 

@@ -2,7 +2,7 @@
 //! average pooling, one fully connected layer. Post-activation blocks; a bottleneck strides in its
 //! 3 × 3 convolution, as torchvision has it (the paper: in the first 1 × 1).
 
-use pocketflow::graph::{Graph, GraphBuilder, GraphError, NodeId, Op};
+use pocketflow::graph::{Add, GlobalAvgPool, Graph, GraphBuilder, GraphError, Linear, MaxPool, NodeId};
 
 /// Which of the paper's five networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub fn resnet(size: Size, image_size: usize, classes: usize) -> Result<Graph, Gr
     let stem = builder.conv("conv1", builder.input(), 64, 7, 2, 3);
     let norm = builder.batch_norm("bn1", stem, BATCH_NORM_EPS);
     let relu = builder.relu("relu", norm);
-    let mut tip = builder.add("maxpool", Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, &[relu]);
+    let mut tip = builder.add("maxpool", MaxPool { kernel: 3, stride: 2, padding: 1 }, &[relu]);
     let mut channels = 64;
     for (stage, (width, blocks)) in WIDTHS.into_iter().zip(size.blocks()).enumerate() {
         for index in 0..blocks {
@@ -83,8 +83,8 @@ pub fn resnet(size: Size, image_size: usize, classes: usize) -> Result<Graph, Gr
             };
         }
     }
-    let pooled = builder.add("avgpool", Op::GlobalAvgPool, &[tip]);
-    builder.add("fc", Op::Linear { out: classes, bias: true }, &[pooled]);
+    let pooled = builder.add("avgpool", GlobalAvgPool, &[tip]);
+    builder.add("fc", Linear { out: classes, bias: true }, &[pooled]);
     builder.finish()
 }
 
@@ -140,7 +140,7 @@ impl Block {
                 builder.batch_norm(self.part("downsample.1"), conv, BATCH_NORM_EPS)
             }
         };
-        let sum = builder.add(self.part("add"), Op::Add, &[residual, identity]);
+        let sum = builder.add(self.part("add"), Add, &[residual, identity]);
         (builder.relu(self.part(relu), sum), out)
     }
 
@@ -152,6 +152,7 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pocketflow::graph::{Conv2d, Op};
 
     fn parameters(graph: &Graph) -> usize {
         let params = graph.params().unwrap();
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(shape("fc.weight"), [1000, 2048]);
         // The stride is in the 3 × 3.
         let stride = |name: &str| match graph.nodes[graph.find(name).unwrap()].op {
-            Op::Conv2d { stride, .. } => stride,
+            Op::Conv2d(Conv2d { stride, .. }) => stride,
             _ => [0, 0],
         };
         assert_eq!(stride("layer2.0.conv1"), [1, 1]);

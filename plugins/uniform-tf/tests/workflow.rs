@@ -134,8 +134,8 @@ fn what_is_reported_is_what_is_saved() {
         let saved = |name: &str| Model::load(&dir.path().join(target).join(name)).unwrap();
         let (training, evaluation) = (saved("train.ckpt"), saved("eval.ckpt"));
 
-        assert!(evaluation.graph.nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm { .. })));
-        assert!(training.graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. })));
+        assert!(evaluation.graph.nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm(_))));
+        assert!(training.graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm(_))));
         assert_eq!(evaluation.meta.top1.map(f64::is_finite), Some(true));
         assert_eq!(report.weight_bits_mean, 8.0);
         for layer in &report.layers {

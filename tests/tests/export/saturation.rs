@@ -3,7 +3,7 @@
 //! processor.
 
 use crate::{exported, number, runs, trained};
-use pocketflow::graph::{Graph, GraphBuilder, Op};
+use pocketflow::graph::{Graph, GraphBuilder, Linear};
 use pocketflow::integer::Target;
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
@@ -27,7 +27,7 @@ fn libraries() -> LibraryPaths {
 fn heavy() -> Model {
     let mut builder = GraphBuilder::new("heavy", [CHANNELS, 1, 1]);
     let conv = builder.conv("conv", 0, CHANNELS, 1, 1, 0);
-    builder.add("fc", Op::Linear { out: 4, bias: true }, &[conv]);
+    builder.add("fc", Linear { out: 4, bias: true }, &[conv]);
     let graph: Graph = builder.finish().unwrap();
     // One in each row is not a multiple of a coarser step, so that all codes are spent.
     let row = |output: usize| (0..CHANNELS).map(move |input| if input == output { 0.7312 } else { 1.0 });

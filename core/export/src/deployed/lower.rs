@@ -6,7 +6,7 @@ use super::note::{Fate, LayerNote};
 use super::{Activation, DeployedNet, FloatWeights, Grid, Kind, Layer, Operator, Value, WeightRange};
 use pocketflow::affine::Affine;
 use pocketflow::fold::fold_model;
-use pocketflow::graph::{Graph, NodeId, Op};
+use pocketflow::graph::{Conv2d, Graph, Linear, MaxPool, NodeId, Op, PadShortcut};
 use pocketflow::integer::{Held, Target, held, input_range};
 use pocketflow::model::Model;
 use pocketflow::quant::{ActivationQuant, FULL_PRECISION_BITS};
@@ -246,8 +246,8 @@ impl<'a> Lowering<'a> {
     fn source(&self, id: NodeId) -> (NodeId, Activation) {
         let node = &self.graph().nodes[id];
         let activation = match node.op {
-            Op::Relu => Activation::Relu,
-            Op::Relu6 => Activation::Relu6,
+            Op::Relu(_) => Activation::Relu,
+            Op::Relu6(_) => Activation::Relu6,
             _ => return (id, Activation::None),
         };
         match self.held[node.inputs[0]] {
@@ -263,7 +263,7 @@ impl<'a> Lowering<'a> {
         let node = &graph.nodes[id];
         let plain = |kind| Ok((kind, None));
         match node.op {
-            Op::Conv2d { out, kernel, stride, padding, groups, .. } => {
+            Op::Conv2d(Conv2d { out, kernel, stride, padding, groups, .. }) => {
                 let channels = self.shapes[node.inputs[0]][0];
                 let depthwise = groups > 1 && groups == channels;
                 if groups > 1 && (!depthwise || out != channels) && self.floats != Floats::Everything {
@@ -274,7 +274,7 @@ impl<'a> Lowering<'a> {
                 let (layer, note) = self.layer(id, shape, input)?;
                 Ok((Kind::Conv { layer, stride, padding, depthwise }, Some(note)))
             }
-            Op::Linear { out, .. } => {
+            Op::Linear(Linear { out, .. }) => {
                 let [channels, height, width] = self.shapes[node.inputs[0]];
                 let (layer, note) = self.layer(id, [out, channels, height, width], input)?;
                 let kind = match (&layer, [height, width]) {
@@ -285,15 +285,15 @@ impl<'a> Lowering<'a> {
                 };
                 Ok((kind, Some(note)))
             }
-            Op::Add => plain(Kind::Add),
-            Op::MaxPool { kernel, stride, padding } => plain(Kind::MaxPool { kernel, stride, padding }),
-            Op::GlobalAvgPool => plain(Kind::GlobalAvgPool),
-            Op::PadShortcut { out, stride } => {
+            Op::Add(_) => plain(Kind::Add),
+            Op::MaxPool(MaxPool { kernel, stride, padding }) => plain(Kind::MaxPool { kernel, stride, padding }),
+            Op::GlobalAvgPool(_) => plain(Kind::GlobalAvgPool),
+            Op::PadShortcut(PadShortcut { out, stride }) => {
                 let extra = out - self.shapes[node.inputs[0]][0];
                 plain(Kind::PadShortcut { before: extra / 2, after: extra - extra / 2, stride })
             }
-            Op::Relu | Op::Relu6 => plain(Kind::Activation),
-            Op::Input { .. } | Op::BatchNorm { .. } => Err(self.fail(id, "it cannot stand here in a folded network")),
+            Op::Relu(_) | Op::Relu6(_) => plain(Kind::Activation),
+            Op::Input(_) | Op::BatchNorm(_) => Err(self.fail(id, "it cannot stand here in a folded network")),
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use pocketflow::graph::GraphBuilder;
+use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, GraphBuilder, Linear};
 use pocketflow::integer::plan;
 use pocketflow::model::ModelMeta;
 use pocketflow::quant::{Buckets, QuantPlan};
@@ -12,10 +12,10 @@ fn graph() -> Graph {
     let relu = builder.relu("relu1", norm);
     let conv = builder.conv("conv2", relu, 4, 3, 1, 1);
     let norm = builder.batch_norm("bn2", conv, 1e-5);
-    let add = builder.add("add", Op::Add, &[norm, relu]);
+    let add = builder.add("add", Add, &[norm, relu]);
     let relu = builder.relu("relu2", add);
-    let pool = builder.add("pool", Op::GlobalAvgPool, &[relu]);
-    builder.add("fc", Op::Linear { out: 10, bias: true }, &[pool]);
+    let pool = builder.add("pool", GlobalAvgPool, &[relu]);
+    builder.add("fc", Linear { out: 10, bias: true }, &[pool]);
     builder.finish().unwrap()
 }
 
@@ -102,7 +102,7 @@ fn few_bits_after_a_relu_saturate_where_training_cut() {
 #[test]
 fn what_integers_cannot_do_is_named() {
     let mut builder = GraphBuilder::new("grouped", [4, 8, 8]);
-    let op = Op::Conv2d { out: 4, kernel: [3; 2], stride: [1; 2], padding: [1; 4], groups: 2, bias: false };
+    let op = Conv2d { out: 4, kernel: [3; 2], stride: [1; 2], padding: [1; 4], groups: 2, bias: false };
     builder.add("conv", op, &[0]);
     let model = model(builder.finish().unwrap(), QuantPlan::default());
     let error = lower(&model, Target::Int8, &all_ranges(&model, Target::Int8), true).unwrap_err().to_string();
@@ -133,10 +133,10 @@ fn chain() -> Graph {
         last = builder.relu(format!("relu{index}"), conv);
     }
     let conv = builder.conv("conv3", last, 4, 3, 1, 1);
-    let add = builder.add("add", Op::Add, &[conv, last]);
+    let add = builder.add("add", Add, &[conv, last]);
     let relu = builder.relu("relu3", add);
-    let pool = builder.add("pool", Op::GlobalAvgPool, &[relu]);
-    builder.add("fc", Op::Linear { out: 10, bias: true }, &[pool]);
+    let pool = builder.add("pool", GlobalAvgPool, &[relu]);
+    builder.add("fc", Linear { out: 10, bias: true }, &[pool]);
     builder.finish().unwrap()
 }
 

@@ -4,7 +4,7 @@ use super::builder::{Named, text, window};
 use super::fake_quant::WeightGrid;
 use super::operators::{VALID, Writer, i32_of, padding_mode};
 use super::proto::Value;
-use pocketflow::graph::{Node, Op, Shape};
+use pocketflow::graph::{Conv2d, Linear, Node, Op, Shape};
 use pocketflow::tensors::Stored;
 use pocketflow::{Error, Result};
 
@@ -15,7 +15,7 @@ impl Writer<'_> {
     /// Groups other than one, or one for each input channel; parameters that are missing or have
     /// another size.
     pub(super) fn convolution(&mut self, node: &Node, from: &str, shape: Shape) -> Result<String> {
-        let Op::Conv2d { out, kernel, stride, padding, groups, bias } = node.op else {
+        let Op::Conv2d(Conv2d { out, kernel, stride, padding, groups, bias }) = node.op else {
             return Err(Error::failed("it is no convolution"));
         };
         let [channels, height, width] = shape;
@@ -46,7 +46,7 @@ impl Writer<'_> {
     /// # Errors
     /// Parameters that are missing or have another size.
     pub(super) fn linear(&mut self, node: &Node, from: &str, shape: Shape) -> Result<String> {
-        let Op::Linear { out, bias } = node.op else {
+        let Op::Linear(Linear { out, bias }) = node.op else {
             return Err(Error::failed("it is no fully connected layer"));
         };
         let name = node.name.as_str();

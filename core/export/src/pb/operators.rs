@@ -3,7 +3,7 @@
 use super::builder::{Builder, text, window};
 use super::fake_quant;
 use super::proto::{DataType, Value};
-use pocketflow::graph::{Graph, NodeId, Op, Shape};
+use pocketflow::graph::{Graph, MaxPool, NodeId, Op, PadShortcut, Relu, Shape};
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
 
@@ -58,36 +58,36 @@ impl<'a> Writer<'a> {
             return image(self.builder.placeholder([height, width, channels]));
         };
         match node.op {
-            Op::Conv2d { .. } => {
+            Op::Conv2d(_) => {
                 let from = self.as_image(input, name)?;
                 image(self.convolution(node, &from, self.shapes[input])?)
             }
-            Op::Linear { .. } => {
+            Op::Linear(_) => {
                 let from = self.as_row(input, name)?;
                 Ok(Held { node: self.linear(node, &from, self.shapes[input])?, row: true })
             }
-            Op::Relu | Op::Relu6 => {
-                let op = if node.op == Op::Relu { "Relu" } else { "Relu6" };
+            Op::Relu(_) | Op::Relu6(_) => {
+                let op = if node.op == Op::Relu(Relu) { "Relu" } else { "Relu6" };
                 let Held { node: from, row } = self.held[input].clone();
                 Ok(Held { node: self.builder.node(name, op, &[&from], Vec::new()), row })
             }
-            Op::Add => {
+            Op::Add(_) => {
                 let row = node.inputs.iter().all(|input| self.held[*input].row);
                 let mut read = |id| if row { self.as_row(id, name) } else { self.as_image(id, name) };
                 let [left, right] = [read(input)?, read(node.inputs[1])?];
                 Ok(Held { node: self.builder.node(name, "AddV2", &[&left, &right], Vec::new()), row })
             }
-            Op::MaxPool { kernel, stride, padding } => {
+            Op::MaxPool(MaxPool { kernel, stride, padding }) => {
                 let from = self.as_image(input, name)?;
                 image(self.max_pool(name, &from, self.shapes[input], [kernel, stride, padding])?)
             }
-            Op::GlobalAvgPool => self.global_average(name, input),
-            Op::PadShortcut { out, stride } => {
+            Op::GlobalAvgPool(_) => self.global_average(name, input),
+            Op::PadShortcut(PadShortcut { out, stride }) => {
                 let from = self.as_image(input, name)?;
                 let extra = out.saturating_sub(self.shapes[input][0]);
                 image(self.pad_shortcut(name, &from, [extra / 2, extra - extra / 2], stride)?)
             }
-            Op::Input { .. } | Op::BatchNorm { .. } => Err(Error::failed("it cannot stand here in a folded network")),
+            Op::Input(_) | Op::BatchNorm(_) => Err(Error::failed("it cannot stand here in a folded network")),
         }
     }
 

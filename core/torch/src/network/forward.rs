@@ -6,7 +6,7 @@ use crate::kernels::{self, ActQuantizer, Fused, Norm};
 use crate::steps::Step;
 use crate::torch_error;
 use pocketflow::affine::Affine;
-use pocketflow::graph::{NodeId, Op};
+use pocketflow::graph::{BatchNorm, Conv2d, MaxPool, NodeId, Op, PadShortcut};
 use pocketflow::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -139,7 +139,7 @@ impl Network {
         let failed = |node: &NodeId, error: tch::TchError| torch_error(&self.graph.nodes[*node].name, &error);
         Ok(match step {
             Step::Conv { node, input } => {
-                let Op::Conv2d { stride, padding: [top, left, bottom, right], groups, bias, .. } =
+                let Op::Conv2d(Conv2d { stride, padding: [top, left, bottom, right], groups, bias, .. }) =
                     self.graph.nodes[*node].op
                 else {
                     unreachable!("compile makes conv steps of convolutions only")
@@ -181,7 +181,7 @@ impl Network {
                 (*node, result.map_err(|error| error.context(format!("node `{}`", name(node))))?)
             }
             Step::MaxPool { node, input } => {
-                let Op::MaxPool { kernel, stride, padding } = self.graph.nodes[*node].op else {
+                let Op::MaxPool(MaxPool { kernel, stride, padding }) = self.graph.nodes[*node].op else {
                     unreachable!("compile makes pool steps of pools only")
                 };
                 let [kernel, stride, padding] = [kernel, stride, padding].map(|size| [size as i64; 2]);
@@ -193,7 +193,7 @@ impl Network {
                 (*node, result.map_err(|error| failed(node, error))?)
             }
             Step::PadShortcut { node, input } => {
-                let Op::PadShortcut { out, stride } = self.graph.nodes[*node].op else {
+                let Op::PadShortcut(PadShortcut { out, stride }) = self.graph.nodes[*node].op else {
                     unreachable!("compile makes shortcut steps of shortcuts only")
                 };
                 let x = value(input);
@@ -214,7 +214,7 @@ impl Network {
     }
 
     fn norm(&self, id: NodeId) -> Norm<'_> {
-        let Op::BatchNorm { eps } = self.graph.nodes[id].op else {
+        let Op::BatchNorm(BatchNorm { eps }) = self.graph.nodes[id].op else {
             unreachable!("compile takes norms from batch normalisations only")
         };
         let tensor = |suffix: &str| &self.tensors[&format!("{}.{suffix}", self.graph.nodes[id].name)];

@@ -40,7 +40,7 @@ impl Network {
         network.input = InputRounding::of(mean, std);
         for (id, held) in held(graph, target).into_iter().enumerate() {
             // Other operators on the grid of their input only move or select values that are on it.
-            if let (Held::On(of), Op::GlobalAvgPool) = (held, &graph.nodes[id].op)
+            if let (Held::On(of), Op::GlobalAvgPool(_)) = (held, &graph.nodes[id].op)
                 && plan.activations.contains_key(name(of))
             {
                 network.share_range(name(id), name(of))?;

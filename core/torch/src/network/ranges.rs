@@ -33,7 +33,7 @@ impl Ranges {
         let nodes = plan.activations.iter().map(|(name, quant)| {
             let state = quant.range.map_or([0.0; 3], |[min, max]| [min, max, KNOWN]);
             // What pixels there are is known beforehand.
-            let is_input = graph.find(name).is_some_and(|id| matches!(graph.nodes[id].op, Op::Input { .. }));
+            let is_input = graph.find(name).is_some_and(|id| matches!(graph.nodes[id].op, Op::Input(_)));
             (name.clone(), Range { bits: quant.bits, state: Tensor::from_slice(&state), tracked: !is_input })
         });
         Self { nodes: nodes.collect(), decay: DECAY }

@@ -16,7 +16,7 @@ use super::{Mode, Network, floats};
 use crate::kernels;
 use crate::steps::Step;
 use pocketflow::clip::Inputs;
-use pocketflow::graph::{NodeId, Op};
+use pocketflow::graph::{BatchNorm, NodeId, Op};
 use pocketflow::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -209,7 +209,7 @@ impl Network {
 
     fn eps(&self, norm: NodeId) -> f64 {
         match self.graph.nodes[norm].op {
-            Op::BatchNorm { eps } => eps,
+            Op::BatchNorm(BatchNorm { eps }) => eps,
             _ => 0.0,
         }
     }

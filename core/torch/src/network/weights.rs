@@ -7,7 +7,7 @@ use crate::kernels::{self, Fold, WeightQuantizer};
 use pocketflow::Result;
 use pocketflow::clip::{Inputs, WeightRange, clip};
 use pocketflow::fold::fold_graph;
-use pocketflow::graph::{Graph, Op, Param, Role};
+use pocketflow::graph::{BatchNorm, Graph, Op, Param, Role};
 use pocketflow::quant::{FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -55,7 +55,7 @@ pub fn quantized_weights(
         let into = folded.iter().find(|(_, layer)| **layer == Some(param.node));
         let norm = into.filter(|_| quant.grid != Grid::MinMax).and_then(|(norm, _)| {
             let norm = &graph.nodes[*norm];
-            let Op::BatchNorm { eps } = norm.op else { return None };
+            let Op::BatchNorm(BatchNorm { eps }) = norm.op else { return None };
             let tensor = |suffix: &str| format!("{}.{suffix}", norm.name);
             Some(FoldedNorm { scale: tensor("weight"), variance: tensor("running_var"), eps })
         });

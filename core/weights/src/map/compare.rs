@@ -4,7 +4,7 @@
 use crate::structure::{Activation, Structure, Window};
 use crate::{FileLayer, LayerKind};
 use pocketflow::Result;
-use pocketflow::graph::{Graph, NodeId, Op, Shape};
+use pocketflow::graph::{Conv2d, Graph, MaxPool, NodeId, Op, Shape};
 
 /// What differs between the net and the file, a sentence each. `pairs`: which layer of the net has
 /// the weights of which layer of the file.
@@ -21,7 +21,7 @@ pub(super) fn differences(
     for (node, layer) in pairs {
         let Some(geometry) = &layer.geometry else { continue };
         let name = &graph.nodes[*node].name;
-        if let Op::Conv2d { kernel, stride, padding, .. } = graph.nodes[*node].op
+        if let Op::Conv2d(Conv2d { kernel, stride, padding, .. }) = graph.nodes[*node].op
             && layer.kind != LayerKind::FullyConnected
         {
             let ours = Window { size: kernel, stride, same: false, explicit: padding };
@@ -41,7 +41,7 @@ pub(super) fn differences(
 fn parts(graph: &Graph, shapes: &[Shape], structure: &Structure) -> Vec<String> {
     let nodes = || graph.nodes.iter().enumerate();
     let mut found = Vec::new();
-    let sums: Vec<NodeId> = nodes().filter(|(_, node)| node.op == Op::Add).map(|(id, _)| id).collect();
+    let sums: Vec<NodeId> = nodes().filter(|(_, node)| matches!(node.op, Op::Add(_))).map(|(id, _)| id).collect();
     if sums.len() == structure.sums.len() {
         for (id, theirs) in sums.iter().zip(&structure.sums) {
             found.extend(activations(&format!("`{}`", graph.nodes[*id].name), behind(graph, *id), *theirs));
@@ -52,7 +52,7 @@ fn parts(graph: &Graph, shapes: &[Shape], structure: &Structure) -> Vec<String> 
     }
     let pools: Vec<(NodeId, Window)> = nodes()
         .filter_map(|(id, node)| match node.op {
-            Op::MaxPool { kernel, stride, padding } => {
+            Op::MaxPool(MaxPool { kernel, stride, padding }) => {
                 Some((id, Window { size: [kernel; 2], stride: [stride; 2], same: false, explicit: [padding; 4] }))
             }
             _ => None,
@@ -121,9 +121,9 @@ fn behind(graph: &Graph, node: NodeId) -> Activation {
     let mut readers = graph.nodes.iter().enumerate().filter(|(_, reader)| reader.inputs.contains(&node));
     match (readers.next(), readers.next()) {
         (Some((id, reader)), None) => match reader.op {
-            Op::BatchNorm { .. } => behind(graph, id),
-            Op::Relu => Activation::Relu,
-            Op::Relu6 => Activation::Relu6,
+            Op::BatchNorm(_) => behind(graph, id),
+            Op::Relu(_) => Activation::Relu,
+            Op::Relu6(_) => Activation::Relu6,
             _ => Activation::None,
         },
         _ => Activation::None,

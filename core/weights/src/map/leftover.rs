@@ -3,7 +3,7 @@
 //! graph lacks, which are not left out in silence.
 
 use super::unwrapped;
-use pocketflow::graph::{Graph, Op};
+use pocketflow::graph::{Conv2d, Graph, Linear, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of parameters that a layer or a normalisation computes with. Others (`scale`,
@@ -14,10 +14,11 @@ const PARTS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 /// name, and that of the running mean that takes it in, (y + b − μ) = (y − (μ − b)).
 pub(super) fn absorbing(graph: &Graph) -> BTreeMap<String, String> {
     let uses = graph.uses();
-    let norms = graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
+    let norms = graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm(_)));
     let pairs = norms.filter_map(|norm| {
         let layer = &graph.nodes[norm.inputs[0]];
-        let without_bias = matches!(layer.op, Op::Conv2d { bias: false, .. } | Op::Linear { bias: false, .. });
+        let without_bias =
+            matches!(layer.op, Op::Conv2d(Conv2d { bias: false, .. }) | Op::Linear(Linear { bias: false, .. }));
         (without_bias && uses[norm.inputs[0]] == 1)
             .then(|| (format!("{}.bias", layer.name), format!("{}.running_mean", norm.name)))
     });

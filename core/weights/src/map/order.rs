@@ -8,7 +8,7 @@ use super::{Assigned, NameMap, assign};
 use crate::element::Element;
 use crate::{FileLayer, LayerKind, LoadedTensor, Tensors, WeightsFile};
 use pocketflow::Result;
-use pocketflow::graph::{Graph, Node, NodeId, Op, Param};
+use pocketflow::graph::{BatchNorm, Graph, Node, NodeId, Op, Param};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// As [`assign`], for any file: one that has its layers in order is matched by that order, and the
@@ -38,9 +38,9 @@ pub fn match_file(graph: &Graph, file: WeightsFile, map: &NameMap) -> Result<Ass
         pairs.push((node, layer));
         let name = &graph.nodes[node].name;
         map.fill([(layer.weight.clone(), format!("{name}.weight"))]);
-        let norm = graph.nodes.iter().find(|next| matches!(next.op, Op::BatchNorm { .. }) && next.inputs == [node]);
+        let norm = graph.nodes.iter().find(|next| matches!(next.op, Op::BatchNorm(_)) && next.inputs == [node]);
         match norm {
-            Some(Node { name: norm, op: Op::BatchNorm { eps }, .. }) => {
+            Some(Node { name: norm, op: Op::BatchNorm(BatchNorm { eps }), .. }) => {
                 let channels = params.get(&format!("{norm}.bias")).map_or(0, |param| param.shape[0]);
                 let constants = [("weight", 1.0), ("running_mean", 0.0), ("running_var", (1.0 - eps) as f32)];
                 let shift = if layer.bias.is_none() { Some(("bias", 0.0)) } else { None };

@@ -2,7 +2,7 @@
 //! target.
 
 use pocketflow::Result;
-use pocketflow::graph::{GraphBuilder, Op};
+use pocketflow::graph::{GlobalAvgPool, GraphBuilder, Linear, Relu6};
 use pocketflow::integer::Target;
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::{Buckets, FULL_PRECISION_BITS, QuantPlan};
@@ -17,9 +17,9 @@ fn main() -> Result<()> {
     let mut builder = GraphBuilder::new("small", [3, 4, 4]);
     let conv = builder.conv("conv", 0, 2, 3, 1, 1);
     let norm = builder.batch_norm("bn", conv, 1e-3);
-    let relu = builder.add("relu", Op::Relu6, &[norm]);
-    let pool = builder.add("pool", Op::GlobalAvgPool, &[relu]);
-    builder.add("fc", Op::Linear { out: 3, bias: true }, &[pool]);
+    let relu = builder.add("relu", Relu6, &[norm]);
+    let pool = builder.add("pool", GlobalAvgPool, &[relu]);
+    builder.add("fc", Linear { out: 3, bias: true }, &[pool]);
     let graph = builder.finish()?;
     let values = graph.params()?.into_iter().map(|param| {
         let count = param.shape.iter().product::<usize>();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::tflite::model::{Activation, Kind, Padding};
 use crate::tflite::{read, write};
-use pocketflow::graph::{Graph, GraphBuilder, Op};
+use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool, Op, PadShortcut, Relu6};
 use pocketflow::model::ModelMeta;
 use pocketflow::quant::QuantPlan;
 
@@ -23,7 +23,7 @@ fn model(graph: Graph) -> Model {
 }
 
 fn conv(out: usize, kernel: usize, stride: usize, padding: [usize; 4], groups: usize) -> Op {
-    Op::Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, groups, bias: false }
+    Op::Conv2d(Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, groups, bias: false })
 }
 
 fn names(model: &TfliteModel) -> String {
@@ -41,15 +41,15 @@ fn every_operator_of_a_graph_has_its_own() {
     let x = graph.conv("conv1", 0, 4, 3, 2, 1);
     let x = graph.batch_norm("bn1", x, 1e-5);
     let x = graph.relu("relu1", x);
-    let pool = graph.add("pool1", Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, &[x]);
+    let pool = graph.add("pool1", MaxPool { kernel: 3, stride: 2, padding: 1 }, &[x]);
     let y = graph.add("dw", conv(8, 3, 1, [1; 4], 4), &[pool]);
-    let short = graph.add("short", Op::PadShortcut { out: 8, stride: 1 }, &[pool]);
-    let sum = graph.add("sum", Op::Add, &[y, short]);
-    let x = graph.add("relu2", Op::Relu6, &[sum]);
-    let z = graph.add("short2", Op::PadShortcut { out: 9, stride: 2 }, &[x]);
+    let short = graph.add("short", PadShortcut { out: 8, stride: 1 }, &[pool]);
+    let sum = graph.add("sum", Add, &[y, short]);
+    let x = graph.add("relu2", Relu6, &[sum]);
+    let z = graph.add("short2", PadShortcut { out: 9, stride: 2 }, &[x]);
     let z = graph.relu("relu3", z);
-    let gap = graph.add("gap", Op::GlobalAvgPool, &[z]);
-    graph.add("fc", Op::Linear { out: 5, bias: true }, &[gap]);
+    let gap = graph.add("gap", GlobalAvgPool, &[z]);
+    graph.add("fc", Linear { out: 5, bias: true }, &[gap]);
     let file = from_model(&model(graph.finish().unwrap())).unwrap();
     let expected = "Pad:relu1/padded Conv2d:relu1 Pad:pool1/padded MaxPool2d:pool1 DepthwiseConv2d:dw Pad:short \
                     Add:relu2 StridedSlice:short2/strided Pad:short2 Relu:relu3 Mean:gap FullyConnected:fc";
@@ -68,12 +68,12 @@ fn every_operator_of_a_graph_has_its_own() {
 #[test]
 fn ranks_are_made_to_fit() {
     let mut graph = GraphBuilder::new("ranks", [2, 2, 2]);
-    let x = graph.add("fc1", Op::Linear { out: 4, bias: false }, &[0]);
+    let x = graph.add("fc1", Linear { out: 4, bias: false }, &[0]);
     let x = graph.conv("conv", x, 4, 1, 1, 0);
-    let x = graph.add("fc2", Op::Linear { out: 4, bias: false }, &[x]);
-    let gap = graph.add("gap", Op::GlobalAvgPool, &[x]);
+    let x = graph.add("fc2", Linear { out: 4, bias: false }, &[x]);
+    let gap = graph.add("gap", GlobalAvgPool, &[x]);
     let conv = graph.conv("conv2", gap, 4, 1, 1, 0);
-    graph.add("sum", Op::Add, &[gap, conv]);
+    graph.add("sum", Add, &[gap, conv]);
     let file = from_model(&model(graph.finish().unwrap())).unwrap();
     let expected = "Reshape:fc1/input FullyConnected:fc1 Reshape:conv/fc1 Conv2d:conv Reshape:fc2/conv \
                     FullyConnected:fc2 Reshape:gap/fc2 Mean:gap Conv2d:conv2 Add:sum";
@@ -97,7 +97,7 @@ fn says_which_node_cannot_be_expressed() {
     assert!(message.contains("convolution `grouped` has 2 groups"), "{message}");
     let mut graph = GraphBuilder::new("pool", [4, 8, 8]);
     let x = graph.conv("conv", 0, 4, 1, 1, 0);
-    graph.add("pool", Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, &[x]);
+    graph.add("pool", MaxPool { kernel: 3, stride: 2, padding: 1 }, &[x]);
     let message = from_model(&model(graph.finish().unwrap())).unwrap_err().to_string();
     assert!(message.contains("max pooling `pool`"), "{message}");
 }

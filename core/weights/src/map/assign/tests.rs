@@ -1,13 +1,13 @@
 use super::*;
 use crate::Element;
-use pocketflow::graph::{GraphBuilder, Op};
+use pocketflow::graph::{GlobalAvgPool, GraphBuilder, Linear};
 
 fn graph(classes: usize) -> Graph {
     let mut builder = GraphBuilder::new("small", [3, 8, 8]);
     let conv = builder.conv("conv1", 0, 2, 1, 1, 0);
     let norm = builder.batch_norm("bn1", conv, 1e-5);
-    let pool = builder.add("pool", Op::GlobalAvgPool, &[norm]);
-    builder.add("fc", Op::Linear { out: classes, bias: true }, &[pool]);
+    let pool = builder.add("pool", GlobalAvgPool, &[norm]);
+    builder.add("fc", Linear { out: classes, bias: true }, &[pool]);
     builder.finish().unwrap()
 }
 
