@@ -60,7 +60,7 @@ pub fn held(graph: &Graph, target: Target) -> Vec<Held> {
         let sole_reader = reader(id).filter(|_| uses[id] == 1);
         let fuses = match (node.op.placement(), sole_reader) {
             (_, Some(Op::BatchNorm(_))) if node.op.is_layer() => true,
-            (Placement::BeforeActivation, Some(next)) => next.is_activation(),
+            (Placement::BeforeClip, Some(next)) => next.clip().is_some(),
             _ => false,
         };
         held.push(match node.op.placement() {

@@ -31,6 +31,6 @@ impl Operator for Add {
     }
 
     fn placement(&self) -> Placement {
-        Placement::BeforeActivation
+        Placement::BeforeClip
     }
 }

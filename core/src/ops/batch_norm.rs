@@ -15,15 +15,11 @@ impl Operator for BatchNorm {
         "batch_norm"
     }
 
-    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
-        Ok(inputs[0])
-    }
-
     fn params(&self, inputs: &[Shape]) -> Vec<(Role, Vec<usize>)> {
         [Role::Scale, Role::Shift, Role::RunningMean, Role::RunningVar].map(|role| (role, vec![inputs[0][0]])).into()
     }
 
     fn placement(&self) -> Placement {
-        Placement::BeforeActivation
+        Placement::BeforeClip
     }
 }

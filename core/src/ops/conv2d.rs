@@ -62,6 +62,6 @@ impl Operator for Conv2d {
     }
 
     fn placement(&self) -> Placement {
-        Placement::BeforeActivation
+        Placement::BeforeClip
     }
 }

@@ -40,6 +40,6 @@ impl Operator for Linear {
     }
 
     fn placement(&self) -> Placement {
-        Placement::BeforeActivation
+        Placement::BeforeClip
     }
 }

@@ -52,11 +52,13 @@ pub trait Operator {
         1
     }
 
-    /// The shape of what it writes.
+    /// The shape of what it writes: that of what it reads.
     ///
     /// # Errors
     /// Inputs that it cannot take, in words to be put behind the node's name.
-    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String>;
+    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
+        Ok(inputs[0])
+    }
 
     /// Its parameters, in the order of files.
     fn params(&self, _inputs: &[Shape]) -> Vec<(Role, Vec<usize>)> {
@@ -78,9 +80,15 @@ pub trait Operator {
         false
     }
 
+    /// The bounds that it cuts values at, where it does nothing else: what stands before it does
+    /// that in one go.
+    fn clip(&self) -> Option<[f32; 2]> {
+        None
+    }
+
     /// A function of each value alone, which ends a layer.
     fn is_activation(&self) -> bool {
-        false
+        self.clip().is_some()
     }
 
     /// Where an integer runtime puts what it writes.
@@ -94,9 +102,9 @@ pub trait Operator {
 pub enum Placement {
     /// On a grid of its own.
     Own,
-    /// On a grid of its own, unless an activation function is the only reader: that is done in one
-    /// go with it.
-    BeforeActivation,
+    /// On a grid of its own, unless its only reader cuts values at bounds ([`Operator::clip`]):
+    /// the two are one then.
+    BeforeClip,
     /// On the grid of its input: it only moves or selects values.
     Input,
     /// An average: on the grid of its input where the runtime averages codes, else on its own.

@@ -1,6 +1,6 @@
 //! The rectified linear unit.
 
-use super::{NoAttributes, Operator, Shape};
+use super::{NoAttributes, Operator};
 use serde::{Deserialize, Serialize};
 
 /// max(x, 0).
@@ -19,11 +19,7 @@ impl Operator for Relu {
         "relu"
     }
 
-    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
-        Ok(inputs[0])
-    }
-
-    fn is_activation(&self) -> bool {
-        true
+    fn clip(&self) -> Option<[f32; 2]> {
+        Some([0.0, f32::INFINITY])
     }
 }

@@ -1,6 +1,6 @@
 //! The rectified linear unit that ends at six.
 
-use super::{NoAttributes, Operator, Shape};
+use super::{NoAttributes, Operator};
 use serde::{Deserialize, Serialize};
 
 /// min(max(x, 0), 6).
@@ -19,11 +19,7 @@ impl Operator for Relu6 {
         "relu6"
     }
 
-    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
-        Ok(inputs[0])
-    }
-
-    fn is_activation(&self) -> bool {
-        true
+    fn clip(&self) -> Option<[f32; 2]> {
+        Some([0.0, 6.0])
     }
 }
