@@ -69,3 +69,38 @@ fn element(dtype: Dtype) -> Option<Element> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Cursor, repeat};
+
+    fn file(table: &str) -> Vec<u8> {
+        [&(table.len() as u64).to_le_bytes(), table.as_bytes()].concat()
+    }
+
+    /// Of that many tensors that hold nothing.
+    fn table(tensors: usize) -> String {
+        let entry = |index| format!(r#""t{index}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
+        format!("{{{}}}", (0..tensors).map(entry).collect::<Vec<_>>().join(","))
+    }
+
+    #[test]
+    fn a_table_that_is_too_long_is_refused_unread() {
+        let long = (LONGEST_TABLE + 1).to_le_bytes();
+        // Endless: whoever reads on does not come back.
+        let message = read(Cursor::new(long).chain(repeat(b' '))).unwrap_err().to_string();
+        assert!(message.contains("its table of tensors has 8388609 bytes; at most 8388608 are read"), "{message}");
+        let mut longest = table(3);
+        longest += &" ".repeat(LONGEST_TABLE as usize - longest.len());
+        assert_eq!(read(file(&longest).as_slice()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_table_of_too_many_tensors_is_refused_before_what_is_behind_it_is_read() {
+        let many = file(&table(MOST_TENSORS + 1));
+        let message = read(Cursor::new(many).chain(repeat(0))).unwrap_err().to_string();
+        assert!(message.contains("its table names 50001 tensors; at most 50000 are read"), "{message}");
+        assert_eq!(read(file(&table(MOST_TENSORS)).as_slice()).unwrap().len(), MOST_TENSORS);
+    }
+}
