@@ -49,7 +49,7 @@ fn kills(count: u64) {
     let strace = strace();
     let mut numbers = Numbers::new(seed);
     let template = Place::new();
-    let (mut killed, mut ended) = ([0, 0], 0);
+    let (mut killed, mut ended, mut done) = ([0, 0], 0, 0);
     for (index, job) in Job::all().iter().enumerate().take(count) {
         let share = count / Job::all().len() + usize::from(index < count % Job::all().len());
         let work = Work::new(job, &template);
@@ -69,6 +69,9 @@ fn kills(count: u64) {
             work.expect_nothing_half(&place, &story);
             work.go_on(&place, &story);
             work.expect_the_same(&place, &story);
+            done += 1;
+            // Of a run that is cut off, one sees how far it came.
+            eprintln!("{done} of {count}: {story}");
         }
     }
     eprintln!(
