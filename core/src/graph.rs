@@ -4,7 +4,7 @@
 pub use crate::ops::*;
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Index of a node in [`Graph::nodes`].
 pub type NodeId = usize;
@@ -143,9 +143,14 @@ impl Graph {
         }
     }
 
-    /// The id of the node of that name.
+    /// The id of the node of that name. For many names, see [`Graph::by_name`].
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.nodes.iter().position(|node| node.name == name)
+    }
+
+    /// The nodes by their names.
+    pub fn by_name(&self) -> BTreeMap<&str, &Node> {
+        self.nodes.iter().map(|node| (node.name.as_str(), node)).collect()
     }
 
     /// How many nodes read each node's output.
@@ -155,6 +160,17 @@ impl Graph {
             uses[*input] += 1;
         }
         uses
+    }
+
+    /// The first node that reads each node's output.
+    pub fn readers(&self) -> Vec<Option<NodeId>> {
+        let mut readers = vec![None; self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate() {
+            for input in &node.inputs {
+                readers[*input].get_or_insert(id);
+            }
+        }
+        readers
     }
 }
 

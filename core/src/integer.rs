@@ -53,11 +53,10 @@ pub enum Held {
 /// Where the output of each node lies. Works for a graph with batch normalisations and for a folded
 /// one alike.
 pub fn held(graph: &Graph, target: Target) -> Vec<Held> {
-    let uses = graph.uses();
-    let reader = |id: NodeId| graph.nodes.iter().find(|node| node.inputs.contains(&id)).map(|node| &node.op);
+    let (uses, readers) = (graph.uses(), graph.readers());
     let mut held = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.nodes.iter().enumerate() {
-        let sole_reader = reader(id).filter(|_| uses[id] == 1);
+        let sole_reader = readers[id].filter(|_| uses[id] == 1).map(|reader| &graph.nodes[reader].op);
         let fuses = match (node.op.placement(), sole_reader) {
             (_, Some(Op::BatchNorm(_))) if node.op.is_layer() => true,
             (Placement::BeforeClip, Some(next)) => next.clip().is_some(),

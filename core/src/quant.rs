@@ -137,9 +137,9 @@ impl QuantPlan {
     /// A name that is no layer (or no node) of the graph, or bits out of 1–31, or of what the grid
     /// holds.
     pub fn validate(&self, graph: &Graph) -> Result<()> {
+        let nodes = graph.by_name();
         let check = |name: &str, bits: u32, what: &str, fits: fn(&Op) -> bool| {
-            let known = graph.find(name).is_some_and(|id| fits(&graph.nodes[id].op));
-            if !known {
+            if !nodes.get(name).is_some_and(|node| fits(&node.op)) {
                 return Err(Error::config(format!("`{name}` is no {what} of `{}`", graph.name)));
             }
             match bits {

@@ -74,35 +74,41 @@ fn widened(range: [f32; 2], scale: f32, bits: u32) -> [f32; 2] {
 
 /// The nodes whose grids meet in sums, directly or by way of other sums.
 fn groups(graph: &Graph, target: Target) -> Vec<Vec<NodeId>> {
-    let held = held(graph, target);
+    let (held, readers) = (held(graph, target), graph.readers());
     let grid_of = |mut id: NodeId| {
         // A fused node is held by what reads it.
-        while held[id] == Held::Fused {
-            match graph.nodes.iter().position(|node| node.inputs.contains(&id)) {
-                Some(reader) => id = reader,
-                None => break,
-            }
+        while let (Held::Fused, Some(reader)) = (held[id], readers[id]) {
+            id = reader;
         }
         match held[id] {
             Held::On(earlier) => earlier,
             _ => id,
         }
     };
-    let mut groups: Vec<Vec<NodeId>> = Vec::new();
+    // By node, one that it meets; itself where it is the first of its group.
+    let mut meets: Vec<NodeId> = (0..graph.nodes.len()).collect();
+    let mut in_sums = BTreeSet::new();
     for (id, node) in graph.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::Add(_))) {
-        let mut joined: Vec<NodeId> = node.inputs.iter().copied().chain([id]).map(grid_of).collect();
-        groups.retain(|group| {
-            let meets = group.iter().any(|member| joined.contains(member));
-            if meets {
-                joined.extend(group);
-            }
-            !meets
-        });
-        joined.sort_unstable();
-        joined.dedup();
-        groups.push(joined);
+        let joined: Vec<NodeId> = node.inputs.iter().copied().chain([id]).map(grid_of).collect();
+        let firsts: Vec<NodeId> = joined.iter().map(|member| first(&mut meets, *member)).collect();
+        let least = firsts.iter().copied().fold(id, NodeId::min);
+        firsts.into_iter().for_each(|other| meets[other] = least);
+        in_sums.extend(joined);
     }
-    groups
+    let mut groups: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
+    for member in in_sums {
+        groups.entry(first(&mut meets, member)).or_default().push(member);
+    }
+    groups.into_values().collect()
+}
+
+/// The first node of a group. The way to it is halved for whoever asks next, so that it stays short.
+fn first(meets: &mut [NodeId], mut member: NodeId) -> NodeId {
+    while meets[member] != member {
+        meets[member] = meets[meets[member]];
+        member = meets[member];
+    }
+    member
 }
 
 #[cfg(test)]

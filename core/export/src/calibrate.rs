@@ -16,12 +16,15 @@ use std::collections::BTreeMap;
 /// Bits of the grids that ranges are for.
 const BITS: u32 = 8;
 
+/// By tensor.
+type Spreads = BTreeMap<usize, Spread>;
+
 /// A float network that watches some of its values while images go through it.
 pub struct Calibration {
     interpreter: Interpreter,
-    /// Name of the node and index of the tensor.
-    watched: Vec<(String, usize)>,
-    spreads: Vec<Spread>,
+    /// The names of the nodes, by tensor.
+    watched: BTreeMap<usize, String>,
+    spreads: Spreads,
     mean: Vec<f32>,
     std: Vec<f32>,
     images: u64,
@@ -35,16 +38,19 @@ impl Calibration {
     pub fn new(model: &Model, names: &[String]) -> Result<Self> {
         let folded = fold_model(model)?;
         let float = build::from_model(&folded)?;
+        // Backwards, so that of tensors with one name the first stays.
+        let computed = float.tensors.iter().enumerate().rev().filter(|(_, tensor)| tensor.data.is_none());
+        let by_name: BTreeMap<&str, usize> = computed.map(|(index, tensor)| (tensor.name.as_str(), index)).collect();
         let find = |name: &String| {
-            let index = float.tensors.iter().position(|tensor| tensor.name == *name && tensor.data.is_none());
+            let index = by_name.get(name.as_str());
             index
-                .map(|index| (name.clone(), index))
+                .map(|index| (*index, name.clone()))
                 .ok_or_else(|| Error::failed(format!("`{name}` is no value to watch")))
         };
-        let watched = names.iter().map(find).collect::<Result<Vec<_>>>()?;
+        let watched = names.iter().map(find).collect::<Result<BTreeMap<_, _>>>()?;
         Ok(Self {
             interpreter: Interpreter::new(&float)?,
-            spreads: vec![Spread::default(); watched.len()],
+            spreads: nothing_seen(&watched),
             watched,
             mean: folded.meta.mean,
             std: folded.meta.std,
@@ -59,31 +65,28 @@ impl Calibration {
     pub fn observe(&mut self, images: &[Vec<u8>], threads: usize) -> Result<()> {
         let share = images.len().div_ceil(threads.max(1)).max(1);
         let this = &*self;
-        let found: Vec<Result<Vec<Spread>>> = std::thread::scope(|scope| {
+        let found: Vec<Result<Spreads>> = std::thread::scope(|scope| {
             let workers: Vec<_> = images.chunks(share).map(|part| scope.spawn(move || this.spreads_of(part))).collect();
             let stopped = || Error::failed("a calibration thread stopped");
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(stopped()))).collect()
         });
         for spreads in found {
-            for (spread, more) in self.spreads.iter_mut().zip(spreads?) {
-                spread.merge(&more);
+            for (spread, more) in self.spreads.values_mut().zip(spreads?.into_values()) {
+                spread.merge(more);
             }
         }
         self.images += images.len() as u64;
         Ok(())
     }
 
-    fn spreads_of(&self, images: &[Vec<u8>]) -> Result<Vec<Spread>> {
+    fn spreads_of(&self, images: &[Vec<u8>]) -> Result<Spreads> {
         let mut interpreter = self.interpreter.clone();
-        let mut spreads = vec![Spread::default(); self.watched.len()];
+        let mut spreads = nothing_seen(&self.watched);
         for pixels in images {
             let input = Data::Float(self.normalised(pixels));
             interpreter.run_watched(&[input], &mut |tensor, data| {
-                let Data::Float(values) = data else { return };
-                for (spread, (_, index)) in spreads.iter_mut().zip(&self.watched) {
-                    if *index == tensor {
-                        spread.observe(values);
-                    }
+                if let (Data::Float(values), Some(spread)) = (data, spreads.get_mut(&tensor)) {
+                    spread.observe(values);
                 }
             })?;
         }
@@ -107,7 +110,11 @@ impl Calibration {
 
     /// The range of each value; all zero where none was seen.
     pub fn ranges(&self, method: Method) -> BTreeMap<String, [f32; 2]> {
-        let range = |((name, _), spread): (&(String, usize), &Spread)| (name.clone(), spread.range(method, BITS));
-        self.watched.iter().zip(&self.spreads).map(range).collect()
+        let range = |(name, spread): (&String, &Spread)| (name.clone(), spread.range(method, BITS));
+        self.watched.values().zip(self.spreads.values()).map(range).collect()
     }
+}
+
+fn nothing_seen(watched: &BTreeMap<usize, String>) -> Spreads {
+    watched.keys().map(|tensor| (*tensor, Spread::default())).collect()
 }

@@ -73,7 +73,7 @@ impl Program {
             outputs: model.outputs.clone(),
             input_slots,
             output_places,
-            slots: buffers.types.len(),
+            slots: buffers.count,
         })
     }
 }
@@ -102,8 +102,10 @@ struct Buffers {
     /// outputs.
     last_reads: Vec<usize>,
     held: Vec<Option<usize>>,
-    types: Vec<DType>,
-    free: Vec<usize>,
+    /// How many buffers there are.
+    count: usize,
+    /// By type: those that nothing holds.
+    free: [Vec<usize>; DType::COUNT],
 }
 
 impl Buffers {
@@ -113,16 +115,14 @@ impl Buffers {
             operator.inputs.iter().flatten().for_each(|input| last_reads[*input] = index);
         }
         model.outputs.iter().for_each(|output| last_reads[*output] = usize::MAX);
-        Self { last_reads, held: vec![None; model.tensors.len()], types: Vec::new(), free: Vec::new() }
+        Self { last_reads, held: vec![None; model.tensors.len()], count: 0, free: Default::default() }
     }
 
     /// A buffer for a tensor: one of its type that nothing holds, else a new one.
     fn take(&mut self, model: &TfliteModel, tensor: usize) -> usize {
-        let dtype = model.tensors[tensor].dtype;
-        let fit = self.free.iter().position(|slot| self.types[*slot] == dtype);
-        let slot = fit.map(|at| self.free.swap_remove(at)).unwrap_or_else(|| {
-            self.types.push(dtype);
-            self.types.len() - 1
+        let slot = self.free[model.tensors[tensor].dtype as usize].pop().unwrap_or_else(|| {
+            self.count += 1;
+            self.count - 1
         });
         self.held[tensor] = Some(slot);
         slot
@@ -133,7 +133,7 @@ impl Buffers {
         let operator = &model.operators[index];
         for tensor in operator.inputs.iter().flatten().chain(&operator.outputs) {
             if self.last_reads[*tensor] <= index {
-                self.free.extend(self.held[*tensor].take());
+                self.free[model.tensors[*tensor].dtype as usize].extend(self.held[*tensor].take());
             }
         }
     }

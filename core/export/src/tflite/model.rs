@@ -40,6 +40,8 @@ pub enum DType {
 }
 
 impl DType {
+    pub const COUNT: usize = 5;
+
     /// Bytes of an element.
     pub fn size(self) -> usize {
         match self {

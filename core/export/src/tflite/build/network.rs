@@ -24,7 +24,14 @@ const SOFTMAX_SCALE: f32 = 1.0 / 256.0;
 /// An operator that the format cannot express (which); a network whose parts do not fit each other.
 pub fn from_net(net: &DeployedNet) -> Result<TfliteModel> {
     let unset = vec![None; net.values.len()];
-    let mut network = Network { net, builder: Builder::default(), tensors: unset.clone(), decoded: unset };
+    let mut network = Network {
+        net,
+        builder: Builder::default(),
+        only_flat: only_flat(net),
+        tensors: unset.clone(),
+        decoded: unset,
+        activated: vec![false; net.values.len()],
+    };
     let value = network.value(net.input)?;
     let (input, normalised) = pixels::input(&mut network.builder, net, value)?;
     network.tensors[net.input] = Some(normalised);
@@ -65,10 +72,27 @@ pub(super) fn quantization(grid: Grid) -> Quantization {
 struct Network<'a> {
     net: &'a DeployedNet,
     builder: Builder,
+    /// By value: whether nothing but fully connected layers reads it.
+    only_flat: Vec<bool>,
     /// By value.
     tensors: Vec<Option<usize>>,
     /// By value, where it has codes that an operator on floats reads.
     decoded: Vec<Option<usize>>,
+    /// By value, as far as computed: whether an activation function, or what only moves and
+    /// averages its values, ends the operator that makes it.
+    activated: Vec<bool>,
+}
+
+/// By value: whether nothing but fully connected layers reads it.
+fn only_flat(net: &DeployedNet) -> Vec<bool> {
+    let mut only = vec![true; net.values.len()];
+    let others = net.operators.iter().filter(|operator| !matches!(operator.kind, deployed::Kind::Linear { .. }));
+    for input in others.flat_map(|operator| &operator.inputs) {
+        if let Some(only) = only.get_mut(*input) {
+            *only = false;
+        }
+    }
+    only
 }
 
 impl<'a> Network<'a> {
@@ -128,7 +152,7 @@ impl<'a> Network<'a> {
                 let sweep = Sweep { kernel: [*kernel; 2], stride: [*stride; 2], padding: [*padding; 4] };
                 // Every code is at least the zero point, or an activation function made it so.
                 let from_zero = source.grid.is_some_and(|grid| grid.zero_point == lowest(net.target));
-                self.builder.max_pool(from, sweep, from_zero || self.activated(first), output)?;
+                self.builder.max_pool(from, sweep, from_zero || self.activated[first], output)?;
                 output
             }
             deployed::Kind::GlobalAvgPool if source.grid == result.grid && !float => {
@@ -145,9 +169,8 @@ impl<'a> Network<'a> {
                 output
             }
             deployed::Kind::GlobalAvgPool => {
-                let mut readers = net.operators.iter().filter(|reader| reader.inputs.contains(&operator.output));
-                let flat = readers.all(|reader| matches!(reader.kind, deployed::Kind::Linear { .. }));
-                let rank = if flat && net.target == Target::Int8 { 2 } else { 4 };
+                let flat = self.only_flat[operator.output] && net.target == Target::Int8;
+                let rank = if flat { 2 } else { 4 };
                 let output = self.output(operator.output, rank, float)?;
                 self.builder.mean(from, output)?;
                 output
@@ -167,6 +190,13 @@ impl<'a> Network<'a> {
                 self.builder.operator(kind, &[from], output);
                 output
             }
+        };
+        self.activated[operator.output] = match operator.kind {
+            _ if operator.activation != deployed::Activation::None => true,
+            deployed::Kind::MaxPool { .. } | deployed::Kind::PadShortcut { .. } | deployed::Kind::GlobalAvgPool => {
+                self.activated[first]
+            }
+            _ => false,
         };
         self.store(operator.output, output)
     }
@@ -226,19 +256,6 @@ impl<'a> Network<'a> {
         };
         self.tensors[index] = Some(stored);
         Ok(())
-    }
-
-    /// Whether an activation function, or what only moves and averages its values, ends the
-    /// operator that makes the value.
-    fn activated(&self, value: usize) -> bool {
-        let maker = self.net.operators.iter().find(|operator| operator.output == value);
-        maker.is_some_and(|maker| match maker.kind {
-            _ if maker.activation != deployed::Activation::None => true,
-            deployed::Kind::MaxPool { .. } | deployed::Kind::PadShortcut { .. } | deployed::Kind::GlobalAvgPool => {
-                maker.inputs.first().is_some_and(|input| self.activated(*input))
-            }
-            _ => false,
-        })
     }
 
     /// The weights in the format's order, and the bias: on the grid of the products where they are
