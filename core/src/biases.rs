@@ -21,7 +21,9 @@ pub fn round_biases(model: &mut Model, target: Target) -> Result<()> {
         let node = &model.graph.nodes[id];
         let Some(input_scale) = scale_of(model, &held, node.inputs[0]) else { continue };
         let weights = match model.tensors.get(&format!("{}.weight", node.name)) {
-            Some(Stored::Packed { quantized, .. }) if quantized.grid != Grid::MinMax => &quantized.ranges,
+            Some(Stored::Packed { quantized, .. }) if matches!(quantized.grid, Grid::Symmetric | Grid::Affine) => {
+                &quantized.ranges
+            }
             _ => continue,
         };
         let scales: Vec<f32> = weights.iter().map(|[scale, _]| *scale).collect();

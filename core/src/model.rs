@@ -36,6 +36,9 @@ pub struct ModelMeta {
     pub std: Vec<f32>,
     /// On the test images when it was saved, 0–1.
     pub top1: Option<f64>,
+    /// Whether the graph is another than the net's own, because a learner changed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed_graph: bool,
     /// What was chosen of the net's options that have words for values (`mobilenet_style`), where
     /// it was not the default: an evaluation goes by them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -65,17 +65,28 @@ pub enum Grid {
     /// 2^k − 1 values over a range that holds zero, nudged so that zero is one of them, as
     /// TensorFlow's narrow range: what uint8 kernels take. 2 to 16 bits.
     Affine,
+    /// At most 2^k values that follow no rule, in a table for each bucket. 1 to 8 bits.
+    Codebook,
 }
 
 impl Grid {
     fn is_min_max(&self) -> bool {
         *self == Self::MinMax
     }
+
+    /// Returns the fewest and the most bits of a code.
+    pub fn bits(self) -> [u32; 2] {
+        match self {
+            Self::MinMax => [1, FULL_PRECISION_BITS - 1],
+            Self::Symmetric | Self::Affine => [2, 16],
+            Self::Codebook => [1, 8],
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightQuant {
-    /// 1–31, or 2–16 where the grid is not [`Grid::MinMax`].
+    /// As the grid allows: see [`Grid::bits`].
     pub bits: u32,
     pub buckets: Buckets,
     #[serde(default, skip_serializing_if = "Grid::is_min_max")]
@@ -149,8 +160,10 @@ impl QuantPlan {
         };
         for (name, quant) in &self.weights {
             check(name, quant.bits, "layer", |op| op.is_layer())?;
-            if quant.grid != Grid::MinMax && !(2..=16).contains(&quant.bits) {
-                let problem = format!("layer `{name}`: {} bits; a grid with a zero point holds 2 to 16", quant.bits);
+            let [least, most] = quant.grid.bits();
+            if !(least..=most).contains(&quant.bits) {
+                let what = if quant.grid == Grid::Codebook { "codebook" } else { "grid with a zero point" };
+                let problem = format!("layer `{name}`: {} bits; a {what} holds {least} to {most}", quant.bits);
                 return Err(Error::config(problem));
             }
             if quant.buckets == Buckets::Split(0) {
@@ -191,22 +204,32 @@ pub fn decode(code: u32, alpha: f32, beta: f32, bits: u32) -> f32 {
     }
 }
 
-/// Quantized weights: a code for each weight and two numbers for each bucket.
-#[derive(Debug, Clone, PartialEq)]
+/// Quantized weights: a code for each weight, and for each bucket two numbers or a table.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Quantized {
     pub bits: u32,
     pub bucket_size: usize,
     pub grid: Grid,
     pub codes: Vec<u32>,
-    /// Of each bucket `[α, β]`, or on the other grids `[scale, zero point]`.
+    /// Of each bucket `[α, β]`, or on the grids with a zero point `[scale, zero point]`; empty with
+    /// codebooks.
     pub ranges: Vec<[f32; 2]>,
+    /// Of each bucket the values that codes stand for, all of one length; empty on grids.
+    pub codebooks: Vec<Vec<f32>>,
 }
 
 /// Quantizes weights, bucket by bucket.
 ///
+/// With [`Grid::Codebook`] the weights are those of a quantizer already: their values become the
+/// codebook.
+///
 /// # Errors
-/// A weight that is not a finite number, or a range beyond f32.
+/// A weight that is not a finite number, or a range beyond f32; more different weights in a bucket
+/// than its codebook holds.
 pub fn quantize(weights: &[f32], bits: u32, bucket_size: usize, grid: Grid) -> Result<Quantized> {
+    if grid == Grid::Codebook {
+        return look_up(weights, bits, bucket_size);
+    }
     let mut codes = Vec::with_capacity(weights.len());
     let mut ranges = Vec::with_capacity(weights.len().div_ceil(bucket_size));
     for bucket in weights.chunks(bucket_size) {
@@ -228,16 +251,49 @@ pub fn quantize(weights: &[f32], bits: u32, bucket_size: usize, grid: Grid) -> R
             alpha => codes.extend(bucket.iter().map(|weight| encode(*weight, alpha, beta, bits))),
         }
     }
-    Ok(Quantized { bits, bucket_size, grid, codes, ranges })
+    Ok(Quantized { bits, bucket_size, grid, codes, ranges, codebooks: Vec::new() })
+}
+
+fn look_up(weights: &[f32], bits: u32, bucket_size: usize) -> Result<Quantized> {
+    let mut codes = Vec::with_capacity(weights.len());
+    let mut codebooks = Vec::new();
+    for (index, bucket) in weights.chunks(bucket_size).enumerate() {
+        if !bucket.iter().all(|weight| weight.is_finite()) {
+            return Err(Error::failed("the weights hold a value that is not a finite number"));
+        }
+        // Both zeros are one value.
+        let mut codebook: Vec<f32> = bucket.iter().map(|weight| weight + 0.0).collect();
+        codebook.sort_by(f32::total_cmp);
+        codebook.dedup();
+        if codebook.len() > 1 << bits {
+            let (found, most) = (codebook.len(), 1 << bits);
+            return Err(Error::failed(format!(
+                "bucket {index} holds {found} different weights, and codes of {bits} bits tell {most} apart"
+            )));
+        }
+        let code = |weight: &f32| codebook.partition_point(|value| value < weight) as u32;
+        codes.extend(bucket.iter().map(code));
+        codebooks.push(codebook);
+    }
+    let longest = codebooks.iter().map(Vec::len).max().unwrap_or(0);
+    for codebook in &mut codebooks {
+        let last = codebook.last().copied().unwrap_or(0.0);
+        codebook.resize(longest, last);
+    }
+    Ok(Quantized { bits, bucket_size, grid: Grid::Codebook, codes, ranges: Vec::new(), codebooks })
 }
 
 impl Quantized {
     /// Q(x) of every weight.
     pub fn values(&self) -> Vec<f32> {
+        if self.grid == Grid::Codebook {
+            let buckets = self.codes.chunks(self.bucket_size).zip(&self.codebooks);
+            return buckets.flat_map(|(codes, book)| codes.iter().map(|code| book[*code as usize])).collect();
+        }
         let decode = |code: u32, [first, second]: [f32; 2]| match self.grid {
             Grid::MinMax => decode(code, first, second, self.bits),
             // Codes and zero points of up to 16 bits are exact in f32.
-            Grid::Symmetric | Grid::Affine => first * (code as f32 - second),
+            _ => first * (code as f32 - second),
         };
         let buckets = self.codes.chunks(self.bucket_size).zip(&self.ranges);
         buckets.flat_map(|(codes, range)| codes.iter().map(|code| decode(*code, *range))).collect()
@@ -259,6 +315,17 @@ mod tests {
     #[test]
     fn a_constant_bucket_is_itself() {
         assert_eq!(quantize(&[0.3; 5], 3, 5, Grid::MinMax).unwrap().values(), [0.3; 5]);
+    }
+
+    #[test]
+    fn a_codebook_that_is_too_small_says_so() {
+        let quantized = quantize(&[-0.5, 0.0, 0.5, -0.0], 2, 4, Grid::Codebook).unwrap();
+        assert_eq!(
+            (quantized.codebooks[0].as_slice(), quantized.codes.as_slice()),
+            (&[-0.5, 0.0, 0.5][..], &[0, 1, 2, 1][..])
+        );
+        let error = quantize(&[1.0, 2.0, 3.0, 1.0], 1, 4, Grid::Codebook).unwrap_err().to_string();
+        assert!(error.contains("3 different weights") && error.contains("1 bits"), "{error}");
     }
 
     #[test]
@@ -285,6 +352,18 @@ mod tests {
                     prop_assert!((f64::from(*x) - f64::from(*q)).abs() <= step / 2.0 + slack);
                 }
             }
+        }
+
+        #[test]
+        fn a_codebook_holds_every_weight_exactly(
+            picks in prop::collection::vec(0usize..5, 1..200),
+            book in prop::array::uniform5(-1e3f32..1e3),
+            size in 1usize..64,
+        ) {
+            let weights: Vec<f32> = picks.iter().map(|pick| book[*pick]).collect();
+            let quantized = quantize(&weights, 3, size, Grid::Codebook).unwrap();
+            prop_assert_eq!(quantized.values(), weights);
+            prop_assert!(quantized.codebooks.iter().all(|book| book.len() == quantized.codebooks[0].len()));
         }
 
         #[test]

@@ -11,8 +11,8 @@
 //! | … | the tensors in that order, without gaps |
 //! | 4 | CRC-32 of everything before |
 //!
-//! A full tensor is its f32 bit patterns. A packed one is its codes ([`crate::packing`]), then the
-//! two numbers of each bucket: α and β, or scale and zero point. Reading trusts nothing: no length
+//! A full tensor is its f32 bit patterns. A packed one is its codes ([`crate::packing`]), then of
+//! each bucket two numbers, α and β or scale and zero point, or its codebook. Reading trusts nothing: no length
 //! in the file makes it allocate more than a multiple of the file's own size.
 
 use crate::atomic::write_atomically;
@@ -127,10 +127,12 @@ impl Stored {
         }
     }
 
-    /// Of [`Stored::payload_bytes`], those of the buckets' ranges.
+    /// Of [`Stored::payload_bytes`], those of the buckets' ranges or codebooks.
     pub fn range_bytes(&self) -> u64 {
         match self {
-            Self::Packed { quantized, .. } => 8 * quantized.ranges.len() as u64,
+            Self::Packed { quantized: Quantized { ranges, codebooks, .. }, .. } => {
+                8 * ranges.len() as u64 + 4 * codebooks.iter().map(Vec::len).sum::<usize>() as u64
+            }
             _ => 0,
         }
     }
@@ -144,16 +146,26 @@ impl Stored {
         if element_count(shape) != Some(held as u64) {
             return Err(format!("{held} values do not make the shape {shape:?}"));
         }
-        let Self::Packed { quantized: Quantized { bits, bucket_size, codes, ranges, .. }, .. } = self else {
-            return Ok(());
-        };
+        let Self::Packed { quantized, .. } = self else { return Ok(()) };
+        let Quantized { bits, bucket_size, grid, codes, ranges, codebooks } = quantized;
         if !(1..=31).contains(bits) || *bucket_size == 0 {
             return Err(format!(
                 "{bits} bits in buckets of {bucket_size}; 1 to 31 bits and no empty bucket can be stored"
             ));
         }
-        if ranges.len() != codes.len().div_ceil(*bucket_size) {
-            return Err(format!("{} ranges for {held} values in buckets of {bucket_size}", ranges.len()));
+        let buckets = codes.len().div_ceil(*bucket_size);
+        let (wanted, entries) = match grid {
+            Grid::Codebook => ([0, buckets], codebooks.first().map_or(0, Vec::len)),
+            _ => ([buckets, 0], 0),
+        };
+        if [ranges.len(), codebooks.len()] != wanted {
+            let (ranges, books) = (ranges.len(), codebooks.len());
+            return Err(format!("{ranges} ranges and {books} codebooks for {held} values in buckets of {bucket_size}"));
+        }
+        if codebooks.iter().any(|book| book.len() != entries)
+            || codes.iter().any(|code| *code as usize >= entries && *grid == Grid::Codebook)
+        {
+            return Err(format!("its codebooks do not hold {entries} values each, or a code is beyond them"));
         }
         match codes.iter().find(|code| **code > largest_code(*bits)) {
             Some(code) => Err(format!("the code {code} does not fit {bits} bits")),
@@ -165,11 +177,14 @@ impl Stored {
         let (shape, encoding) = match self {
             Self::Full { shape, .. } => (shape.clone(), Encoding::Full),
             Self::Packed { shape, quantized } => {
-                let Quantized { bits, bucket_size, grid, .. } = *quantized;
-                let encoding = match grid {
+                let (bits, bucket_size) = (quantized.bits, quantized.bucket_size);
+                let encoding = match quantized.grid {
                     Grid::MinMax => Encoding::Packed(bits, bucket_size),
                     Grid::Symmetric => Encoding::Symmetric(bits, bucket_size),
                     Grid::Affine => Encoding::Affine(bits, bucket_size),
+                    Grid::Codebook => {
+                        Encoding::Codebook(bits, bucket_size, quantized.codebooks.first().map_or(0, Vec::len))
+                    }
                 };
                 (shape.clone(), encoding)
             }
@@ -183,7 +198,8 @@ impl Stored {
             Self::Full { values, .. } => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
             Self::Packed { quantized, .. } => {
                 pack(&quantized.codes, quantized.bits, out);
-                out.extend(quantized.ranges.iter().flatten().flat_map(|value| value.to_le_bytes()));
+                let numbers = quantized.ranges.iter().flatten().chain(quantized.codebooks.iter().flatten());
+                out.extend(numbers.flat_map(|value| value.to_le_bytes()));
             }
             Self::Bytes(bytes) => out.extend_from_slice(bytes),
         }
@@ -204,17 +220,29 @@ enum Encoding {
     /// As `Packed`, on the grid [`Grid::Affine`].
     #[serde(rename = "a")]
     Affine(u32, usize),
+    /// As `Packed`, with so many values in each bucket's codebook.
+    #[serde(rename = "c")]
+    Codebook(u32, usize, usize),
     #[serde(rename = "b")]
     Bytes,
 }
 
 impl Encoding {
+    /// Bytes of the two numbers or the codebook of a bucket.
+    fn bucket_bytes(self) -> Option<u64> {
+        match self {
+            Self::Codebook(.., entries) => (entries as u64).checked_mul(4),
+            _ => Some(8),
+        }
+    }
+
     /// Bits, bucket size and grid of a packed tensor.
     fn packing(self) -> Option<(u32, usize, Grid)> {
         match self {
             Self::Packed(bits, size) => Some((bits, size, Grid::MinMax)),
             Self::Symmetric(bits, size) => Some((bits, size, Grid::Symmetric)),
             Self::Affine(bits, size) => Some((bits, size, Grid::Affine)),
+            Self::Codebook(bits, size, _) => Some((bits, size, Grid::Codebook)),
             Self::Full | Self::Bytes => None,
         }
     }
@@ -235,16 +263,16 @@ impl Entry {
         let count = element_count(&self.1)?;
         let bytes = match self.2 {
             Encoding::Full => count.checked_mul(4)?,
-            Encoding::Packed(..) | Encoding::Symmetric(..) | Encoding::Affine(..) => {
+            Encoding::Bytes if self.1.len() == 1 => count,
+            Encoding::Bytes => return None,
+            _ => {
                 let (bits, bucket_size, _) = self.2.packing()?;
                 if !(1..=31).contains(&bits) || bucket_size == 0 {
                     return None;
                 }
-                let ranges = count.div_ceil(bucket_size as u64).checked_mul(8)?;
-                packed_len(count, bits)?.checked_add(ranges)?
+                let buckets = count.div_ceil(bucket_size as u64);
+                packed_len(count, bits)?.checked_add(buckets.checked_mul(self.2.bucket_bytes()?)?)?
             }
-            Encoding::Bytes if self.1.len() == 1 => count,
-            Encoding::Bytes => return None,
         };
         Some((count, bytes))
     }
@@ -254,10 +282,18 @@ impl Entry {
         let shape = self.1.clone();
         match (self.2, self.2.packing()) {
             (_, Some((bits, bucket_size, grid))) => {
-                let (codes, ranges) = bytes.split_at(bytes.len() - 8 * count.div_ceil(bucket_size));
+                let (codes, numbers) = bytes.split_at(packed_len(count as u64, bits).unwrap_or(0) as usize);
                 let codes = unpack(codes, bits, count).ok_or("bits are set after the last code")?;
-                let ranges = floats(ranges).chunks_exact(2).map(|range| [range[0], range[1]]).collect();
-                Ok(Stored::Packed { shape, quantized: Quantized { bits, bucket_size, grid, codes, ranges } })
+                let mut quantized = Quantized { bits, bucket_size, grid, codes, ..Quantized::default() };
+                match self.2 {
+                    Encoding::Codebook(.., entries) => {
+                        quantized.codebooks = floats(numbers).chunks(entries.max(1)).map(<[f32]>::to_vec).collect();
+                    }
+                    _ => quantized.ranges = floats(numbers).as_chunks().0.to_vec(),
+                }
+                let stored = Stored::Packed { shape, quantized };
+                stored.check()?;
+                Ok(stored)
             }
             (Encoding::Full, _) => Ok(Stored::Full { shape, values: floats(bytes) }),
             _ => Ok(Stored::Bytes(bytes.to_vec())),

@@ -62,8 +62,17 @@ pub fn host_options() -> Vec<OptionSpec> {
         OptionSpec::switch("enbl_dst", false, "Distillation: learn from the full-precision model's answers too."),
         OptionSpec::float("loss_w_dst", 4.0, weight, "Weight of the distillation loss."),
         OptionSpec::float("tempr_dst", 4.0, 0.01..=1000.0, "Temperature that softens the answers in distillation."),
-        OptionSpec::path("save_path_dst", "./models_dst/model.ckpt", "The model that distillation learns from.")
-            .made_if_missing(),
+        OptionSpec::path(
+            "save_path_dst",
+            "./models_dst/model.ckpt",
+            "The model that distillation learns from; where there is none, the one at save_path is saved there.",
+        )
+        .made_if_missing(),
+        OptionSpec::text(
+            "parent_learner",
+            "full-prec",
+            "The learner that trains the model at save_path where there is none.",
+        ),
         OptionSpec::int("summ_step", 100, count.clone(), "Training steps between two entries of the metrics."),
         OptionSpec::int("save_step", 10_000, count, "Training steps between two checkpoints."),
         OptionSpec::switch("resume", false, "Go on from the last checkpoint of the run directory."),

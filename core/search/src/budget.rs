@@ -2,7 +2,29 @@
 //! visits the layers.
 
 use pocketflow::dataset::mix;
-use pocketflow::{Error, Result};
+
+/// Why there is no budget. The learner, which has names for these numbers, adds them.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum BudgetError {
+    /// Nothing to give bits to.
+    #[error("there is no layer to give bits to")]
+    NoLayers,
+    /// A layer without weights.
+    #[error("layer `{0}` has no weights to give bits to")]
+    Empty(String),
+    /// Bits that a layer cannot have, or a minimum above the maximum.
+    #[error("{min} to {max} bits a layer: 1 to 31, the first not above the second")]
+    Bits { min: u32, max: u32 },
+    /// A mean that no allocation has.
+    #[error("{bits} bits a weight are out of {min} to {max}, the bits of a layer")]
+    Mean { bits: f64, min: u32, max: u32 },
+    /// The fewest bits take more than there is.
+    #[error(
+        "{bits} bits a weight are a budget of {total} bits for {params} weights; {min} bits each and {overhead} bits for \
+         the buckets' ranges take {least}: raise it, or take fewer buckets"
+    )]
+    Overdrawn { bits: f64, total: u64, params: u64, min: u32, overhead: u64, least: u64 },
+}
 
 /// Keeps visiting orders apart from other uses of the same seed.
 const ORDER_STREAM: u64 = 0x0b17_0bde_7a11_0ca7;
@@ -43,23 +65,18 @@ impl BitBudget {
     /// No layers, an empty layer, bits out of range or a minimum above the maximum, equivalent bits
     /// below the minimum or above the maximum, or a budget that the fewest bits and the buckets
     /// overdraw. All mistakes of the settings.
-    pub fn new(layers: Vec<Layer>, min: u32, max: u32, equivalent_bits: f64) -> Result<Self> {
+    pub fn new(layers: Vec<Layer>, min: u32, max: u32, equivalent_bits: f64) -> Result<Self, BudgetError> {
         if layers.is_empty() {
-            return Err(Error::config("there is no layer to give bits to; try `uql_quantize_all_layers`"));
+            return Err(BudgetError::NoLayers);
         }
         if let Some(layer) = layers.iter().find(|layer| layer.params() == 0) {
-            return Err(Error::config(format!("layer `{}` has no weights to give bits to", layer.name)));
+            return Err(BudgetError::Empty(layer.name.clone()));
         }
         if min == 0 || max > 31 || min > max {
-            let problem =
-                format!("`uql_w_bit_min` = {min}, `uql_w_bit_max` = {max}: 1 to 31, the first not above the second");
-            return Err(Error::config(problem));
+            return Err(BudgetError::Bits { min, max });
         }
         if !(f64::from(min)..=f64::from(max)).contains(&equivalent_bits) {
-            let problem = format!(
-                "`uql_equivalent_bits` = {equivalent_bits}: out of {min} to {max} (`uql_w_bit_min`, `uql_w_bit_max`)"
-            );
-            return Err(Error::config(problem));
+            return Err(BudgetError::Mean { bits: equivalent_bits, min, max });
         }
         let params: u64 = layers.iter().map(Layer::params).sum();
         // A product that should be whole may fall short of it by rounding.
@@ -68,10 +85,7 @@ impl BitBudget {
         let least = budget.cost(&vec![min; budget.layers.len()]);
         if least > total {
             let overhead: u64 = budget.layers.iter().map(|layer| layer.overhead_bits).sum();
-            return Err(Error::config(format!(
-                "`uql_equivalent_bits` = {equivalent_bits} is a budget of {total} bits for {params} weights; {min} bits \
-                 each and {overhead} bits for the buckets' ranges take {least}: raise it, or take fewer buckets"
-            )));
+            return Err(BudgetError::Overdrawn { bits: equivalent_bits, total, params, min, overhead, least });
         }
         Ok(budget)
     }
@@ -133,7 +147,6 @@ impl BitBudget {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use pocketflow::ErrorKind;
     use proptest::prelude::*;
 
     pub fn layer(params: usize, overhead_bits: u64) -> Layer {
@@ -167,19 +180,16 @@ pub mod tests {
 
     #[test]
     fn settings_that_make_no_budget() {
-        let error = |layers: Vec<Layer>, min, max, bits| {
-            let error = BitBudget::new(layers, min, max, bits).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config);
-            error.to_string()
-        };
+        let error =
+            |layers: Vec<Layer>, min, max, bits| BitBudget::new(layers, min, max, bits).unwrap_err().to_string();
         let layers = || vec![layer(100, 0), layer(50, 0)];
         assert!(error(Vec::new(), 2, 8, 4.0).contains("no layer"));
         assert!(error(vec![layer(0, 0)], 2, 8, 4.0).contains("`conv0`"));
-        assert!(error(layers(), 5, 3, 4.0).contains("uql_w_bit_min"));
-        assert!(error(layers(), 0, 3, 2.0).contains("uql_w_bit_min"));
-        assert!(error(layers(), 2, 32, 4.0).contains("uql_w_bit_max"));
+        assert!(error(layers(), 5, 3, 4.0).contains("1 to 31"));
+        assert!(error(layers(), 0, 3, 2.0).contains("1 to 31"));
+        assert!(error(layers(), 2, 32, 4.0).contains("1 to 31"));
         for bits in [1.9, 8.1, f64::NAN] {
-            assert!(error(layers(), 2, 8, bits).contains("uql_equivalent_bits"));
+            assert!(error(layers(), 2, 8, bits).contains("out of 2 to 8"));
         }
         assert!(error(vec![layer(100, 640)], 2, 8, 4.0).contains("buckets"));
     }

@@ -7,7 +7,7 @@
 //! | [`budget`], [`walk`] | which allocations a budget allows; one way through the layers, as an agent sees it |
 //! | [`rollout`] | roll-outs of an agent, resumable |
 //! | [`knapsack`] | the exact solver that an agent is compared with |
-//! | [`held`], [`bench`] | images kept in memory; a network that goes from allocation to allocation |
+//! | [`evaluator`] | a network that goes from allocation to allocation |
 //! | [`sensitivity`] | what each layer costs at each number of bits |
 //! | [`tune`] | short fine-tuning within a search |
 //! | [`reward`] | the reward of an allocation |
@@ -15,9 +15,8 @@
 //! | [`search`] | the whole: uniform bits, the solver, the agent, and what they found |
 //! | [`plan`] | bits per layer in a file |
 
-pub mod bench;
 pub mod budget;
-pub mod held;
+pub mod evaluator;
 pub mod knapsack;
 pub mod options;
 pub mod plan;

@@ -1,4 +1,4 @@
-//! Bits per layer in a file: what `--uql_bit_plan` reads and a search writes.
+//! Bits per layer in a file, which a search writes and a learner reads.
 
 use crate::quantization::Quantization;
 use pocketflow::atomic::write_atomically;
@@ -58,8 +58,8 @@ pub fn plan(graph: &Graph, quantization: &Quantization, weight_bits: u32, path: 
     {
         let text = format!("bit plan {}: it is complete, but leaves out layer `{missing}`", path.display());
         return Err(Error::config(format!(
-            "{text} of `{}`; use the net and `uql_quantize_all_layers` of the search that wrote it, or add the layer, or remove \
-             `complete`",
+            "{text} of `{}`; quantize the layers of the net that the search which wrote it quantized, or add the layer, or \
+             remove `complete`",
             graph.name
         )));
     }
@@ -100,10 +100,9 @@ pub fn plan(graph: &Graph, quantization: &Quantization, weight_bits: u32, path: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pocketflow::clip::WeightRange;
     use pocketflow::graph::{GraphBuilder, Linear};
-    use pocketflow::option::Value;
     use pocketflow::quant::Buckets;
-    use pocketflow::settings::Settings;
 
     fn graph() -> Graph {
         let mut builder = GraphBuilder::new("chain", [3, 4, 4]);
@@ -115,9 +114,15 @@ mod tests {
     }
 
     fn quantization() -> Quantization {
-        let mut settings = Settings::defaults([("a test", crate::quantization::specs())]);
-        settings.derive("uql_use_buckets", Value::Bool(true), "the test");
-        Quantization::read(&settings).unwrap()
+        Quantization {
+            activation_bits: 32,
+            save_path: "model.ckpt".into(),
+            buckets: Buckets::Channel,
+            all_layers: false,
+            range: WeightRange::MinMax,
+            reestimate: true,
+            lrn_rate: None,
+        }
     }
 
     fn planned(text: &str) -> Result<QuantPlan> {

@@ -1,22 +1,21 @@
 //! The reward of an allocation: accuracy on validation images of the training data, batch-norm
 //! statistics re-estimated, after the tuning that every allocation gets alike.
 //!
-//! A roll-out that cannot become the best any more ends early (see [`Bench::accuracy`]). Its reward
-//! is the accuracy on the images seen so far, which come in an order that has nothing to do with
-//! the allocation: an estimate of the same accuracy, with more noise and no bias towards good or
-//! bad. So the agent learns from it as from any other, and the best allocation is never lost, since
-//! an evaluation only ends when it is below the best for certain. What the agent sees does depend
-//! on the best so far, but on nothing else, so a search repeats exactly.
+//! A roll-out that cannot become the best any more ends early (see [`Evaluator::accuracy`]). Its
+//! reward is the accuracy on a first part of the images that is the same for all: the accuracy on
+//! those seen until it ended would be too low, as it ends when few answers were right. The best
+//! allocation is never lost, since an evaluation only ends when it is below the best for certain.
+//! When it ends depends on the best so far, and on nothing else, so a search repeats exactly.
 
-use crate::bench::{Accuracy, Bench};
+use crate::evaluator::{Accuracy, Evaluator};
 use crate::rollout::Evaluate;
 use crate::tune::{Tuning, tune};
 use pocketflow::Result;
 use pocketflow_torch::network::{Network, Statistics};
 
-/// Judges allocations on a bench.
+/// Judges allocations.
 pub struct Judge<'a, 'b> {
-    pub bench: &'a mut Bench<'b>,
+    pub evaluator: &'a mut Evaluator<'b>,
     /// The full-precision network, which layer-wise tuning learns from.
     pub teacher: &'a Network,
     pub tuning: Tuning,
@@ -33,16 +32,17 @@ impl Judge<'_, '_> {
     /// # Errors
     /// Those of the tuning and the evaluation; the host's wish to stop.
     pub fn judge(&mut self, bits: &[u32], tuning: &Tuning, beat: Option<f64>) -> Result<Accuracy> {
-        self.bench.allocate(bits)?;
-        if !tune(self.bench, self.teacher, tuning)? {
-            // No use to anybody, and no reason to give up the search.
-            return Ok(Accuracy { value: 0.0, images: self.bench.images() });
+        self.evaluator.allocate(bits)?;
+        self.evaluator.take_ranges()?;
+        if !tune(self.evaluator, self.teacher, tuning)? {
+            // Such bits are of no use; the search goes on.
+            return Ok(Accuracy { value: 0.0, images: self.evaluator.images() });
         }
         // Tuning of all layers normalises by batches: the parent's running statistics mean nothing
         // to what comes out of it.
         let statistics = if tuning.global > 0 { Statistics::OfImages } else { Statistics::Moved };
-        self.bench.reestimate(statistics)?;
-        self.bench.accuracy(beat)
+        self.evaluator.reestimate(statistics)?;
+        self.evaluator.accuracy(beat)
     }
 }
 

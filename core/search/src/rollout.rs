@@ -229,7 +229,7 @@ impl<'a> Search<'a> {
 
 fn check(budget: &BitBudget, plan: &Plan) -> Result<()> {
     if plan.rollouts == 0 {
-        return Err(Error::config("`uql_nb_rlouts` = 0: a search needs a roll-out"));
+        return Err(Error::config("no roll-outs: a search needs one"));
     }
     match plan.starts.iter().find(|start| !budget.allows(start)) {
         None => Ok(()),

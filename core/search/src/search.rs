@@ -1,10 +1,10 @@
 //! The whole search: uniform bits, the exact solver, the agent, each at the same budget; judged
 //! alike, resumed exactly.
 
-use crate::bench::{self, Bench, RANGE_BYTES};
-use crate::budget::BitBudget;
+use crate::budget::{BitBudget, BudgetError};
+use crate::evaluator::{self, Evaluator, RANGE_BYTES};
 use crate::knapsack::minimise;
-use crate::options::{Method, Options, PLAN_FILE};
+use crate::options::{Method, Options};
 use crate::plan::BitPlan;
 use crate::quantization::Quantization;
 use crate::reward::Judge;
@@ -18,10 +18,13 @@ use pocketflow::graph::Graph;
 use pocketflow::job::{Event, Job};
 use pocketflow::model::Model;
 use pocketflow::packing::packed_len;
+use pocketflow::quant::QuantPlan;
 use pocketflow::report::search::{Candidate, FrontPoint, RolloutReport, SearchReport, Sensitivity};
 use pocketflow::{Error, Result};
+use pocketflow_torch::engine::Engine;
+use pocketflow_torch::images::ImageSet;
 use pocketflow_torch::network::{Network, Statistics};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 /// The phase's name in progress and curves.
@@ -36,7 +39,8 @@ pub struct Budgets {
 }
 
 /// What can be wrong is found here, before anything is trained. `trains`: what is found is
-/// fine-tuned without the validation images.
+/// fine-tuned without the validation images. `blame` puts why there is no budget into the words of
+/// the learner's options: that of the search, or of the front the one of so many bits.
 ///
 /// # Errors
 /// No validation images, or too few others to train on; a budget that the net's layers cannot keep;
@@ -47,6 +51,7 @@ pub fn budgets(
     quantization: &Quantization,
     options: &Options,
     trains: bool,
+    blame: &dyn Fn(BudgetError, Option<f64>) -> Error,
 ) -> Result<Budgets> {
     let info = job.dataset.info();
     let (judged, fitted) = (info.samples(Split::Val), info.samples(Split::Fit));
@@ -62,13 +67,14 @@ pub fn budgets(
             format!("without the {judged} validation images there are {fitted} training images, less than a batch");
         return Err(job.settings.invalid("batch_size", &problem));
     }
-    let layers = bench::layers(graph, quantization)?;
+    let layers = evaluator::layers(graph, quantization)?;
     let budget = |bits| BitBudget::new(layers.clone(), options.min, options.max, bits);
     let front = options.budgets.iter().map(|bits| {
-        let made = budget(*bits).map_err(|error| error.context(format!("`uql_budgets`, {bits}")));
-        made.map(|made| (*bits, made))
+        let made = budget(*bits).map_err(|error| blame(error, Some(*bits)))?;
+        Ok((*bits, made))
     });
-    let budgets = Budgets { main: budget(options.equivalent_bits)?, front: front.collect::<Result<_>>()? };
+    let front = front.collect::<Result<_>>()?;
+    let budgets = Budgets { main: budget(options.equivalent_bits).map_err(|error| blame(error, None))?, front };
     if searches {
         // This agent is not used: one that does not go with the search says so before anything is
         // measured.
@@ -80,21 +86,21 @@ pub fn budgets(
 
 /// Finds an allocation by each of the options' methods. The report holds them as candidates, in the
 /// order of the methods, none chosen. `tuned`: where roll-outs are tuned, all candidates are judged
-/// after the whole tuning, too; for who does not fine-tune them himself.
+/// after the whole tuning, too; for learners that do not fine-tune them.
 ///
 /// # Errors
 /// [`pocketflow::ErrorKind::Interrupted`] when the host asked to stop: the search is saved and goes
 /// on with `resume`. What the data set, libtorch and the disk report; an agent that fails before
 /// its first reward.
 pub fn search(
-    job: &Job,
+    (job, engine, pool): (&Job, &Engine, &ImageSet),
     parent: &Model,
     quantization: &Quantization,
     options: &Options,
     budgets: &Budgets,
     tuned: bool,
 ) -> Result<SearchReport> {
-    let mut bench = Bench::new(job, parent, quantization)?;
+    let mut evaluator = Evaluator::new(engine, job, parent, quantization, pool)?;
     let budget = &budgets.main;
     let checkpoints = state::checkpoints(&job.run_dir);
     let found = if job.settings.get("resume")? { State::load(&checkpoints, budget)? } else { None };
@@ -107,7 +113,7 @@ pub fn search(
         }
         None => State::new(budget),
     };
-    let teacher = Network::from_model(parent)?;
+    let teacher = Network::from_model(engine, parent)?;
     let recipe = job.net.recipe(job.dataset.info().samples(Split::Fit));
     let tuning = Tuning {
         layerwise: options.layerwise,
@@ -116,9 +122,14 @@ pub fn search(
         rate: quantization.lrn_rate.unwrap_or(recipe.fine_tune.lrn_rate * 1e-3),
         weight_decay: recipe.weight_decay,
     };
-    let (images, layers) = (bench.images(), bench.layers().to_vec());
-    let judge =
-        Judge { bench: &mut bench, teacher: &teacher, tuning: tuning.at_most(options.short), best: None, images };
+    let (images, layers) = (evaluator.images(), evaluator.layers().to_vec());
+    let judge = Judge {
+        evaluator: &mut evaluator,
+        teacher: &teacher,
+        tuning: tuning.at_most(options.short),
+        best: None,
+        images,
+    };
     let mut run = Run { job, options, budget, tuning, judge, state, checkpoints };
     let mut report = SearchReport {
         layers: layers.iter().map(|layer| layer.name.clone()).collect(),
@@ -168,20 +179,35 @@ fn plan(job: &Job, options: &Options, starts: Vec<Vec<u32>>) -> Result<Plan> {
     Ok(Plan { rollouts, random_layers, seed: job.settings.get("seed")?, starts })
 }
 
-/// Writes the bits of a candidate where the options say, as a plan that is complete; returns where.
+/// Writes the bits of a candidate as a plan that is complete. `usage` says in the file how it is
+/// read.
 ///
 /// # Errors
 /// A folder that cannot be written.
-pub fn write_plan(job: &Job, options: &Options, report: &SearchReport, candidate: &Candidate) -> Result<PathBuf> {
-    let path = options.save_plan.clone().unwrap_or_else(|| job.run_dir.join(PLAN_FILE));
+pub fn write_plan(path: &Path, net: &str, report: &SearchReport, candidate: &Candidate, usage: &str) -> Result<()> {
     let weight_bits = report.layers.iter().cloned().zip(candidate.bits.iter().copied()).collect();
     let comment = format!(
-        "Bits per layer of {}, found by the search `{}` under a budget of {} bits a weight.\n\
-         To be read by --uql_bit_plan, with the buckets and `uql_quantize_all_layers` of that search.",
-        job.net_id, candidate.method, report.equivalent_bits
+        "Bits per layer of {net}, found by the search `{}` under a budget of {} bits a weight.\n{usage}",
+        candidate.method, report.equivalent_bits
     );
-    BitPlan { complete: true, weight_bits, ..BitPlan::default() }.write(&path, &comment)?;
-    Ok(path)
+    BitPlan { complete: true, weight_bits, ..BitPlan::default() }.write(path, &comment)
+}
+
+/// Returns the plan that gives each layer of a search its bits.
+pub fn allocation_plan(
+    graph: &Graph,
+    quantization: &Quantization,
+    options: &Options,
+    layers: &[String],
+    bits: &[u32],
+) -> QuantPlan {
+    let mut plan = quantization.plan(graph, options.max);
+    for (layer, bits) in layers.iter().zip(bits) {
+        if let Some(quant) = plan.weights.get_mut(layer) {
+            quant.bits = *bits;
+        }
+    }
+    plan
 }
 
 fn mean_bits(budget: &BitBudget, bits: &[u32]) -> f64 {
@@ -225,16 +251,17 @@ struct Run<'a, 'b, 'c> {
 impl Run<'_, '_, '_> {
     /// Accuracy without tuning, on all validation images.
     fn plain(&mut self, bits: &[u32]) -> Result<f64> {
-        self.judge.bench.allocate(bits)?;
-        self.judge.bench.reestimate(Statistics::Moved)?;
-        self.judge.bench.top1()
+        self.judge.evaluator.allocate(bits)?;
+        self.judge.evaluator.take_ranges()?;
+        self.judge.evaluator.reestimate(Statistics::Moved)?;
+        self.judge.evaluator.top1()
     }
 
     fn sensitivity(&mut self) -> Result<&Sensitivity> {
         let (state, checkpoints) = (&mut self.state, &self.checkpoints);
         let known = state.sensitivity.clone();
         let range = [self.options.min, self.options.max];
-        let measured = measure(self.judge.bench, range, known, |table| {
+        let measured = measure(self.judge.evaluator, range, known, |table| {
             state.sensitivity = table.clone();
             state.save(checkpoints)
         })?;

@@ -99,21 +99,27 @@ fn first_wrong(values: &[f32], is_good: impl Fn(f32) -> bool, what: &str) -> Opt
     })
 }
 
+fn first_not_finite(codebooks: &[Vec<f32>]) -> Option<(usize, f32)> {
+    let values = codebooks.iter().enumerate().flat_map(|(bucket, book)| book.iter().map(move |value| (bucket, *value)));
+    values.into_iter().find(|(_, value)| !value.is_finite())
+}
+
 fn ranges_problem(quantized: &Quantized) -> Option<String> {
+    if let Some((bucket, value)) = first_not_finite(&quantized.codebooks) {
+        return Some(format!("has the value {value} in the codebook of bucket {bucket}, which no weight has"));
+    }
     let top = largest_code(quantized.bits) as f32;
     let is_good = |[first, second]: [f32; 2]| match quantized.grid {
         // α and β: the largest value is their sum.
         Grid::MinMax => first >= 0.0 && second.is_finite() && (first + second).is_finite(),
         // Scale and zero point: the zero point is one of the codes.
-        Grid::Symmetric | Grid::Affine => {
-            first > 0.0 && (first * top).is_finite() && second.fract() == 0.0 && (0.0..=top).contains(&second)
-        }
+        _ => first > 0.0 && (first * top).is_finite() && second.fract() == 0.0 && (0.0..=top).contains(&second),
     };
     let (bucket, [first, second]) = quantized.ranges.iter().enumerate().find(|(_, range)| !is_good(**range))?;
     let count = quantized.ranges.iter().filter(|range| !is_good(**range)).count();
     let words = match quantized.grid {
         Grid::MinMax => format!("the width {first} and the minimum {second}"),
-        Grid::Symmetric | Grid::Affine => format!("the scale {first} and the zero point {second}"),
+        _ => format!("the scale {first} and the zero point {second}"),
     };
     Some(format!(
         "has {words} in bucket {bucket}, which no weights have ({count} of {} buckets)",

@@ -77,6 +77,7 @@ fn meta(graph: &Graph) -> ModelMeta {
         labels: labels.split(' ').take(classes).map(String::from).collect(),
         mean: vec![125.3, 123.0, 113.9],
         std: vec![63.0, 62.1, 66.7],
+        changed_graph: false,
         top1: Some(0.9137),
         choices: BTreeMap::from([("style".into(), Value::Text("other".into()))]),
     }

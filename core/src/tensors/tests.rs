@@ -126,6 +126,7 @@ fn what_does_not_fit_together_is_not_written() {
             grid: Grid::MinMax,
             codes: codes.to_vec(),
             ranges: vec![[1.0, 0.0]; ranges],
+            codebooks: Vec::new(),
         },
     };
     let wrong = [
@@ -200,7 +201,7 @@ fn any_tensor() -> impl Strategy<Value = Stored> {
     let packed = (1u32..=31, 1usize..20, grid, codes).prop_map(|(bits, size, grid, codes)| {
         let ranges = codes.chunks(size).map(|bucket| [f32::from_bits(bucket[0]), 1.0]).collect();
         let codes: Vec<u32> = codes.into_iter().map(|code| code & largest_code(bits)).collect();
-        let quantized = Quantized { bits, bucket_size: size, grid, codes, ranges };
+        let quantized = Quantized { bits, bucket_size: size, grid, codes, ranges, codebooks: Vec::new() };
         Stored::Packed { shape: vec![1, quantized.codes.len()], quantized }
     });
     prop_oneof![full, packed, prop::collection::vec(any::<u8>(), 0..50).prop_map(Stored::Bytes)]

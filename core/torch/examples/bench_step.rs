@@ -14,6 +14,7 @@ use pocketflow::integer::Target;
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_resnet_cifar10::{self as resnet_cifar10, Shortcut};
 use pocketflow_resnet_ilsvrc12::{self as resnet_ilsvrc12, Size};
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::network::{Integers, Mode, Network, Weights};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
 use pocketflow_torch::{kernels, loss};
@@ -107,11 +108,11 @@ impl Drop for PyTorch {
 
 /// Those of ours, full precision first.
 fn contenders(graph: &Graph) -> pocketflow::Result<Vec<Contender>> {
-    let values = Network::initialised(graph, 0)?.values()?;
-    let uniform = |plan: QuantPlan| Network::new(graph, &plan, &values, Weights::FullPrecision);
+    let values = Network::initialised(&Engine::cpu(), graph, 0)?.values()?;
+    let uniform = |plan: QuantPlan| Network::new(&Engine::cpu(), graph, &plan, &values, Weights::FullPrecision);
     let integers = |target| {
-        let integers = Integers { target, weight_bits: 8, activation_bits: 8 };
-        Network::for_integers(graph, integers, [&[127.5; 3], &[63.0; 3]], &values)
+        let integers = Integers { target, weight_bits: 8, activation_bits: 8, range_decay: 0.99 };
+        Network::for_integers(&Engine::cpu(), graph, integers, [&[127.5; 3], &[63.0; 3]], &values)
     };
     let bits = |buckets| QuantPlan::uniform(graph, 4, 4, buckets, false);
     Ok(vec![

@@ -4,6 +4,7 @@
 
 use pocketflow::model::Model;
 use pocketflow::{Error, Result};
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::kernels;
 use pocketflow_torch::network::{Mode, Network};
 use std::io::Write;
@@ -15,7 +16,7 @@ fn main() -> Result<()> {
     let model = Model::load(Path::new(model))?;
     let pixels = std::fs::read(pixels)?;
     let [c, h, w] = model.graph.input_shape();
-    let network = Network::from_model(&model)?;
+    let network = Network::from_model(&Engine::cpu(), &model)?;
     let mut out = std::io::stdout().lock();
     for image in pixels.chunks_exact(c * h * w) {
         let images = kernels::images(image, [1, c, h, w], &model.meta.mean, &model.meta.std)?;

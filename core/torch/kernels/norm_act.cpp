@@ -2,7 +2,8 @@
 // memory, as one autograd function. A quantized step is as fast as a full-precision one only if
 // quantization adds no pass of its own, so:
 //  - the forward pass quantizes with the range tracked so far and takes the batch's range on the way;
-//  - the backward pass needs no mask: an inactive output is stored as -0.0, an active one that rounds to zero as +0.0.
+//  - the backward pass needs no mask: an inactive output is stored as -0.0, an active one that rounds to zero as +0.0;
+//    what ReLU6 clipped it computes again from its input.
 // The gradient passes quantizers straight through (Bengio et al. 2013, arXiv 1308.3432), also
 // beyond the ends of the range. Images are channels_last, `[n, h, w, c]` in memory: a matrix of
 // rows of c channels. Constants per channel are repeated to a period of at least 256 values, so
@@ -179,7 +180,7 @@ public:
       return t;
     };
     // Without an activation function the output is not looked at again, so it need not be kept.
-    ctx->save_for_backward({x, s.act == NONE ? x : y, keep(floats(mean)), keep(inverse_std), keep(a)});
+    ctx->save_for_backward({x, s.act == NONE ? x : y, keep(floats(mean)), keep(inverse_std), keep(a), keep(b)});
     ctx->saved_data["act"] = int64_t(s.act);
     ctx->saved_data["norm"] = norm;
     ctx->saved_data["training"] = s.training && norm;
@@ -190,7 +191,7 @@ public:
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
     auto saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &y = saved[1], &mean = saved[2], &inverse_std = saved[3], &a = saved[4];
+    const at::Tensor &x = saved[0], &y = saved[1], &mean = saved[2], &inverse_std = saved[3], &a = saved[4], &b = saved[5];
     const int act = int(ctx->saved_data["act"].toInt());
     const bool norm = ctx->saved_data["norm"].toBool(), training = ctx->saved_data["training"].toBool();
     const bool has_residual = ctx->saved_data["residual"].toBool();
@@ -199,19 +200,16 @@ public:
     const Cut cut(x.numel(), channels);
     auto vector = [](const at::Tensor &t) { return std::vector<float>(t.data_ptr<float>(), t.data_ptr<float>() + t.numel()); };
     const std::vector<float> means = vector(mean), stds = vector(inverse_std), scale = vector(a);
-    const std::vector<float> as = repeat(scale, cut.period);
-    const float *g = grad.data_ptr<float>(), *out = y.data_ptr<float>(), *in = x.data_ptr<float>();
+    const std::vector<float> as = repeat(scale, cut.period), bs = repeat(vector(b), cut.period);
+    const Backward f{act, grad.data_ptr<float>(), y.data_ptr<float>(), x.data_ptr<float>(), as.data(), bs.data()};
 
     if (!norm && act == NONE) return {grad, {}, {}, has_residual ? grad : at::Tensor(), {}};
     at::Tensor dres, dx = at::empty_like(x), dgamma, dbeta;
     if (has_residual) dres = act == NONE ? grad : at::empty_like(x);
     float *kept = has_residual && act != NONE ? dres.data_ptr<float>() : nullptr;
-    const std::vector<float> ones(cut.period, 1.0f);
     if (!norm) {
       cut.each_block([&](int64_t, int64_t from, int64_t to) {
-        cut.each_period(from, to, [&](int64_t o, int64_t n) {
-          mask_block(act, g + o, out + o, dx.data_ptr<float>() + o, ones.data(), n);
-        });
+        cut.each_period(from, to, [&](int64_t o, int64_t n) { mask_block(f.at(o), dx.data_ptr<float>() + o, n); });
       });
       if (has_residual) dres = dx;
       return {dx, {}, {}, dres, {}};
@@ -222,7 +220,7 @@ public:
     cut.each_block([&](int64_t block, int64_t from, int64_t to) {
       std::vector<float> sum_g(cut.period, 0.0f), sum_gx(cut.period, 0.0f);
       cut.each_period(from, to, [&](int64_t o, int64_t n) {
-        backward_sums(act, g + o, out + o, in + o, centres.data(), kept ? kept + o : nullptr, sum_g.data(), sum_gx.data(), n);
+        backward_sums(f.at(o), centres.data(), kept ? kept + o : nullptr, sum_g.data(), sum_gx.data(), n);
       });
       cut.fold(sum_g, &partial[block * channels * 2]);
       cut.fold(sum_gx, &partial[block * channels * 2 + channels]);
@@ -245,11 +243,11 @@ public:
       }
     }
     const std::vector<float> k1s = repeat(k1, cut.period), k0s = repeat(k0, cut.period);
-    const int mask = kept ? int(NONE) : act;
-    const float *source = kept ? kept : g;
+    Backward masked = f;
+    if (kept) masked.act = NONE, masked.grad = kept;
     cut.each_block([&](int64_t, int64_t from, int64_t to) {
       cut.each_period(from, to, [&](int64_t o, int64_t n) {
-        backward_input(mask, source + o, out + o, in + o, dx.data_ptr<float>() + o, as.data(), k1s.data(), k0s.data(), n);
+        backward_input(masked.at(o), dx.data_ptr<float>() + o, k1s.data(), k0s.data(), n);
       });
     });
     return {dx, dgamma, dbeta, dres, {}};
@@ -286,8 +284,16 @@ extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running
     }
     TORCH_CHECK(x->scalar_type() == at::kFloat, "norm_act takes floats");
     auto optional = [](tensor t) { return t ? Optional(*t) : Optional(); };
-    at::Tensor y = NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), settings);
-    *out = new at::Tensor(y);
+    if (act == RELU6 && (residual || inner)) {
+      // The backward pass asks x alone what was clipped: here it would have to keep more than that.
+      Settings sum = settings, clip;
+      sum.act = NONE, sum.outer = Quantizer{};
+      clip = settings, clip.inner = Quantizer{};
+      const at::Tensor v = NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), sum);
+      *out = new at::Tensor(NormAct::apply(v, Optional(), Optional(), Optional(), clip));
+      return;
+    }
+    *out = new at::Tensor(NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), settings));
   });
 }
 

@@ -114,25 +114,38 @@ PF_CLONES void square_block(const float *__restrict x, const float *__restrict m
   }
 }
 
-// The gradient that the activation function lets through.
-template <int ACT> inline __attribute__((always_inline)) float let_through(float grad, float y) {
+// The gradient that the activation function lets through. Where y is 0 or less is told by its sign;
+// whether ReLU6 clipped it is not told by y, which the quantizer moves onto 6 from below, and from 6
+// to the end of a shorter range: it is asked of v, what the function was given.
+template <int ACT> inline __attribute__((always_inline)) float let_through(float grad, float y, float v) {
   int32_t bits;
   std::memcpy(&bits, &y, sizeof bits);
   bool pass = bits >= 0;
-  if (ACT == RELU6) pass = pass && y < 6.0f;
+  if (ACT == RELU6) pass = pass && v < 6.0f;
   return ACT == NONE ? grad : (pass ? grad : 0.0f);
 }
 
+// What the backward loops read: the gradient, result and input of the node, and by channel its
+// slope and offset, of which v = x * a + b.
+struct Backward {
+  int act;
+  const float *grad, *y, *x;
+  const float *a, *b;
+  Backward at(int64_t offset) const { return {act, grad + offset, y + offset, x + offset, a, b}; }
+};
+
+template <int ACT> inline __attribute__((always_inline)) float gradient(const Backward &f, int64_t i) {
+  return let_through<ACT>(f.grad[i], f.y[i], ACT == RELU6 ? f.x[i] * f.a[i] + f.b[i] : 0.0f);
+}
+
 template <int ACT, bool KEEP>
-inline __attribute__((always_inline)) void backward_sums_loop(const float *__restrict grad, const float *__restrict y,
-                                                              const float *__restrict x, const float *__restrict mean,
-                                                              float *__restrict kept, float *__restrict sum_g,
-                                                              float *__restrict sum_gx, int64_t n) {
+inline __attribute__((always_inline)) void backward_sums_loop(Backward f, const float *__restrict mean, float *__restrict kept,
+                                                              float *__restrict sum_g, float *__restrict sum_gx, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
-    float g = let_through<ACT>(grad[i], y[i]);
+    float g = gradient<ACT>(f, i);
     if (KEEP) kept[i] = g;
     sum_g[i] += g;
-    sum_gx[i] += g * (x[i] - mean[i]);
+    sum_gx[i] += g * (f.x[i] - mean[i]);
   }
 }
 
@@ -143,39 +156,33 @@ inline __attribute__((always_inline)) void backward_sums_loop(const float *__res
   default: CALL(NONE);                                                                                                       \
   }
 
-PF_CLONES void backward_sums(int act, const float *grad, const float *y, const float *x, const float *mean, float *kept,
-                             float *sum_g, float *sum_gx, int64_t n) {
+PF_CLONES void backward_sums(const Backward &f, const float *mean, float *kept, float *sum_g, float *sum_gx, int64_t n) {
 #define CALL(ACT)                                                                                                            \
-  if (kept) backward_sums_loop<ACT, true>(grad, y, x, mean, kept, sum_g, sum_gx, n);                                         \
-  else backward_sums_loop<ACT, false>(grad, y, x, mean, nullptr, sum_g, sum_gx, n)
-  PF_BY_ACT(act, CALL)
+  if (kept) backward_sums_loop<ACT, true>(f, mean, kept, sum_g, sum_gx, n);                                                  \
+  else backward_sums_loop<ACT, false>(f, mean, nullptr, sum_g, sum_gx, n)
+  PF_BY_ACT(f.act, CALL)
 #undef CALL
 }
 
 template <int ACT>
-inline __attribute__((always_inline)) void backward_input_loop(const float *__restrict grad, const float *__restrict y,
-                                                               const float *__restrict x, float *__restrict dx,
-                                                               const float *__restrict a, const float *__restrict k1,
+inline __attribute__((always_inline)) void backward_input_loop(Backward f, float *__restrict dx, const float *__restrict k1,
                                                                const float *__restrict k0, int64_t n) {
-  for (int64_t i = 0; i < n; i++) dx[i] = let_through<ACT>(grad[i], y[i]) * a[i] + (x[i] * k1[i] + k0[i]);
+  for (int64_t i = 0; i < n; i++) dx[i] = gradient<ACT>(f, i) * f.a[i] + (f.x[i] * k1[i] + k0[i]);
 }
 
-PF_CLONES void backward_input(int act, const float *grad, const float *y, const float *x, float *dx, const float *a,
-                              const float *k1, const float *k0, int64_t n) {
-#define CALL(ACT) backward_input_loop<ACT>(grad, y, x, dx, a, k1, k0, n)
-  PF_BY_ACT(act, CALL)
+PF_CLONES void backward_input(const Backward &f, float *dx, const float *k1, const float *k0, int64_t n) {
+#define CALL(ACT) backward_input_loop<ACT>(f, dx, k1, k0, n)
+  PF_BY_ACT(f.act, CALL)
 #undef CALL
 }
 
-template <int ACT>
-inline __attribute__((always_inline)) void mask_loop(const float *__restrict grad, const float *__restrict y,
-                                                     float *__restrict out, const float *__restrict a, int64_t n) {
-  for (int64_t i = 0; i < n; i++) out[i] = let_through<ACT>(grad[i], y[i]) * a[i];
+template <int ACT> inline __attribute__((always_inline)) void mask_loop(Backward f, float *__restrict out, int64_t n) {
+  for (int64_t i = 0; i < n; i++) out[i] = gradient<ACT>(f, i);
 }
 
-PF_CLONES void mask_block(int act, const float *grad, const float *y, float *out, const float *a, int64_t n) {
-#define CALL(ACT) mask_loop<ACT>(grad, y, out, a, n)
-  PF_BY_ACT(act, CALL)
+PF_CLONES void mask_block(const Backward &f, float *out, int64_t n) {
+#define CALL(ACT) mask_loop<ACT>(f, out, n)
+  PF_BY_ACT(f.act, CALL)
 #undef CALL
 }
 

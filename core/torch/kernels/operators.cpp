@@ -85,8 +85,9 @@ extern "C" void pf_operators_only(int on) { operators_only = on != 0; }
 
 // Convolutions and matrix products of the calling thread on a GPU in 16 bits (bfloat16, of float's
 // range, so that losses need no scaling); what needs more stays in 32.
-extern "C" char *pf_mixed_precision(int on) {
+extern "C" char *pf_mixed_precision(int on, int *before) {
   return guarded([&] {
+    *before = at::autocast::is_autocast_enabled(at::kCUDA);
     at::autocast::set_autocast_enabled(at::kCUDA, on != 0);
     at::autocast::set_autocast_dtype(at::kCUDA, at::kBFloat16);
     // Casts of weights are kept for the length of a pass only: the optimizer changes them in place.

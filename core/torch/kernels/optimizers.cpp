@@ -1,6 +1,7 @@
 // One optimizer step over all parameters in one call. The gradient is read from `leaves[i]`, which
 // for a quantized layer is Q(w) and else w itself: this is the straight-through estimator (Bengio
-// et al. 2013, arXiv 1308.3432). Gradients are dropped after use.
+// et al. 2013, arXiv 1308.3432). `rates[i]` multiplies the learning rate. Gradients are dropped
+// after use.
 
 #include "operators.h"
 #include <ATen/Parallel.h>
@@ -51,27 +52,27 @@ void each_parameter(tensor *params, tensor *leaves, int64_t count, const F &upda
 
 } // namespace
 
-extern "C" char *pf_sgd_step(tensor *params, tensor *leaves, tensor *momenta, const double *decays, int64_t count, double rate,
-                             double momentum, int nesterov) {
+extern "C" char *pf_sgd_step(tensor *params, tensor *leaves, tensor *momenta, const double *decays, const double *rates,
+                             int64_t count, double rate, double momentum, int nesterov) {
   return guarded([&] {
     each_parameter(params, leaves, count, [&](int64_t t, int64_t offset, int64_t n, float *w, const float *g) {
-      sgd_loop(w, g, momenta[t]->data_ptr<float>() + offset, n, float(rate), float(momentum), float(decays[t]), nesterov);
+      sgd_loop(w, g, momenta[t]->data_ptr<float>() + offset, n, float(rate * rates[t]), float(momentum), float(decays[t]), nesterov);
     }, [&](int64_t t, const at::Tensor &grad) {
-      sgd_by_operators(*params[t], grad, *momenta[t], rate, momentum, decays[t], nesterov);
+      sgd_by_operators(*params[t], grad, *momenta[t], rate * rates[t], momentum, decays[t], nesterov);
     });
   });
 }
 
 // `step` counts from 1. Kingma & Ba 2014 (arXiv 1412.6980), algorithm 1, with its bias corrections.
-extern "C" char *pf_adam_step(tensor *params, tensor *leaves, tensor *first, tensor *second, const double *decays, int64_t count,
-                              double rate, double beta1, double beta2, double eps, int64_t step) {
+extern "C" char *pf_adam_step(tensor *params, tensor *leaves, tensor *first, tensor *second, const double *decays,
+                              const double *rates, int64_t count, double rate, double beta1, double beta2, double eps, int64_t step) {
   return guarded([&] {
     const double correction1 = 1.0 - std::pow(beta1, double(step)), correction2 = std::sqrt(1.0 - std::pow(beta2, double(step)));
     each_parameter(params, leaves, count, [&](int64_t t, int64_t offset, int64_t n, float *w, const float *g) {
       adam_loop(w, g, first[t]->data_ptr<float>() + offset, second[t]->data_ptr<float>() + offset, n,
-                float(rate / correction1), float(beta1), float(beta2), float(eps), float(correction2), float(decays[t]));
+                float(rate * rates[t] / correction1), float(beta1), float(beta2), float(eps), float(correction2), float(decays[t]));
     }, [&](int64_t t, const at::Tensor &grad) {
-      adam_by_operators(*params[t], grad, *first[t], *second[t], rate / correction1, beta1, beta2, eps, correction2, decays[t]);
+      adam_by_operators(*params[t], grad, *first[t], *second[t], rate * rates[t] / correction1, beta1, beta2, eps, correction2, decays[t]);
     });
   });
 }

@@ -1,7 +1,8 @@
-//! Everything that a training needs to go on, in one file: weights, optimizer, ranges, step. A run
+//! Everything that a training needs to go on, in one file: weights, optimizer, quantizers, step. A run
 //! resumed from it ends in the same bits as one that was never interrupted, because batches depend
 //! only on seed and step; so does one resumed from the file before it.
 
+use crate::evaluate::Metrics;
 use crate::network::Network;
 use crate::optimizer::Optimizer;
 use pocketflow::checkpoints::{Checkpoints, Found, KIND, Unusable};
@@ -23,6 +24,12 @@ pub struct Progress {
     pub step: u64,
     /// Seconds of training so far.
     pub seconds: f64,
+    /// The last evaluation.
+    #[serde(default)]
+    pub last: Option<Metrics>,
+    /// Whether an epoch ended at this step and its evaluation is still to be made.
+    #[serde(default)]
+    pub evaluation_due: bool,
 }
 
 /// What became of a checkpoint.
@@ -39,7 +46,12 @@ pub enum Saved {
 /// # Errors
 /// A folder that cannot be written.
 pub fn save(to: &Checkpoints, progress: &Progress, network: &Network, optimizer: &Optimizer) -> Result<Saved> {
-    let groups = [("param", network.values()?), ("range", network.range_state()?), ("optimizer", optimizer.state()?)];
+    let groups = [
+        ("param", network.values()?),
+        ("range", network.quantizer_state()?),
+        ("learned", network.learned()?),
+        ("optimizer", optimizer.state()?),
+    ];
     let mut tensors = BTreeMap::new();
     for (group, values) in groups {
         for (name, values) in values {
@@ -58,7 +70,8 @@ fn not_finite(values: &[f32]) -> Option<f32> {
     values.iter().copied().find(|value| !value.is_finite())
 }
 
-/// What a checkpoint holds: `param`, `range` and `optimizer`, each with its values by name.
+/// What a checkpoint holds: `param`, `range`, `learned` and `optimizer`, each with its values by
+/// name. `range` is what quantizers keep, whatever it is: ranges came first.
 type Groups = BTreeMap<String, BTreeMap<String, Vec<f32>>>;
 
 /// Takes the newest checkpoint over that is whole, and says where the training stands; `None` where
@@ -79,7 +92,8 @@ pub fn load(
     let group = |name: &str| groups.get(name).unwrap_or(&empty);
     let taken = network
         .set_values(group("param"))
-        .and_then(|()| network.set_range_state(group("range")))
+        .and_then(|()| network.set_quantizer_state(group("range")))
+        .and_then(|()| network.set_learned(group("learned")))
         .and_then(|()| optimizer.set_state(group("optimizer"), progress.step as i64));
     taken.map_err(|error| error.context(format!("cannot resume from {}", from.newest().display())))?;
     Ok(Some(Found { state: progress, warning }))

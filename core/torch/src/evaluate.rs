@@ -7,11 +7,12 @@ use crate::torch_error;
 use pocketflow::dataset::Split;
 use pocketflow::job::Job;
 use pocketflow::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// Fractions 0–1, and the mean cross-entropy.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
     pub top1: f64,
     pub top5: f64,
@@ -101,6 +102,7 @@ fn each_batch(
     mut each: impl FnMut(&Tensor, &Tensor) -> Result<()>,
 ) -> Result<()> {
     let mut loader = Loader::start(Stream {
+        engine: network.engine().clone(),
         dataset: Arc::clone(&job.dataset),
         split,
         batch_size: job.settings.get("batch_size_eval")?,

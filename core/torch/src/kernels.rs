@@ -1,10 +1,9 @@
 //! Safe wrappers of the C++ kernels in `kernels/`. Tensors cross as pointers to `at::Tensor`, as in
 //! torch-sys; a C++ exception comes back as a message.
 
-use crate::device;
 use pocketflow::quant::Grid;
 use pocketflow::{Error, Result};
-use std::ffi::{CStr, c_char, c_double, c_int};
+use std::ffi::{CStr, c_char, c_double, c_int, c_void};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
@@ -30,6 +29,7 @@ unsafe extern "C" {
         leaves: *const *const C_tensor,
         momenta: *const *const C_tensor,
         decays: *const c_double,
+        rates: *const c_double,
         count: i64,
         rate: c_double,
         momentum: c_double,
@@ -41,6 +41,7 @@ unsafe extern "C" {
         first: *const *const C_tensor,
         second: *const *const C_tensor,
         decays: *const c_double,
+        rates: *const c_double,
         count: i64,
         rate: c_double,
         beta1: c_double,
@@ -61,8 +62,17 @@ unsafe extern "C" {
     fn pf_moments(x: *const C_tensor, mean: *mut *mut C_tensor, variance: *mut *mut C_tensor) -> *mut c_char;
     fn pf_keep_memory() -> *mut c_char;
     fn pf_operators_only(on: c_int);
-    fn pf_mixed_precision(on: c_int) -> *mut c_char;
-    fn free(pointer: *mut std::ffi::c_void);
+    fn pf_mixed_precision(on: c_int, before: *mut c_int) -> *mut c_char;
+    fn pf_generator(seed: u64, out: *mut *mut c_void) -> *mut c_char;
+    fn pf_generator_free(generator: *mut c_void);
+    fn pf_random(
+        generator: *mut c_void,
+        shape: *const i64,
+        dims: i64,
+        normal: c_int,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn free(pointer: *mut c_void);
 }
 
 /// As in kernels/norm_act.cpp.
@@ -127,20 +137,82 @@ pub fn operators_only(on: bool) {
     unsafe { pf_operators_only(on.into()) }
 }
 
-/// Runs `pass` with convolutions and matrix products on a GPU in bfloat16, if `on`.
-///
-/// # Errors
-/// Those of `pass`; libtorch's.
-pub fn mixed_precision<T>(on: bool, pass: impl FnOnce() -> Result<T>) -> Result<T> {
-    if !on {
-        return pass();
+/// Mixed precision of the calling thread, for as long as this lives: convolutions and matrix
+/// products on a GPU compute in bfloat16.
+pub struct MixedPrecision {
+    before: c_int,
+}
+
+impl MixedPrecision {
+    /// Turns mixed precision on.
+    ///
+    /// # Errors
+    /// libtorch reports one.
+    pub fn on() -> Result<Self> {
+        let mut before = 0;
+        // SAFETY: sets variables of the thread, and writes into a live integer.
+        check("mixed_precision", unsafe { pf_mixed_precision(1, &mut before) })?;
+        Ok(Self { before })
     }
-    // SAFETY: sets variables of the thread.
-    check("mixed_precision", unsafe { pf_mixed_precision(1) })?;
-    let result = pass();
-    // SAFETY: as before.
-    check("mixed_precision", unsafe { pf_mixed_precision(0) })?;
-    result
+}
+
+impl Drop for MixedPrecision {
+    fn drop(&mut self) {
+        // SAFETY: as in `on`. A failure leaves the casts of weights in memory a little longer.
+        let failed = check("mixed_precision", unsafe { pf_mixed_precision(self.before, &mut 0) });
+        if let Err(error) = failed {
+            tracing::debug!("{error}");
+        }
+    }
+}
+
+/// A generator of random numbers. What it gives depends on its seed alone, and not on what other
+/// threads draw.
+pub struct Generator(*mut c_void);
+
+impl Generator {
+    /// Returns a generator at the start of its stream.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(seed: u64) -> Result<Self> {
+        let mut generator = std::ptr::null_mut();
+        // SAFETY: `generator` receives a new object, which is freed when `Self` is dropped.
+        check("generator", unsafe { pf_generator(seed, &mut generator) })?;
+        Ok(Self(generator))
+    }
+
+    /// Returns floats of mean 0 and variance 1, on the CPU.
+    ///
+    /// # Errors
+    /// A shape that is too large for memory.
+    pub fn normal(&mut self, shape: &[i64]) -> Result<Tensor> {
+        self.draw(shape, true)
+    }
+
+    /// Returns floats from 0 to 1, without 1, on the CPU.
+    ///
+    /// # Errors
+    /// A shape that is too large for memory.
+    pub fn uniform(&mut self, shape: &[i64]) -> Result<Tensor> {
+        self.draw(shape, false)
+    }
+
+    fn draw(&mut self, shape: &[i64], normal: bool) -> Result<Tensor> {
+        let mut out = std::ptr::null_mut();
+        // SAFETY: a live generator and shape; `out` receives a new tensor.
+        unsafe {
+            check("random", pf_random(self.0, shape.as_ptr(), shape.len() as i64, normal.into(), &mut out))?;
+            Ok(Tensor::from_ptr(out))
+        }
+    }
+}
+
+impl Drop for Generator {
+    fn drop(&mut self) {
+        // SAFETY: made by `pf_generator`, and freed once.
+        unsafe { pf_generator_free(self.0) }
+    }
 }
 
 /// The activation function of a fused node.
@@ -262,16 +334,23 @@ pub fn fake_quantize(x: &Tensor, quantizer: ActQuantizer) -> Result<Tensor> {
     reshape(&norm_act(&reshape(x, &[rows, -1, 1, 1])?, Act::None, &fused)?, &shape)
 }
 
-/// The quantizer of a layer's weights. Tensors are contiguous.
+/// The grid that a layer's weights are quantized onto.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightGrid {
+    /// 1–31; 0 copies the weights.
+    pub bits: u32,
+    /// Weights in a bucket, 1 or more.
+    pub bucket_size: usize,
+    pub grid: Grid,
+}
+
+/// One layer's weights to be quantized. Tensors are contiguous.
 #[derive(Clone, Copy)]
-pub struct WeightQuantizer<'a> {
+pub struct WeightJob<'a> {
     pub source: &'a Tensor,
     /// Receives Q(source); of the same shape.
     pub result: &'a Tensor,
-    /// 1–31; 0 copies the source.
-    pub bits: u32,
-    pub bucket_size: usize,
-    pub grid: Grid,
+    pub grid: WeightGrid,
     /// The batch normalisation that the layer is deployed with.
     pub fold: Option<Fold<'a>>,
 }
@@ -290,22 +369,25 @@ pub struct Fold<'a> {
 ///
 /// # Errors
 /// Tensors that are not contiguous, or do not fit each other.
-pub fn quantize_weights(weights: &[WeightQuantizer]) -> Result<()> {
-    let argument = |weight: &WeightQuantizer| WeightArgument {
-        source: weight.source.as_ptr(),
-        result: weight.result.as_ptr(),
-        gamma: pointer(weight.fold.map(|fold| fold.scale)),
-        variance: pointer(weight.fold.map(|fold| fold.variance)),
-        eps: weight.fold.map_or(0.0, |fold| fold.eps),
-        bits: weight.bits.min(31).into(),
-        bucket_size: weight.bucket_size.max(1) as i64,
-        grid: match weight.grid {
-            Grid::MinMax => 0,
-            Grid::Symmetric => 1,
-            Grid::Affine => 2,
-        },
+pub fn quantize_weights(jobs: &[WeightJob]) -> Result<()> {
+    let argument = |job: &WeightJob| {
+        Ok(WeightArgument {
+            source: job.source.as_ptr(),
+            result: job.result.as_ptr(),
+            gamma: pointer(job.fold.map(|fold| fold.scale)),
+            variance: pointer(job.fold.map(|fold| fold.variance)),
+            eps: job.fold.map_or(0.0, |fold| fold.eps),
+            bits: job.grid.bits.min(31).into(),
+            bucket_size: job.grid.bucket_size.max(1) as i64,
+            grid: match job.grid.grid {
+                Grid::MinMax => 0,
+                Grid::Symmetric => 1,
+                Grid::Affine => 2,
+                Grid::Codebook => return Err(Error::failed("a codebook is no grid that a kernel computes")),
+            },
+        })
     };
-    let arguments: Vec<WeightArgument> = weights.iter().map(argument).collect();
+    let arguments: Vec<WeightArgument> = jobs.iter().map(argument).collect::<Result<_>>()?;
     // SAFETY: a list of arguments that point to live tensors, or to none where the kernel allows
     // that.
     let message = unsafe { pf_quantize_weights(arguments.as_ptr(), arguments.len() as i64) };
@@ -313,7 +395,8 @@ pub fn quantize_weights(weights: &[WeightQuantizer]) -> Result<()> {
 }
 
 /// What an optimizer step works on: parameter, the leaf that holds its gradient (Q(w) for a
-/// quantized layer, else w itself), the optimizer's state, and weight decay, pairwise.
+/// quantized layer, else w itself), the optimizer's state, weight decay, and the factor on the
+/// learning rate, pairwise.
 pub struct StepLists<'a> {
     pub params: Vec<&'a Tensor>,
     pub leaves: Vec<&'a Tensor>,
@@ -321,6 +404,14 @@ pub struct StepLists<'a> {
     /// Empty for SGD.
     pub second: Vec<&'a Tensor>,
     pub decays: Vec<f64>,
+    pub rates: Vec<f64>,
+}
+
+impl StepLists<'_> {
+    fn check(&self) {
+        let count = self.params.len();
+        assert!([self.leaves.len(), self.first.len(), self.decays.len(), self.rates.len()] == [count; 4]);
+    }
 }
 
 /// Stochastic gradient descent with momentum; drops the gradients.
@@ -328,8 +419,7 @@ pub struct StepLists<'a> {
 /// # Errors
 /// Parameters that are not contiguous.
 pub fn sgd_step(lists: &StepLists, rate: f64, momentum: f64, nesterov: bool) -> Result<()> {
-    assert!(lists.leaves.len() == lists.params.len() && lists.first.len() == lists.params.len());
-    assert_eq!(lists.decays.len(), lists.params.len());
+    lists.check();
     let (params, leaves, first) = (pointers(&lists.params), pointers(&lists.leaves), pointers(&lists.first));
     // SAFETY: lists of one length, of live tensors.
     let message = unsafe {
@@ -338,6 +428,7 @@ pub fn sgd_step(lists: &StepLists, rate: f64, momentum: f64, nesterov: bool) -> 
             leaves.as_ptr(),
             first.as_ptr(),
             lists.decays.as_ptr(),
+            lists.rates.as_ptr(),
             params.len() as i64,
             rate,
             momentum,
@@ -352,8 +443,8 @@ pub fn sgd_step(lists: &StepLists, rate: f64, momentum: f64, nesterov: bool) -> 
 /// # Errors
 /// Parameters that are not contiguous.
 pub fn adam_step(lists: &StepLists, rate: f64, step: i64) -> Result<()> {
-    assert!(lists.leaves.len() == lists.params.len() && lists.first.len() == lists.params.len());
-    assert!(lists.second.len() == lists.params.len() && lists.decays.len() == lists.params.len());
+    lists.check();
+    assert_eq!(lists.second.len(), lists.params.len());
     let (params, leaves) = (pointers(&lists.params), pointers(&lists.leaves));
     let (first, second) = (pointers(&lists.first), pointers(&lists.second));
     // SAFETY: lists of one length, of live tensors.
@@ -364,6 +455,7 @@ pub fn adam_step(lists: &StepLists, rate: f64, step: i64) -> Result<()> {
             first.as_ptr(),
             second.as_ptr(),
             lists.decays.as_ptr(),
+            lists.rates.as_ptr(),
             params.len() as i64,
             rate,
             0.9,
@@ -375,7 +467,7 @@ pub fn adam_step(lists: &StepLists, rate: f64, step: i64) -> Result<()> {
     check("adam_step", message)
 }
 
-/// Bytes `[n, h, w, c]` as a normalised channels_last tensor `[n, c, h, w]` on the job's device:
+/// Returns bytes `[n, h, w, c]` as a normalised channels_last tensor `[n, c, h, w]` on the CPU:
 /// `(pixel - mean) / std`.
 ///
 /// # Errors
@@ -387,6 +479,6 @@ pub fn images(pixels: &[u8], [n, c, h, w]: [usize; 4], mean: &[f32], std: &[f32]
     unsafe {
         let [n, c, h, w] = [n, c, h, w].map(|size| size as i64);
         check("images", pf_images(pixels.as_ptr(), n, h, w, c, mean.as_ptr(), std.as_ptr(), &mut out))?;
-        device::place(Tensor::from_ptr(out))
+        Ok(Tensor::from_ptr(out))
     }
 }

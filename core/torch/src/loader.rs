@@ -1,7 +1,8 @@
 //! Batches prepared ahead of the step: another thread reads, augments and normalises while the
 //! network computes.
 
-use crate::{device, kernels};
+use crate::engine::Engine;
+use crate::kernels;
 use pocketflow::background::{Background, Delivery};
 use pocketflow::dataset::{Batch, Dataset, Shard, Split, mix};
 use pocketflow::job::Host;
@@ -23,6 +24,8 @@ pub struct Loaded {
 
 /// What to load.
 pub struct Stream {
+    /// Where batches belong.
+    pub engine: Engine,
     pub dataset: Arc<dyn Dataset>,
     pub split: Split,
     pub batch_size: usize,
@@ -88,8 +91,9 @@ fn run(stream: &Stream, delivery: &Delivery<Loaded>) -> Result<()> {
             }
             let [c, h, w] = info.shape;
             let images = kernels::images(&batch.images, [batch.len, c, h, w], &info.mean, &info.std)?;
+            let images = stream.engine.place(images)?;
             let labels: Vec<i64> = batch.labels[..batch.len].iter().map(|label| i64::from(*label)).collect();
-            let labels = device::place(Tensor::from_slice(&labels))?;
+            let labels = stream.engine.place(Tensor::from_slice(&labels))?;
             if !delivery.give(Loaded { images, labels }) {
                 return Ok(());
             }
@@ -171,7 +175,15 @@ mod tests {
     #[test]
     fn a_panic_in_the_loaders_thread_is_an_error_and_not_the_end_of_the_data() {
         let dataset: Arc<dyn Dataset> = Arc::new(Misdescribed);
-        let stream = Stream { dataset, split: Split::Eval, batch_size: 4, seed: 0, first: 0, per_epoch: None };
+        let stream = Stream {
+            engine: Engine::cpu(),
+            dataset,
+            split: Split::Eval,
+            batch_size: 4,
+            seed: 0,
+            first: 0,
+            per_epoch: None,
+        };
         let mut loader = Loader::start(stream).unwrap();
         let error = loader.next_batch(&NeverStopped).err().expect("not the end of the data");
         assert!(error.to_string().contains("the thread of images panicked"), "{error}");

@@ -1,8 +1,9 @@
 //! Optimizers whose whole state can be saved: stochastic gradient descent with momentum, and Adam.
 
 use crate::kernels::{self, StepLists};
-use crate::network::{Network, floats, set_floats};
-use pocketflow::graph::{Param, Role};
+use crate::network::{Network, Trainable};
+use crate::values::{floats, set_floats};
+use pocketflow::graph::Role;
 use pocketflow::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -18,11 +19,13 @@ pub enum Rule {
     Adam,
 }
 
-/// An optimizer of a network's trained parameters.
+/// An optimizer of a network's trained parameters. It holds the network's own tensors: a quantizer
+/// that is exchanged later is not trained by it.
 pub struct Optimizer {
     rule: Rule,
-    names: Vec<String>,
+    trained: Vec<Trainable>,
     decays: Vec<f64>,
+    rates: Vec<f64>,
     first: Vec<Tensor>,
     /// Empty for SGD.
     second: Vec<Tensor>,
@@ -32,21 +35,22 @@ pub struct Optimizer {
 impl Optimizer {
     /// `weight_decay` applies to the weights of layers, not to biases and batch normalisations.
     pub fn new(rule: Rule, weight_decay: f64, network: &Network) -> Self {
-        Self::of(rule, weight_decay, network, |_| true)
+        Self::of(rule, weight_decay, network.trained())
     }
 
-    /// As [`Optimizer::new`], of some parameters only.
-    pub fn of(rule: Rule, weight_decay: f64, network: &Network, chosen: impl Fn(&Param) -> bool) -> Self {
-        let (mut names, mut decays, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (param, tensor) in network.trained().filter(|(param, _)| chosen(param)) {
-            names.push(param.name.clone());
-            decays.push(if param.role == Role::Weight { weight_decay } else { 0.0 });
-            first.push(tensor.zeros_like().set_requires_grad(false));
-            if rule == Rule::Adam {
-                second.push(tensor.zeros_like().set_requires_grad(false));
-            }
+    /// As [`Optimizer::new`], of some of what [`Network::trained`] gives.
+    pub fn of(rule: Rule, weight_decay: f64, trained: Vec<Trainable>) -> Self {
+        let zeros = |each: &Trainable| each.tensor.zeros_like().set_requires_grad(false);
+        let decay = |each: &Trainable| if each.role == Some(Role::Weight) { weight_decay } else { each.decay };
+        Self {
+            rule,
+            decays: trained.iter().map(decay).collect(),
+            rates: trained.iter().map(|each| each.rate).collect(),
+            first: trained.iter().map(zeros).collect(),
+            second: if rule == Rule::Adam { trained.iter().map(zeros).collect() } else { Vec::new() },
+            trained,
+            steps: 0,
         }
-        Self { rule, names, decays, first, second, steps: 0 }
     }
 
     /// Updates the network with the gradients that the backward pass left, drops them, and brings
@@ -57,11 +61,12 @@ impl Optimizer {
     pub fn step(&mut self, network: &mut Network, rate: f64) -> Result<()> {
         self.steps += 1;
         let lists = StepLists {
-            params: self.names.iter().map(|name| network.tensor(name)).collect(),
-            leaves: self.names.iter().map(|name| network.leaf(name)).collect(),
+            params: self.trained.iter().map(|each| &each.tensor).collect(),
+            leaves: self.trained.iter().map(|each| &each.leaf).collect(),
             first: self.first.iter().collect(),
             second: self.second.iter().collect(),
             decays: self.decays.clone(),
+            rates: self.rates.clone(),
         };
         match self.rule {
             Rule::Sgd { momentum, nesterov } => kernels::sgd_step(&lists, rate, momentum, nesterov)?,
@@ -70,15 +75,21 @@ impl Optimizer {
         network.quantize_weights()
     }
 
-    /// The state, by name, for a checkpoint.
+    /// Returns the gradients that the backward pass left: the tensors themselves, without those
+    /// that there are none of.
+    pub fn gradients(&self) -> Vec<Tensor> {
+        self.trained.iter().map(|each| each.leaf.grad()).filter(Tensor::defined).collect()
+    }
+
+    /// Returns the state, by name, for a checkpoint.
     ///
     /// # Errors
     /// libtorch's.
     pub fn state(&self) -> Result<BTreeMap<String, Vec<f32>>> {
         let mut state = BTreeMap::new();
         for (kind, tensors) in [("first", &self.first), ("second", &self.second)] {
-            for (name, tensor) in self.names.iter().zip(tensors) {
-                state.insert(format!("{kind}:{name}"), floats(tensor)?);
+            for (each, tensor) in self.trained.iter().zip(tensors) {
+                state.insert(format!("{kind}:{}", each.name), floats(tensor)?);
             }
         }
         Ok(state)
@@ -90,9 +101,9 @@ impl Optimizer {
     /// A tensor that is missing or has another size.
     pub fn set_state(&mut self, state: &BTreeMap<String, Vec<f32>>, steps: i64) -> Result<()> {
         self.steps = steps;
-        for (kind, tensors) in [("first", &mut self.first), ("second", &mut self.second)] {
-            for (name, tensor) in self.names.iter().zip(tensors) {
-                let key = format!("{kind}:{name}");
+        for (kind, tensors) in [("first", &self.first), ("second", &self.second)] {
+            for (each, tensor) in self.trained.iter().zip(tensors) {
+                let key = format!("{kind}:{}", each.name);
                 let values = state.get(&key).ok_or_else(|| Error::failed(format!("no optimizer state `{key}`")))?;
                 set_floats(tensor, values)?;
             }

@@ -1,12 +1,12 @@
 //! From a network to what is kept of it: the model's origin, its report with layers, sizes and
 //! histograms, its evaluation.
 
-use crate::device;
+use crate::engine::Engine;
 use crate::evaluate::{Metrics, judge};
 use crate::network::Network;
 use crate::saved;
 use crate::train::{split_name, splits};
-use pocketflow::graph::{NodeId, Op};
+use pocketflow::graph::{Graph, NodeId, Op};
 use pocketflow::job::{Event, Job};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::FULL_PRECISION_BITS;
@@ -18,10 +18,15 @@ use std::time::Instant;
 
 const HISTOGRAM_BINS: usize = 64;
 
-/// Where a model of this job comes from.
-pub fn meta(job: &Job, learner: &str, top1: Option<f64>) -> ModelMeta {
+/// Returns where a model of this job comes from, whose graph is `graph`.
+///
+/// # Errors
+/// A net that gives no graph.
+pub fn meta(job: &Job, learner: &str, graph: &Graph, top1: Option<f64>) -> Result<ModelMeta> {
     let info = job.dataset.info();
-    ModelMeta {
+    let own = job.net.graph()?;
+    Ok(ModelMeta {
+        changed_graph: *graph != own && !saved::is_folded_of(graph, &own),
         net: job.net_id.clone(),
         learner: learner.into(),
         dataset: info.name,
@@ -31,19 +36,18 @@ pub fn meta(job: &Job, learner: &str, top1: Option<f64>) -> ModelMeta {
         std: info.std,
         top1,
         choices: ModelMeta::choices(&job.settings, &job.net_id),
-    }
+    })
 }
 
 /// Evaluates the model at `path` on the job's data, exactly as it was saved.
 ///
 /// # Errors
 /// As [`saved::load`]; the data set's.
-pub fn evaluated(job: &Job, learner: &str, path: &Path) -> Result<Report> {
+pub fn evaluated(engine: &Engine, job: &Job, learner: &str, path: &Path) -> Result<Report> {
     let start = Instant::now();
-    device::prepare(&job.settings)?;
     let model = saved::load(job, path)?;
     let split = splits(job)?.1;
-    let (metrics, classes) = judge(&Network::from_model(&model)?, job, split)?;
+    let (metrics, classes) = judge(&Network::from_model(engine, &model)?, job, split)?;
     job.host.event(Event::Decisions { split: split_name(split).into(), classes });
     let mut report = report(job, learner, &model, path, None, metrics)?;
     report.wall_seconds = start.elapsed().as_secs_f64();

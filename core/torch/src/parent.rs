@@ -1,8 +1,9 @@
 //! The full-precision networks that a compressed one comes from: its parent, and the teacher of
 //! distillation. Trained first where there is none.
 
-use crate::calibrate::{CALIBRATION_IMAGES, adopt_statistics};
+use crate::engine::Engine;
 use crate::evaluate::{Metrics, evaluate};
+use crate::images::ImageSet;
 use crate::loss::Distillation;
 use crate::network::Network;
 use crate::saved;
@@ -12,36 +13,49 @@ use pocketflow::job::Job;
 use pocketflow::model::Model;
 use std::path::PathBuf;
 
-/// The learner that trains a parent.
-const LEARNER: &str = "full-prec";
-
-/// The full-precision model at `save_path`; trained first if there is none.
+/// Returns the full-precision model at `save_path`; trained first if there is none, by the learner
+/// that the setting `parent_learner` names.
 ///
 /// # Errors
 /// A file there that is no model of this job's net; that training's.
 pub fn parent(job: &Job) -> Result<Model> {
-    at(job, "save_path")
+    let path: PathBuf = job.settings.get("save_path")?;
+    if !path.exists() {
+        let learner: String = job.settings.get("parent_learner")?;
+        job.note(format!("no full-precision model at {}: {learner} trains it first", path.display()));
+        // The wishes to start warm and to distil are the compressed network's: its parent begins
+        // from nothing.
+        let own = [
+            ("save_path", path.display().to_string()),
+            ("enbl_warm_start", "false".into()),
+            ("enbl_dst", "false".into()),
+        ];
+        let own: Vec<(String, String)> = own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        job.host.run_learner(&learner, &own)?;
+    }
+    saved::full_precision(job, "save_path")
 }
 
-/// A parent that training can begin from: batch normalisations that were folded into its weights
-/// are given statistics, and it computes what it did ([`Network::adopt_statistics`]).
+/// Returns a parent that training can begin from: batch normalisations that were folded into its
+/// weights are given statistics, and it computes what it did ([`Network::adopt_statistics`]).
 ///
 /// # Errors
 /// The data set's.
-pub fn trainable(job: &Job, parent: Model) -> Result<Model> {
-    let mut network = Network::from_model(&parent)?;
-    match adopt(job, &mut network)? {
+pub fn trainable(engine: &Engine, job: &Job, parent: Model, images: &ImageSet) -> Result<Model> {
+    let mut network = Network::from_model(engine, &parent)?;
+    match adopt(job, &mut network, images)? {
         0 => Ok(parent),
         _ => network.to_model(parent.meta),
     }
 }
 
-/// As [`trainable`], for a network that goes on from a saved one; how many normalisations it were.
+/// As [`trainable`], for a network that goes on from a saved one; returns how many normalisations
+/// these are.
 ///
 /// # Errors
 /// The data set's.
-pub fn adopt(job: &Job, network: &mut Network) -> Result<usize> {
-    let adopted = adopt_statistics(network, job, CALIBRATION_IMAGES)?;
+pub fn adopt(job: &Job, network: &mut Network, images: &ImageSet) -> Result<usize> {
+    let adopted = network.adopt_statistics(images.tensors(job))?;
     if adopted > 0 {
         job.note(format!(
             "{adopted} batch normalisations of the model were folded into its weights: they are given the statistics of training \
@@ -51,50 +65,39 @@ pub fn adopt(job: &Job, network: &mut Network) -> Result<usize> {
     Ok(adopted)
 }
 
-/// With `enbl_dst` the network to learn from, at `save_path_dst` (trained first if there is none),
-/// and how much it counts.
+/// Returns, with `enbl_dst`, the network to learn from, at `save_path_dst`, and how much it counts.
+/// Where no model is there the parent is saved there: the same training from the same seed would
+/// give the same network.
 ///
 /// # Errors
 /// As [`parent`].
-pub fn teacher(job: &Job) -> Result<Option<(Network, Distillation)>> {
+pub fn teacher(engine: &Engine, job: &Job) -> Result<Option<(Network, Distillation)>> {
     if !job.settings.get::<bool>("enbl_dst")? {
         return Ok(None);
     }
     let (weight, temperature) = (job.settings.get("loss_w_dst")?, job.settings.get("tempr_dst")?);
-    let network = Network::from_model(&at(job, "save_path_dst")?)?;
+    let path: PathBuf = job.settings.get("save_path_dst")?;
+    if !path.exists() {
+        parent(job)?.save(&path)?;
+        job.note(format!("no teacher at {}: the parent teaches, and is saved there, too", path.display()));
+    }
+    let network = Network::from_model(engine, &saved::full_precision(job, "save_path_dst")?)?;
     Ok(Some((network, Distillation { weight, temperature })))
 }
 
-fn at(job: &Job, key: &str) -> Result<Model> {
-    let path: PathBuf = job.settings.get(key)?;
-    if !path.exists() {
-        job.note(format!("no full-precision model at {}: {LEARNER} trains it first", path.display()));
-        // The wishes to start warm and to distil are the compressed network's: its parent begins
-        // from nothing.
-        let own = [
-            ("save_path", path.display().to_string()),
-            ("enbl_warm_start", "false".into()),
-            ("enbl_dst", "false".into()),
-        ];
-        let own: Vec<(String, String)> = own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        job.host.run_learner(LEARNER, &own)?;
-    }
-    saved::full_precision(job, key)
-}
-
-/// The parent's figures on the evaluation split, where the parent is there; that it is not, or why
-/// it cannot be compared with, is noted.
+/// Returns the parent's figures on the evaluation split, where the parent is there; that it is not,
+/// or why it cannot be compared with, is noted.
 ///
 /// # Errors
 /// The data set's.
-pub fn metrics(job: &Job) -> Result<Option<Metrics>> {
+pub fn metrics(engine: &Engine, job: &Job) -> Result<Option<Metrics>> {
     let path: PathBuf = job.settings.get("save_path")?;
     if !path.exists() {
         job.note(format!("no comparison with full precision: there is no model at {} (save_path)", path.display()));
         return Ok(None);
     }
     match saved::compared(job, "save_path") {
-        Ok(parent) => evaluate(&Network::from_model(&parent)?, job, splits(job)?.1).map(Some),
+        Ok(parent) => evaluate(&Network::from_model(engine, &parent)?, job, splits(job)?.1).map(Some),
         Err(error) => {
             job.warn(format!("no comparison with full precision: {error}"));
             Ok(None)

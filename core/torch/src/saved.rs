@@ -14,9 +14,30 @@ use std::path::{Path, PathBuf};
 /// No model there, a damaged one, one of another net, or one for other images.
 pub fn load(job: &Job, path: &Path) -> Result<Model> {
     let model = Model::load(path)?;
-    model.expect_graph(&job.net.graph()?, path)?;
+    expect_graph(job, &model, path)?;
     expect_images(job, &model, path)?;
     Ok(model)
+}
+
+/// That a model is of the job's net: of its graph, or of what a learner made of it.
+fn expect_graph(job: &Job, model: &Model, path: &Path) -> Result<()> {
+    let graph = job.net.graph()?;
+    match model.meta.changed_graph && model.meta.net == job.net_id && model.graph.name == graph.name {
+        true => Ok(()),
+        false => model.expect_graph(&graph, path),
+    }
+}
+
+/// Returns the graph that a compressed network of this job has: that of the parent where there is
+/// one, as a learner may have changed it, else the net's.
+///
+/// # Errors
+/// As [`full_precision`].
+pub fn graph(job: &Job) -> Result<Graph> {
+    match job.settings.get::<PathBuf>("save_path")?.exists() {
+        true => Ok(full_precision(job, "save_path")?.graph),
+        false => Ok(job.net.graph()?),
+    }
 }
 
 /// A model in full precision, from the file that the setting `key` names: a parent, or a teacher. A
@@ -38,16 +59,16 @@ pub fn full_precision(job: &Job, key: &str) -> Result<Model> {
 pub fn compared(job: &Job, key: &str) -> Result<Model> {
     let path: PathBuf = job.settings.get(key)?;
     let model = Model::load(&path)?;
-    let graph = job.net.graph()?;
-    if !is_folded_of(&graph, &model.graph) {
-        model.expect_graph(&graph, &path)?;
+    if !is_folded_of(&job.net.graph()?, &model.graph) {
+        expect_graph(job, &model, &path)?;
     }
     expect_images(job, &model, &path)?;
     expect_full_precision(job, key, &model)?;
     Ok(model)
 }
 
-fn is_folded_of(folded: &Graph, graph: &Graph) -> bool {
+/// Whether a graph is another with its batch normalisations folded.
+pub(crate) fn is_folded_of(folded: &Graph, graph: &Graph) -> bool {
     fold_graph(graph).is_ok_and(|folding| folding.graph == *folded)
 }
 
@@ -58,7 +79,7 @@ fn expect_full_precision(job: &Job, key: &str, model: &Model) -> Result<()> {
         key,
         &format!(
             "the model there is quantized ({how}, by learner `{learner}`), and one in full precision is needed: give the path of \
-             a model that `full-prec` saved, or of a file that is not there yet, which is then trained"
+             a model that was not quantized, or of a file that is not there yet, which is then trained"
         ),
     ))
 }

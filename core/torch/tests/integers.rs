@@ -4,14 +4,12 @@ use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear,
 use pocketflow::integer::Target;
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
+use pocketflow_torch::engine::Engine;
+use pocketflow_torch::kernels::Generator;
 use pocketflow_torch::loss::cross_entropy;
 use pocketflow_torch::network::{Integers, Mode, Network};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
-use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
-
-/// libtorch has one generator for all tests of the process: whoever draws holds this.
-static GENERATOR: Mutex<()> = Mutex::new(());
 
 const MEAN: [f32; 3] = [125.3, 123.0, 113.9];
 const STD: [f32; 3] = [63.0, 62.1, 66.7];
@@ -40,23 +38,27 @@ fn every_operator() -> Graph {
     builder.finish().unwrap()
 }
 
-fn images(graph: &Graph, seed: i64) -> Tensor {
-    let _drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    tch::manual_seed(seed);
+fn images(graph: &Graph, seed: u64) -> Tensor {
     let [c, h, w] = graph.input_shape().map(|size| size as i64);
-    Tensor::randn([16, c, h, w], (Kind::Float, Device::Cpu)).clamp(-1.9, 2.1)
+    // Of its own: other tests draw at the same time.
+    Generator::new(seed).unwrap().normal(&[16, c, h, w]).unwrap().clamp(-1.9, 2.1)
 }
 
 fn network(graph: &Graph, target: Target, weight_bits: u32, activation_bits: u32) -> Network {
     // Threads that wait for each other crawl where the tests' processes share few cores.
     tch::set_num_threads(1);
-    let drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut values = Network::initialised(graph, 3).unwrap().values().unwrap();
-    drop(drawing);
+    let mut values = Network::initialised(&Engine::cpu(), graph, 3).unwrap().values().unwrap();
     // A channel that batch normalisation turns off, and one that it turns around.
     let scale = values.get_mut("bn1.weight").unwrap();
     (scale[0], scale[1]) = (0.0, -0.7);
-    Network::for_integers(graph, Integers { target, weight_bits, activation_bits }, [&MEAN, &STD], &values).unwrap()
+    Network::for_integers(
+        &Engine::cpu(),
+        graph,
+        Integers { target, weight_bits, activation_bits, range_decay: 0.99 },
+        [&MEAN, &STD],
+        &values,
+    )
+    .unwrap()
 }
 
 /// Some steps, so that statistics, ranges and weights are what a training leaves.
@@ -83,7 +85,7 @@ fn deployed(network: &Network) -> (Model, Network) {
     let meta = ModelMeta { mean: MEAN.to_vec(), std: STD.to_vec(), ..ModelMeta::default() };
     network.to_folded_model(meta).unwrap().save(file.path()).unwrap();
     let model = Model::load(file.path()).unwrap();
-    let network = Network::from_model(&model).unwrap();
+    let network = Network::from_model(&Engine::cpu(), &model).unwrap();
     (model, network)
 }
 
@@ -159,8 +161,9 @@ fn pixels_are_codes_where_they_can_be() {
     let graph = builder.finish().unwrap();
     let values = [("conv.weight".to_owned(), vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0])].into();
     for (mean, std) in [(127.5f32, 127.5f32), (127.5, 40.0), (128.0, 60.0), (0.0, 255.0)] {
-        let integers = Integers { target: Target::Int8, weight_bits: 32, activation_bits: 8 };
-        let network = Network::for_integers(&graph, integers, [&[mean; 3], &[std; 3]], &values).unwrap();
+        let integers = Integers { target: Target::Int8, weight_bits: 32, activation_bits: 8, range_decay: 0.99 };
+        let network =
+            Network::for_integers(&Engine::cpu(), &graph, integers, [&[mean; 3], &[std; 3]], &values).unwrap();
         let pixels: Vec<f32> = (0..3 * 256).map(|index| (index % 256) as f32).collect();
         let images = (Tensor::from_slice(&pixels).view([1, 3, 16, 16]) - f64::from(mean)) / f64::from(std);
         let out = evaluated(&network, &images);
@@ -191,6 +194,7 @@ fn turned_off_it_is_the_full_precision_network() {
     network.set_quantizing(false).unwrap();
     train(&mut network, Mode::Train);
     let plain = Network::new(
+        &Engine::cpu(),
         &graph,
         &Default::default(),
         &network.values().unwrap(),
@@ -198,7 +202,10 @@ fn turned_off_it_is_the_full_precision_network() {
     );
     let full = evaluated(&plain.unwrap(), &images);
     assert!(evaluated(&network, &images).equal(&full));
-    assert!(network.plan().activations.values().all(|quant| quant.range.is_some()), "ranges are tracked meanwhile");
+    assert!(
+        network.plan().unwrap().activations.values().all(|quant| quant.range.is_some()),
+        "ranges are tracked meanwhile"
+    );
     network.set_quantizing(true).unwrap();
     assert!((evaluated(&network, &images) - full).abs().max().double_value(&[]) > 1e-3);
 }
@@ -208,14 +215,14 @@ fn frozen_statistics_stay_while_weights_learn() {
     let graph = resnet(8, Shortcut::Pad, 10).unwrap();
     let mut network = network(&graph, Target::Int8, 8, 8);
     train(&mut network, Mode::Train);
-    let (before, ranges) = (network.values().unwrap(), network.range_state().unwrap());
-    train(&mut network, Mode::Calibrate);
+    let (before, ranges) = (network.values().unwrap(), network.quantizer_state().unwrap());
+    train(&mut network, Mode::TrackRanges);
     let after = network.values().unwrap();
     for (name, values) in &before {
         assert_eq!(*values == after[name], name.contains("running_"), "{name}");
     }
-    assert_ne!(ranges, network.range_state().unwrap());
-    assert_eq!(ranges["input"], network.range_state().unwrap()["input"]);
+    assert_ne!(ranges, network.quantizer_state().unwrap());
+    assert_eq!(ranges["input"], network.quantizer_state().unwrap()["input"]);
 }
 
 #[test]
@@ -226,11 +233,11 @@ fn its_state_is_all_there_is() {
         train(&mut network_a, Mode::Train);
         let mut network_b = network(&graph, target, 8, 8);
         network_b.set_values(&network_a.values().unwrap()).unwrap();
-        network_b.set_range_state(&network_a.range_state().unwrap()).unwrap();
+        network_b.set_quantizer_state(&network_a.quantizer_state().unwrap()).unwrap();
         let losses = [&mut network_a, &mut network_b].map(|network| train(network, Mode::Train));
         assert_eq!(losses[0], losses[1], "{target:?}");
         assert_eq!(network_a.values().unwrap(), network_b.values().unwrap());
-        assert_eq!(network_a.range_state().unwrap(), network_b.range_state().unwrap());
+        assert_eq!(network_a.quantizer_state().unwrap(), network_b.quantizer_state().unwrap());
     }
 }
 
@@ -241,7 +248,7 @@ fn the_training_model_is_in_full_precision() {
     let mut network = network(&graph, Target::Int8, 8, 8);
     train(&mut network, Mode::Train);
     let model = network.to_model(Default::default()).unwrap();
-    assert!(model.plan.weights.is_empty() && model.plan.activations.len() == network.plan().activations.len());
+    assert!(model.plan.weights.is_empty() && model.plan.activations.len() == network.plan().unwrap().activations.len());
     for (name, values) in network.values().unwrap() {
         assert_eq!(model.values(&name).unwrap(), values);
     }

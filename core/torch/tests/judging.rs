@@ -13,6 +13,7 @@ use pocketflow::quant::QuantPlan;
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::network::{Network, Weights};
 use std::sync::Arc;
@@ -93,7 +94,8 @@ fn job(labels: &[u32]) -> Job {
 /// The network with these weights of three classes on two pixels.
 fn network(weight: [f32; 6], bias: [f32; 3]) -> Network {
     let values = [("fc.weight".to_owned(), weight.to_vec()), ("fc.bias".to_owned(), bias.to_vec())].into();
-    Network::new(&Linear.graph().unwrap(), &QuantPlan::default(), &values, Weights::FullPrecision).unwrap()
+    Network::new(&Engine::cpu(), &Linear.graph().unwrap(), &QuantPlan::default(), &values, Weights::FullPrecision)
+        .unwrap()
 }
 
 #[test]

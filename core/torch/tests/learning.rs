@@ -3,6 +3,7 @@
 
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::loss::cross_entropy;
 use pocketflow_torch::network::{Mode, Network, Weights};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
@@ -12,8 +13,8 @@ fn losses(plan: &QuantPlan, rule: Rule, rate: f64) -> Vec<f64> {
     // Threads that wait for each other crawl where the tests' processes share few cores.
     tch::set_num_threads(1);
     let graph = resnet(8, Shortcut::Projection, 10).unwrap();
-    let values = Network::initialised(&graph, 3).unwrap().values().unwrap();
-    let mut network = Network::new(&graph, plan, &values, Weights::FullPrecision).unwrap();
+    let values = Network::initialised(&Engine::cpu(), &graph, 3).unwrap().values().unwrap();
+    let mut network = Network::new(&Engine::cpu(), &graph, plan, &values, Weights::FullPrecision).unwrap();
     let mut optimizer = Optimizer::new(rule, 1e-4, &network);
     let images = Tensor::randn([16, 3, 32, 32], (Kind::Float, Device::Cpu));
     let labels = Tensor::arange(16, (Kind::Int64, Device::Cpu)).remainder(10);

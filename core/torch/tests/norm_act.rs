@@ -91,10 +91,6 @@ fn check(case: &Case) {
     };
     if case.bits > 0 {
         y = quantized(&y, range, case.bits);
-        if case.act == Act::Relu6 {
-            // The gradient ends where the output is at its largest.
-            y = y.where_self(&y.lt(6.0), &y.detach());
-        }
     }
     let step_of = |range: [f32; 2], bits| if bits > 0 { f64::from(Affine::of_range(range, bits).scale) } else { 0.0 };
     let step = step_of(range, case.bits) + step_of(inner_range, case.inner_bits);
@@ -241,6 +237,25 @@ fn many_bits_change_nothing_visible_and_no_number_stays_none() {
         let out = norm_act(&x, Act::Relu, &Fused { outer, ..Fused::default() }).unwrap();
         let values = Vec::<f32>::try_from(out.view([-1])).unwrap();
         assert!((values[1] - 0.7).abs() < 0.004 && values[3].is_nan(), "{values:?}");
+    }
+}
+
+/// With [0, 6] at 1 bit every value from 3 on is 6 once it is quantized, and only those from 6 on
+/// are clipped by the activation function; with a range that ends at 4 none of them is 6.
+#[test]
+fn relu6_ends_the_gradient_where_it_clips_and_not_where_the_grid_ends() {
+    let values = [-1.0f32, 0.5, 3.5, 5.9, 6.1, 7.0, 2.9, 4.5];
+    for (max, bits) in [(6.0f32, 1), (6.0, 2), (6.0, 8), (4.0, 4)] {
+        for residual in [false, true] {
+            let x = Tensor::from_slice(&values).view([1, 2, 2, 2]).set_requires_grad(true);
+            let zeros = x.zeros_like();
+            let range = Tensor::from_slice(&[0.0f32, max, 1e6]);
+            let outer = Some(ActQuantizer { bits, range: &range, decay: 0.99, track: false });
+            let fused = Fused { outer, residual: residual.then_some(&zeros), ..Fused::default() };
+            norm_act(&x, Act::Relu6, &fused).unwrap().sum(Kind::Float).backward();
+            let gradient = Vec::<f32>::try_from(x.grad().contiguous().view([-1])).unwrap();
+            assert_eq!(gradient, [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0], "range to {max}, {bits} bits");
+        }
     }
 }
 

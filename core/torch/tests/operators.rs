@@ -5,6 +5,7 @@ use pocketflow::graph::Graph;
 use pocketflow::integer::Target;
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::network::{Integers, Mode, Network, Weights};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
 use pocketflow_torch::{kernels, loss};
@@ -46,7 +47,7 @@ fn apart(start: &Values, one: &Values, other: &Values) -> f64 {
 
 /// Weights that no other test's use of libtorch's generator can change.
 fn start() -> Values {
-    let values = Network::initialised(&graph(), 3).unwrap().values().unwrap();
+    let values = Network::initialised(&Engine::cpu(), &graph(), 3).unwrap().values().unwrap();
     let drawn = |(name, values): (String, Vec<f32>)| {
         let tensor = Tensor::arange(values.len() as i64, (Kind::Float, Device::Cpu)) * 12.9898;
         let spread = if name.contains("conv") || name.contains("fc.weight") || name.contains("downsample.0") {
@@ -70,7 +71,8 @@ fn full_precision_training_is_the_same() {
     let values = start();
     for rule in [Rule::Sgd { momentum: 0.9, nesterov: true }, Rule::Sgd { momentum: 0.9, nesterov: false }, Rule::Adam]
     {
-        let network = || Network::new(&graph(), &QuantPlan::default(), &values, Weights::FullPrecision).unwrap();
+        let network =
+            || Network::new(&Engine::cpu(), &graph(), &QuantPlan::default(), &values, Weights::FullPrecision).unwrap();
         let [kernels, operators] = [false, true].map(|operators| trained(network(), rule, 3, operators));
         for (one, other) in kernels.0.iter().zip(&operators.0) {
             assert!((one - other).abs() < 1e-3, "{:?} {:?}", kernels.0, operators.0);
@@ -89,11 +91,11 @@ fn quantized_training_is_the_same_within_flips_of_rounding() {
     let values = start();
     let uniform = |buckets| {
         let plan = QuantPlan::uniform(&graph(), 12, 12, buckets, true);
-        Network::new(&graph(), &plan, &values, Weights::FullPrecision).unwrap()
+        Network::new(&Engine::cpu(), &graph(), &plan, &values, Weights::FullPrecision).unwrap()
     };
     let integers = |target| {
-        let integers = Integers { target, weight_bits: 12, activation_bits: 12 };
-        Network::for_integers(&graph(), integers, [&[127.5; 3], &[63.0; 3]], &values).unwrap()
+        let integers = Integers { target, weight_bits: 12, activation_bits: 12, range_decay: 0.99 };
+        Network::for_integers(&Engine::cpu(), &graph(), integers, [&[127.5; 3], &[63.0; 3]], &values).unwrap()
     };
     let networks: [&dyn Fn() -> Network; 5] = [
         &|| uniform(Buckets::Layer),
@@ -121,9 +123,9 @@ fn quantized_weights_are_the_same_bit_for_bit() {
             let plan = QuantPlan::uniform(&graph(), bits, 32, buckets, true);
             let leaf = |operators: bool| -> Vec<Vec<f32>> {
                 kernels::operators_only(operators);
-                let network = Network::new(&graph(), &plan, &values, Weights::FullPrecision).unwrap();
+                let network = Network::new(&Engine::cpu(), &graph(), &plan, &values, Weights::FullPrecision).unwrap();
                 kernels::operators_only(false);
-                let flat = |name: &String| network.leaf(&format!("{name}.weight")).detach().view([-1]);
+                let flat = |name: &String| network.leaf(&format!("{name}.weight")).unwrap().detach().view([-1]);
                 plan.weights.keys().map(|name| Vec::try_from(flat(name)).unwrap()).collect()
             };
             assert_eq!(leaf(false), leaf(true), "{bits} bits, {buckets:?}");

@@ -1,6 +1,7 @@
 //! The optimizers against their formulas, worked out in f64, and their state against interruption.
 
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::kernels::{StepLists, adam_step, sgd_step};
 use pocketflow_torch::loss::cross_entropy;
 use pocketflow_torch::network::{Mode, Network};
@@ -25,6 +26,7 @@ fn after(step: impl Fn(&StepLists, i64)) -> f64 {
             first: vec![&first],
             second: vec![&second],
             decays: vec![DECAY],
+            rates: vec![1.0],
         };
         step(&lists, index as i64 + 1);
         assert!(!leaf.grad().defined(), "a gradient is used once");
@@ -72,13 +74,13 @@ fn its_state_is_all_there_is() {
         }
     };
     for rule in [Rule::Adam, Rule::Sgd { momentum: 0.9, nesterov: true }] {
-        let mut network = Network::initialised(&graph, 1).unwrap();
+        let mut network = Network::initialised(&Engine::cpu(), &graph, 1).unwrap();
         let mut optimizer = Optimizer::new(rule, 1e-4, &network);
         steps(&mut network, &mut optimizer);
         let (values, state) = (network.values().unwrap(), optimizer.state().unwrap());
         steps(&mut network, &mut optimizer);
 
-        let mut other = Network::initialised(&graph, 2).unwrap();
+        let mut other = Network::initialised(&Engine::cpu(), &graph, 2).unwrap();
         other.set_values(&values).unwrap();
         let mut resumed = Optimizer::new(rule, 1e-4, &other);
         resumed.set_state(&state, 2).unwrap();

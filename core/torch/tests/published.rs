@@ -8,6 +8,7 @@ use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
 use pocketflow_mobilenet::{DepthMultiplier, Style, mobilenet_v2};
 use pocketflow_resnet_ilsvrc12::{Size, resnet};
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::kernels;
 use pocketflow_torch::network::{Mode, Network};
 use std::collections::BTreeMap;
@@ -55,7 +56,7 @@ fn compare(graph: Graph, factor: f64, pinned: [f32; 10]) {
     let model = Model::new(graph, QuantPlan::default(), meta, values).unwrap();
     let pixels: Vec<u8> = uniform("pixels", SIZE * SIZE * 3).into_iter().map(|u| ((u + 0.5) * 256.0) as u8).collect();
     let images = kernels::images(&pixels, [1, 3, SIZE, SIZE], &MEAN, &STD).unwrap();
-    let network = Network::from_model(&model).unwrap();
+    let network = Network::from_model(&Engine::cpu(), &model).unwrap();
     let logits = tch::no_grad(|| network.forward(&images, Mode::Eval)).unwrap();
     let logits = Vec::<f32>::try_from(logits.view(-1)).unwrap();
     assert_eq!(logits.len(), 1000);

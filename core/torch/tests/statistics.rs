@@ -1,8 +1,9 @@
 //! Batch-norm statistics after quantization without training.
 
-use pocketflow::graph::{Graph, Op, Role};
+use pocketflow::graph::{Graph, GraphBuilder, Linear, Op, Role};
 use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_mobilenet::{DepthMultiplier, Style, mobilenet_v1};
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::network::{Mode, Network, Statistics, Weights};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -49,7 +50,7 @@ fn values(folded: bool) -> Values {
 
 fn network(values: &Values, bits: u32) -> Network {
     let plan = QuantPlan::uniform(&graph(), bits, 32, Buckets::Channel, true);
-    Network::new(&graph(), &plan, values, Weights::FullPrecision).unwrap()
+    Network::new(&Engine::cpu(), &graph(), &plan, values, Weights::FullPrecision).unwrap()
 }
 
 fn logits(network: &Network) -> Tensor {
@@ -116,6 +117,30 @@ fn a_folded_network_can_be_trained_from_where_it_is() {
     }
 }
 
+/// A normalisation of one channel is told by its numbers: the same mean and variance "for all
+/// channels" says nothing of it. One that no image was seen by keeps its scale and shift.
+#[test]
+fn one_channel_and_a_new_network_are_not_taken_for_folded() {
+    let mut builder = GraphBuilder::new("one", [1, 8, 8]);
+    let conv = builder.conv("conv", 0, 1, 3, 1, 1);
+    let norm = builder.batch_norm("bn", conv, 1e-3);
+    let relu = builder.relu("relu", norm);
+    builder.add("fc", Linear { out: 2, bias: false }, &[relu]);
+    let graph = builder.finish().unwrap();
+    let images = || std::iter::once(Ok(Tensor::arange(64, (Kind::Float, Device::Cpu)).sin().view([1, 1, 8, 8])));
+    let adopted = |mean: f32, variance: f32, shift: f32| {
+        let mut values = Network::initialised(&Engine::cpu(), &graph, 1).unwrap().values().unwrap();
+        let norm = [("running_mean", mean), ("running_var", variance), ("bias", shift)];
+        values.extend(norm.map(|(part, value)| (format!("bn.{part}"), vec![value])));
+        let plan = QuantPlan::default();
+        let mut network = Network::new(&Engine::cpu(), &graph, &plan, &values, Weights::FullPrecision).unwrap();
+        network.adopt_statistics(images()).unwrap()
+    };
+    assert_eq!(adopted(0.2, 0.7, 0.1), 0, "trained");
+    assert_eq!(adopted(0.0, 1.0, 0.0), 0, "new");
+    assert_eq!((adopted(0.0, 1.0 - 1e-3, 0.1), adopted(0.0, 1.0, 0.1)), (1, 1), "folded");
+}
+
 /// The first convolution, and the batch normalisation behind it.
 fn names() -> (String, String) {
     let graph = graph();
@@ -125,7 +150,7 @@ fn names() -> (String, String) {
 
 /// Mean and variance by channel of what the first convolution makes of the first images.
 fn first_moments(network: &Network) -> [Vec<f32>; 2] {
-    let output = tch::no_grad(|| network.apply(&names().0, &batches()[0])).unwrap();
+    let output = tch::no_grad(|| network.layer_output(&names().0, &batches()[0])).unwrap();
     let dims = [0i64, 2, 3];
     let (variance, mean) = output.var_mean_dim(dims.as_slice(), false, false);
     [mean, variance].map(|tensor| Vec::try_from(tensor).unwrap())

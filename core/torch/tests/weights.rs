@@ -3,7 +3,8 @@
 
 use pocketflow::quant::{Buckets, Grid, QuantPlan, quantize};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
-use pocketflow_torch::kernels::{Fold, WeightQuantizer, quantize_weights};
+use pocketflow_torch::engine::Engine;
+use pocketflow_torch::kernels::{Fold, WeightGrid, WeightJob, quantize_weights};
 use pocketflow_torch::network::{Mode, Network, Weights};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -11,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 fn by_kernel(weights: &[f32], bits: u32, bucket_size: usize, grid: Grid, fold: Option<Fold>) -> Vec<f32> {
     let source = &Tensor::from_slice(weights);
     let result = &source.zeros_like();
-    quantize_weights(&[WeightQuantizer { source, result, bits, bucket_size, grid, fold }]).unwrap();
+    quantize_weights(&[WeightJob { source, result, grid: WeightGrid { bits, bucket_size, grid }, fold }]).unwrap();
     Vec::<f32>::try_from(result).unwrap()
 }
 
@@ -86,7 +87,8 @@ fn a_batch_norm_of_other_channels_is_an_error() {
     let fold = Some(Fold { scale: &gamma, variance: &gamma, eps: 0.0 });
     let (source, result, grid) = (&source, &result, Grid::Affine);
     let error =
-        quantize_weights(&[WeightQuantizer { source, result, bits: 8, bucket_size: 7, grid, fold }]).unwrap_err();
+        quantize_weights(&[WeightJob { source, result, grid: WeightGrid { bits: 8, bucket_size: 7, grid }, fold }])
+            .unwrap_err();
     assert!(error.to_string().contains("channels"), "{error}");
 }
 
@@ -94,16 +96,16 @@ fn a_batch_norm_of_other_channels_is_an_error() {
 #[test]
 fn a_saved_network_answers_the_same() {
     let graph = resnet(8, Shortcut::Pad, 10).unwrap();
-    let values = Network::initialised(&graph, 5).unwrap().values().unwrap();
+    let values = Network::initialised(&Engine::cpu(), &graph, 5).unwrap().values().unwrap();
     let images = Tensor::randn([8, 3, 32, 32], (Kind::Float, Device::Cpu));
     for buckets in [Buckets::Layer, Buckets::Channel, Buckets::Split(100)] {
         let plan = QuantPlan::uniform(&graph, 3, 5, buckets, true);
-        let network = Network::new(&graph, &plan, &values, Weights::FullPrecision).unwrap();
+        let network = Network::new(&Engine::cpu(), &graph, &plan, &values, Weights::FullPrecision).unwrap();
         let _ranges_and_statistics = tch::no_grad(|| network.forward(&images, Mode::Train)).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         network.to_model(Default::default()).unwrap().save(file.path()).unwrap();
         let model = pocketflow::model::Model::load(file.path()).unwrap();
-        let again = Network::from_model(&model).unwrap();
+        let again = Network::from_model(&Engine::cpu(), &model).unwrap();
         let [ours, theirs] =
             [&network, &again].map(|network| tch::no_grad(|| network.forward(&images, Mode::Eval)).unwrap());
         assert!(ours.equal(&theirs), "{buckets:?}");
@@ -114,9 +116,9 @@ fn a_saved_network_answers_the_same() {
 #[test]
 fn evaluation_looks_at_one_image_at_a_time() {
     let graph = resnet(8, Shortcut::Projection, 10).unwrap();
-    let values = Network::initialised(&graph, 6).unwrap().values().unwrap();
+    let values = Network::initialised(&Engine::cpu(), &graph, 6).unwrap().values().unwrap();
     let plan = QuantPlan::uniform(&graph, 4, 4, Buckets::Layer, false);
-    let network = Network::new(&graph, &plan, &values, Weights::FullPrecision).unwrap();
+    let network = Network::new(&Engine::cpu(), &graph, &plan, &values, Weights::FullPrecision).unwrap();
     let images = Tensor::randn([16, 3, 32, 32], (Kind::Float, Device::Cpu));
     let _ranges_and_statistics = tch::no_grad(|| network.forward(&images, Mode::Train)).unwrap();
     let all = tch::no_grad(|| network.forward(&images, Mode::Eval)).unwrap();

@@ -140,6 +140,7 @@ fn meta(imported: &Imported, graph: &Graph) -> Result<ModelMeta> {
         tracing::warn!("the {outputs} classes stay without names: {} has {}", selection.dataset.name, labels.len());
     }
     Ok(ModelMeta {
+        changed_graph: false,
         net: selection.net.name.clone(),
         learner: selection.learner.name.clone(),
         dataset: selection.dataset.name.clone(),

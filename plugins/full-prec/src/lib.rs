@@ -8,13 +8,14 @@ use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::network::Network;
 use pocketflow_torch::optimizer::Rule;
-use pocketflow_torch::train::{Training, splits, train};
-use pocketflow_torch::{device, outcome, parent, saved};
+use pocketflow_torch::train::{Training, train};
+use pocketflow_torch::workflow::Workflow;
+use pocketflow_torch::{outcome, parent, saved};
 use std::path::PathBuf;
-use std::time::Instant;
 
 pub const NAME: &str = "full-prec";
 
@@ -42,18 +43,17 @@ impl Plugin for FullPrec {
 
 impl Learner for FullPrec {
     fn train(&mut self, job: &Job) -> Result<Report> {
-        let start = Instant::now();
-        device::prepare(&job.settings)?;
-        let graph = job.net.graph()?;
-        let info = job.dataset.info();
-        let recipe = job.net.recipe(info.samples(splits(job)?.0));
+        let work = Workflow::begin(job, NAME)?;
+        let (engine, recipe) = (&work.engine, &work.recipe);
+        let mut graph = job.net.graph()?;
         let path: PathBuf = job.settings.get("save_path")?;
-        let mut network = Network::initialised(&graph, job.settings.get("seed")?)?;
+        let mut network = Network::initialised(engine, &graph, job.settings.get("seed")?)?;
         if job.settings.get("enbl_warm_start")? {
             let model = saved::full_precision(job, "save_path")?;
-            network = Network::from_model(&model)?;
+            network = Network::from_model(engine, &model)?;
+            graph.clone_from(&model.graph);
             job.note(format!("warm start from {}", path.display()));
-            parent::adopt(job, &mut network)?;
+            parent::adopt(job, &mut network, work.images()?)?;
         }
         if job.settings.get("enbl_dst")? {
             job.warn("`enbl_dst` is for learners that compress; full-prec trains without a teacher");
@@ -62,7 +62,7 @@ impl Learner for FullPrec {
             phase: NAME,
             epochs: recipe.epochs,
             rule: Rule::Sgd { momentum: recipe.momentum, nesterov: recipe.nesterov },
-            schedule: recipe.schedule,
+            schedule: recipe.schedule.clone(),
             weight_decay: recipe.weight_decay,
             teacher: None,
             quant_delay: 0,
@@ -71,13 +71,13 @@ impl Learner for FullPrec {
         let trained = train(&mut network, job, &training)?;
         let metrics = match trained.last {
             Some(metrics) => metrics,
-            None => evaluate(&network, job, splits(job)?.1)?,
+            None => evaluate(&network, job, work.evaluated)?,
         };
-        let model = network.to_model(outcome::meta(job, NAME, Some(metrics.top1)))?;
+        let model = network.to_model(work.meta(&graph, Some(metrics.top1))?)?;
         model.save(&path)?;
         job.note(format!("full-precision model saved to {}", path.display()));
         let mut report = outcome::report(job, NAME, &model, &path, None, metrics)?;
-        (report.wall_seconds, report.images_per_second) = (start.elapsed().as_secs_f64(), trained.images_per_second);
+        (report.wall_seconds, report.images_per_second) = (work.seconds(), trained.images_per_second);
         Ok(report)
     }
 
@@ -86,6 +86,6 @@ impl Learner for FullPrec {
             Some(path) => path.clone(),
             None => job.settings.get("save_path")?,
         };
-        outcome::evaluated(job, NAME, &path)
+        outcome::evaluated(&Engine::new(&job.settings)?, job, NAME, &path)
     }
 }

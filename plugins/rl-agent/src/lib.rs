@@ -10,13 +10,11 @@
 //! | `replay`, `normalise`, `baseline` | what was seen: transitions, the scale of states, the scale of rewards |
 //! | `noise`, `random` | exploration, and where its randomness comes from |
 //! | `state` | saved bytes |
-//! | `learner` | the learner of the same name: the search for bits per layer alone |
 
 mod adam;
 mod agent;
 mod baseline;
 mod ddpg;
-mod learner;
 mod mlp;
 mod noise;
 mod normalise;
@@ -26,11 +24,5 @@ mod replay;
 mod state;
 
 pub use agent::RlAgent;
-pub use learner::BitSearch;
 
-pub const NAME: &str = "rl-agent";
-
-pocketflow::plugin! {
-    agent "rl-agent" => RlAgent,
-    learner "rl-agent" => BitSearch,
-}
+pocketflow::plugin! { agent "rl-agent" => RlAgent }

@@ -7,6 +7,10 @@ use pocketflow::settings::Settings;
 use pocketflow_torch::network::Integers;
 use std::path::PathBuf;
 
+/// Share of the past in the moving averages of activation ranges, as TensorFlow has it.
+const RANGE_DECAY: f64 = 0.999;
+
+/// The declarations.
 pub fn specs() -> Vec<OptionSpec> {
     vec![
         OptionSpec::path(
@@ -66,6 +70,7 @@ impl Options {
             target: Target::parse(&target).ok_or_else(|| settings.invalid("uqtf_target", "no such target"))?,
             weight_bits: settings.get("uqtf_weight_bits")?,
             activation_bits: settings.get("uqtf_activation_bits")?,
+            range_decay: RANGE_DECAY,
         };
         Ok(Self {
             save_path: settings.get("uqtf_save_path")?,

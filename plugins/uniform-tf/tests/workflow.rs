@@ -14,6 +14,7 @@ use pocketflow::settings::Settings;
 use pocketflow::{Error, ErrorKind, Result};
 use pocketflow_resnet_cifar10::ResnetAtCifar10;
 use pocketflow_synthetic::Synthetic;
+use pocketflow_torch::engine::Engine;
 use pocketflow_torch::evaluate::judge;
 use pocketflow_torch::network::Network;
 use pocketflow_uniform_tf::UniformTf;
@@ -115,8 +116,8 @@ fn job(dir: &Path, run: &str, stop_after: u64, changed: &[(&str, Value)]) -> (Jo
 fn place() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let (job, _) = job(dir.path(), "parent", u64::MAX, &[]);
-    let network = Network::initialised(&job.net.graph().unwrap(), 3).unwrap();
-    let meta = pocketflow_torch::outcome::meta(&job, "full-prec", None);
+    let network = Network::initialised(&Engine::cpu(), &job.net.graph().unwrap(), 3).unwrap();
+    let meta = pocketflow_torch::outcome::meta(&job, "full-prec", network.graph(), None).unwrap();
     network.to_model(meta).unwrap().save(&dir.path().join("parent.ckpt")).unwrap();
     dir
 }
@@ -147,7 +148,7 @@ fn what_is_reported_is_what_is_saved() {
 
         let again = UniformTf::configure(&job.settings).unwrap().evaluate(&job).unwrap();
         assert_eq!((again.top1, again.loss), (report.top1, report.loss));
-        let network = Network::from_model(&evaluation).unwrap();
+        let network = Network::from_model(&Engine::cpu(), &evaluation).unwrap();
         let (metrics, classes) = judge(&network, &job, Split::Eval).unwrap();
         assert_eq!((metrics.top1, classes.len()), (report.top1, 40));
     }

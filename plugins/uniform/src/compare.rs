@@ -1,28 +1,24 @@
 //! The comparison at the end of a search: every allocation found gets the same fine-tuning without
 //! the validation images, and the best on these is taken.
 
-use crate::learner::{child, training};
 use crate::options::Options;
+use crate::uniform::{child, training};
 use pocketflow::dataset::Split;
-use pocketflow::graph::Graph;
-use pocketflow::job::Job;
-use pocketflow::model::Model;
-use pocketflow::net::Recipe;
 use pocketflow::quant::QuantPlan;
 use pocketflow::report::search::{Candidate, SearchReport};
 use pocketflow::{Error, ErrorKind, Result};
+use pocketflow_search::search::allocation_plan;
 use pocketflow_torch::evaluate::evaluate;
 use pocketflow_torch::parent;
 use pocketflow_torch::train::{Training, train_on};
+use pocketflow_torch::workflow::{Parent, Workflow};
 use std::collections::BTreeMap;
 
 /// What candidates are compared on.
 pub struct Comparison<'a> {
-    pub job: &'a Job,
-    pub graph: &'a Graph,
-    pub parent: &'a Model,
+    pub work: &'a Workflow<'a>,
+    pub parent: &'a Parent,
     pub options: &'a Options,
-    pub recipe: &'a Recipe,
 }
 
 impl Comparison<'_> {
@@ -43,7 +39,7 @@ impl Comparison<'_> {
                     Some(top1) => *top1,
                     None => match self.tuned(report, candidate) {
                         Err(error) if error.kind() == ErrorKind::Failed => {
-                            self.job.warn(format!("`{}` is out of the comparison: {error}", candidate.method));
+                            self.work.job.warn(format!("`{}` is out of the comparison: {error}", candidate.method));
                             failure = Some(error);
                             0.0
                         }
@@ -63,7 +59,7 @@ impl Comparison<'_> {
             let after = top1_after.map(|top1| format!(", {:.2} % after", 100.0 * top1)).unwrap_or_default();
             let taken = if *method == best.method { ": taken" } else { "" };
             let before = 100.0 * top1_before;
-            self.job.note(format!("`{method}`: {before:.2} % before fine-tuning{after}, {bytes} bytes{taken}"));
+            self.work.job.note(format!("`{method}`: {before:.2} % before fine-tuning{after}, {bytes} bytes{taken}"));
         }
         report.chosen.clone_from(&best.method);
         Ok(best)
@@ -71,24 +67,20 @@ impl Comparison<'_> {
 
     /// The plan that gives each layer a candidate's bits.
     pub fn plan(&self, report: &SearchReport, candidate: &Candidate) -> QuantPlan {
-        let mut plan = self.options.quantization.plan(self.graph, self.options.search.max);
-        for (layer, bits) in report.layers.iter().zip(&candidate.bits) {
-            if let Some(quant) = plan.weights.get_mut(layer) {
-                quant.bits = *bits;
-            }
-        }
-        plan
+        let Options { quantization, search, .. } = self.options;
+        allocation_plan(&self.parent.model.graph, quantization, search, &report.layers, &candidate.bits)
     }
 
     fn tuned(&self, report: &SearchReport, candidate: &Candidate) -> Result<f64> {
-        let mut network = child(self.job, self.graph, self.parent, &self.plan(report, candidate), self.options)?;
+        let work = self.work;
+        let mut network = child(work, self.parent, &self.plan(report, candidate), self.options)?;
         let phase = format!("uniform-{}", candidate.method);
-        let teacher = parent::teacher(self.job)?;
+        let teacher = parent::teacher(&work.engine, work.job)?;
         let training = Training {
             teacher: teacher.as_ref().map(|(teacher, with)| (teacher, *with)),
-            ..training(&phase, self.recipe, self.options)
+            ..training(&phase, &work.recipe, self.options)
         };
-        train_on(&mut network, self.job, &training, (Split::Fit, Split::Val))?;
-        Ok(evaluate(&network, self.job, Split::Val)?.top1)
+        train_on(&mut network, work.job, &training, (Split::Fit, Split::Val))?;
+        Ok(evaluate(&network, work.job, Split::Val)?.top1)
     }
 }

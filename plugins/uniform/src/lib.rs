@@ -1,12 +1,16 @@
 //! Learner `uniform`: uniform quantization of weights and activations with fine-tuning through the
-//! straight-through estimator, after PocketFlow's UniformQuantLearner.
+//! straight-through estimator, after PocketFlow's UniformQuantLearner. Learner `rl-agent`: its
+//! search for bits per layer alone.
 
+mod bit_search;
 mod compare;
-mod learner;
 mod options;
+mod uniform;
 
-pub use learner::Uniform;
+pub use bit_search::BitSearch;
+pub use uniform::Uniform;
 
-pub const NAME: &str = "uniform";
-
-pocketflow::plugin! { learner "uniform" => Uniform }
+pocketflow::plugin! {
+    learner "uniform" => Uniform,
+    learner "rl-agent" => BitSearch,
+}

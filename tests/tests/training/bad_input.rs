@@ -41,7 +41,7 @@ fn a_quantized_model_is_no_parent_and_no_teacher() {
     // Elsewhere, as no run may write over its own parent.
     let quantized = "child.ckpt";
     fs::copy(place.path("uql_quant_models/model.ckpt"), place.path(quantized)).unwrap();
-    let said = [quantized, "is quantized", "weights in 4 bits", "learner `uniform`", "full-prec"];
+    let said = [quantized, "is quantized", "weights in 4 bits", "learner `uniform`", "not quantized"];
     for learner in ["uniform --uql_quant_epochs=0", "uniform-tf", "rl-agent", "full-prec --enbl_warm_start"] {
         let flags = format!("--learner={learner} {SMALL} --nb_epochs_rat=0.004 --save_path={quantized}");
         let run = place.host(&flags).expect(2);

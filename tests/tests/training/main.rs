@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod main_job;
+mod outside;
 mod resuming;
 mod searching;
 mod stopping;

@@ -85,13 +85,12 @@ fn before_the_first_step_it_is_obeyed_too_and_goes_on() {
 #[test]
 fn the_parents_evaluation_calibration_and_statistics() {
     let uniform = "--learner=uniform --uql_quant_epochs=0 --uql_activation_bits=8";
-    // The first pass over the plain images calibrates where nothing else needs them, else it
-    // observes.
+    // One pass over the plain images gives all that networks are prepared on.
     for (flags, stall) in [
         (uniform, "--stall_split=eval"),
         ("--learner=uniform-tf --nb_epochs_rat=0.008", "--stall_split=plain --stall_after=2"),
         (uniform, "--stall_split=plain --stall_after=2"),
-        (uniform, "--stall_split=plain --stall_passes=2 --stall_on_opening"),
+        (uniform, "--stall_split=plain --stall_on_opening"),
     ] {
         stopped(&with_parent(), flags, stall).expect(130).says(&["stopped", "--resume"]);
     }
@@ -100,7 +99,7 @@ fn the_parents_evaluation_calibration_and_statistics() {
 #[test]
 fn a_search_that_takes_up_its_images() {
     let search = "--learner=uniform --uql_enbl_rl_agent --uql_equivalent_bits=2.5 --uql_w_bit_max=3 --uql_nb_rlouts=4";
-    for stall in ["--stall_split=val", "--stall_split=plain --stall_passes=1 --stall_after=1"] {
+    for stall in ["--stall_split=val", "--stall_split=plain --stall_after=1"] {
         stopped(&with_parent(), search, stall).expect(130).says(&["stopped", "--resume"]);
     }
 }

@@ -44,7 +44,7 @@ impl WeightGrid {
     /// (zero is not on the grid, other buckets than layer or channel) or its converter does not
     /// take it (more than 8 bits, asymmetric by channel).
     pub fn of(quantized: &Quantized, channels: usize) -> Option<Self> {
-        let Quantized { bits, bucket_size, grid, codes, ranges } = quantized;
+        let Quantized { bits, bucket_size, grid, codes, ranges, .. } = quantized;
         if *bits > WEIGHT_BITS {
             return None;
         }

@@ -1,14 +1,16 @@
 //! The forward pass of a network: its steps one after the other, quantizers within them or behind
 //! them.
 
+use super::program::{Step, Work};
 use super::{InputRounding, Network};
-use crate::kernels::{self, ActQuantizer, Fused, Norm};
-use crate::steps::Step;
-use crate::torch_error;
+use crate::kernels::{self, Fused, Norm};
+use crate::quantizer::{Pass, Stored};
+use crate::{ops, torch_error};
 use pocketflow::affine::Affine;
-use pocketflow::graph::{BatchNorm, Conv2d, MaxPool, NodeId, Op, PadShortcut};
+use pocketflow::graph::{BatchNorm, NodeId, Op, Role};
+use pocketflow::quant::ActivationQuant;
 use pocketflow::{Error, Result};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Share of the batch in the running statistics, as in PyTorch.
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
@@ -23,54 +25,41 @@ pub enum Mode {
     Eval,
     /// Running statistics; activation ranges are tracked: before training, and in training once
     /// batch normalisation is frozen.
-    Calibrate,
-}
-
-impl Mode {
-    fn tracks(self) -> bool {
-        matches!(self, Self::Train | Self::Calibrate)
-    }
-
-    fn takes_batch_statistics(self) -> bool {
-        self == Self::Train
-    }
+    TrackRanges,
 }
 
 impl Network {
-    /// Logits `[n, classes]` of images `[n, c, h, w]`.
+    /// Returns the logits, `[n, classes]`, of images, `[n, c, h, w]`.
     ///
     /// # Errors
     /// Images of another shape; libtorch's errors.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
         let (_, logits) = self.run(images, mode, self.last_step(), |_, _| Ok(()))?;
-        Ok(logits)
+        logits.f_flatten(1, -1).map_err(|error| torch_error("flatten the logits", &error))
     }
 
-    /// Input and output of a convolution or fully connected layer, by name.
+    /// Returns the input and the output of a convolution or fully connected layer, by name.
     ///
     /// # Errors
     /// As [`Network::forward`]; no such layer.
-    pub fn around(&self, images: &Tensor, mode: Mode, layer: &str) -> Result<(Tensor, Tensor)> {
+    pub fn layer_values(&self, images: &Tensor, mode: Mode, layer: &str) -> Result<(Tensor, Tensor)> {
         self.run(images, mode, self.layer_step(layer)?, |_, _| Ok(()))
     }
 
-    /// What a layer makes of an input.
+    /// Returns what a layer makes of an input, in evaluation.
     ///
     /// # Errors
-    /// As [`Network::around`].
-    pub fn apply(&self, layer: &str, input: &Tensor) -> Result<Tensor> {
+    /// As [`Network::layer_values`].
+    pub fn layer_output(&self, layer: &str, input: &Tensor) -> Result<Tensor> {
         let step = &self.steps[self.layer_step(layer)?];
         let mut values: Vec<Option<Tensor>> = self.graph.nodes.iter().map(|_| None).collect();
-        values[step.input()] = Some(input.shallow_clone());
-        Ok(self.execute(step, &values, Mode::Eval)?.1)
+        values[step.input] = Some(input.shallow_clone());
+        self.execute(step, &values, Mode::Eval)
     }
 
     fn layer_step(&self, layer: &str) -> Result<usize> {
-        let is_layer = |step: &Step| match step {
-            Step::Conv { node, .. } | Step::Linear { node, .. } => self.graph.nodes[*node].name == layer,
-            _ => false,
-        };
-        let step = self.steps.iter().position(is_layer);
+        let node = |step: &Step| &self.graph.nodes[step.node];
+        let step = self.steps.iter().position(|step| node(step).op.is_layer() && node(step).name == layer);
         step.ok_or_else(|| Error::failed(format!("`{layer}` is no layer of `{}`", self.graph.name)))
     }
 
@@ -78,8 +67,8 @@ impl Network {
         self.steps.len().saturating_sub(1)
     }
 
-    /// Input and output of the step at an index, after all before it; each step and its input are
-    /// shown to `watch` first.
+    /// Returns input and output of the step at an index, after all before it; each step and its
+    /// input are shown to `watch` first.
     pub(super) fn run(
         &self,
         images: &Tensor,
@@ -87,32 +76,34 @@ impl Network {
         last: usize,
         mut watch: impl FnMut(&Step, &Tensor) -> Result<()>,
     ) -> Result<(Tensor, Tensor)> {
+        let no_input = || Error::failed("a step has no input");
         let mut values: Vec<Option<Tensor>> = self.graph.nodes.iter().map(|_| None).collect();
         values[0] = Some(self.input(images)?);
-        for (index, (step, releases)) in self.steps.iter().zip(&self.releases).enumerate() {
-            watch(step, values[step.input()].as_ref().ok_or_else(|| Error::failed("a step has no input"))?)?;
-            let (node, value) = self.execute(step, &values, mode)?;
-            let value = self.quantized(step, node, value, mode)?;
+        for (index, step) in self.steps.iter().enumerate() {
+            watch(step, values[step.input].as_ref().ok_or_else(no_input)?)?;
+            let value = self.execute(step, &values, mode)?;
             if index == last {
-                let input = values[step.input()].take();
-                return input.map(|input| (input, value)).ok_or_else(|| Error::failed("a step has no input"));
+                return values[step.input].take().map(|input| (input, value)).ok_or_else(no_input);
             }
-            values[node] = Some(value);
-            for id in releases {
+            values[step.node] = Some(value);
+            for id in &step.releases {
                 values[*id] = None;
             }
         }
         Err(Error::failed("the network computes nothing"))
     }
 
-    fn quantizer(&self, node: &str, mode: Mode) -> Option<ActQuantizer<'_>> {
-        self.ranges.quantizer(node, mode.tracks(), self.quantizing)
+    fn pass(&self, mode: Mode) -> Pass {
+        Pass { tracks: mode != Mode::Eval, quantizes: self.quantizing }
     }
 
-    /// The images on the grid of the plan, if it has one for them.
+    /// The images on the grid of their quantizer, if there is one.
     fn input(&self, images: &Tensor) -> Result<Tensor> {
-        let grid = self.ranges.grid(&self.graph.nodes[0].name).filter(|_| self.quantizing);
-        let Some(Affine { scale, zero_point, max_code, .. }) = grid else { return Ok(images.shallow_clone()) };
+        let grid = self.quantizers.value(0).filter(|_| self.quantizing).map(|quantizer| quantizer.stored());
+        let Some(Stored::Value(ActivationQuant { bits, range: Some(range) })) = grid else {
+            return Ok(images.shallow_clone());
+        };
+        let Affine { scale, zero_point, max_code, .. } = Affine::of_range(range, bits);
         let (scale, zero_point) = (f64::from(scale), f64::from(zero_point));
         let codes = match &self.input {
             InputRounding::Nearest => (images / scale + zero_point).f_round(),
@@ -123,108 +114,63 @@ impl Network {
         codes.map(|codes| (codes - zero_point) * scale).map_err(|error| torch_error("quantize the images", &error))
     }
 
-    /// The value of a node that [`kernels::norm_act`] has not quantized in its own pass.
-    fn quantized(&self, step: &Step, node: NodeId, value: Tensor, mode: Mode) -> Result<Tensor> {
-        let name = &self.graph.nodes[node].name;
-        match self.quantizer(name, mode) {
-            Some(quantizer) if !matches!(step, Step::NormAct { .. }) => {
-                kernels::fake_quantize(&value, quantizer).map_err(|error| error.context(format!("node `{name}`")))
+    /// The value of a step's node, quantized.
+    fn execute(&self, step: &Step, values: &[Option<Tensor>], mode: Mode) -> Result<Tensor> {
+        let node = &self.graph.nodes[step.node];
+        let of_node = |error: Error| error.context(format!("node `{}`", node.name));
+        let pass = self.pass(mode);
+        let value = |id: NodeId| values[id].as_ref().expect("a step runs after its inputs and before their release");
+        let made = match step.work {
+            Work::Operator => {
+                let inputs: Vec<&Tensor> = node.inputs.iter().map(|id| value(*id)).collect();
+                let params = self.parameters.of_node(step.node);
+                let params: Vec<Tensor> =
+                    params.map(|index| self.quantizers.used(&self.parameters, index, pass)).collect::<Result<_>>()?;
+                ops::of(&node.op).forward(&inputs, &params).map_err(|error| torch_error(&node.name, &error))?
             }
-            _ => Ok(value),
+            Work::Fused { norm, residual, act } => {
+                let outer = self.quantizers.fused_value(step.node, pass);
+                let fused = Fused {
+                    norm: norm.map(|id| self.norm(id)).transpose()?,
+                    residual: residual.map(value),
+                    outer,
+                    // A normalisation that is a step of its own is quantized as the step's result.
+                    inner: norm
+                        .filter(|norm| *norm != step.node)
+                        .and_then(|norm| self.quantizers.fused_value(norm, pass)),
+                    training: mode == Mode::Train,
+                };
+                let made = kernels::norm_act(value(step.input), act, &fused).map_err(of_node)?;
+                if outer.is_some() {
+                    return Ok(made);
+                }
+                made
+            }
+        };
+        match self.quantizers.value(step.node) {
+            Some(quantizer) => quantizer.quantize(&made, pass).map_err(of_node),
+            None => Ok(made),
         }
     }
 
-    fn execute(&self, step: &Step, values: &[Option<Tensor>], mode: Mode) -> Result<(NodeId, Tensor)> {
-        let value = |id: &NodeId| values[*id].as_ref().expect("a step runs after its inputs and before their release");
-        let failed = |node: &NodeId, error: tch::TchError| torch_error(&self.graph.nodes[*node].name, &error);
-        Ok(match step {
-            Step::Conv { node, input } => {
-                let Op::Conv2d(Conv2d { stride, padding: [top, left, bottom, right], groups, bias, .. }) =
-                    self.graph.nodes[*node].op
-                else {
-                    unreachable!("compile makes conv steps of convolutions only")
-                };
-                let name = &self.graph.nodes[*node].name;
-                let bias = bias.then(|| &self.tensors[&format!("{name}.bias")]);
-                let weight = self.weight(name);
-                let [top, left, bottom, right] = [top, left, bottom, right].map(|size| size as i64);
-                let stride = stride.map(|size| size as i64);
-                let symmetric = top == bottom && left == right;
-                let conv =
-                    |x: &Tensor, padding: [i64; 2]| x.f_conv2d(weight, bias, stride, padding, [1i64, 1], groups as i64);
-                let result = match symmetric {
-                    true => conv(value(input), [top, left]),
-                    false => value(input)
-                        .f_constant_pad_nd([left, right, top, bottom])
-                        .and_then(|padded| conv(&padded, [0, 0])),
-                };
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-            Step::Linear { node, input } => {
-                let name = &self.graph.nodes[*node].name;
-                let bias = self.tensors.get(&format!("{name}.bias"));
-                let flat = value(input).f_flatten(1, -1);
-                let result = flat.and_then(|flat| flat.f_linear(self.weight(name), bias));
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-            Step::NormAct { node, input, norm, residual, act } => {
-                let name = |id: &NodeId| self.graph.nodes[*id].name.as_str();
-                let fused = Fused {
-                    norm: norm.map(|id| self.norm(id)),
-                    residual: residual.as_ref().map(value),
-                    outer: self.quantizer(name(node), mode),
-                    // A normalisation that is a step of its own is quantized as the step's result.
-                    inner: norm.filter(|norm| norm != node).and_then(|norm| self.quantizer(name(&norm), mode)),
-                    training: mode.takes_batch_statistics(),
-                };
-                let result = kernels::norm_act(value(input), *act, &fused);
-                (*node, result.map_err(|error| error.context(format!("node `{}`", name(node))))?)
-            }
-            Step::MaxPool { node, input } => {
-                let Op::MaxPool(MaxPool { kernel, stride, padding }) = self.graph.nodes[*node].op else {
-                    unreachable!("compile makes pool steps of pools only")
-                };
-                let [kernel, stride, padding] = [kernel, stride, padding].map(|size| [size as i64; 2]);
-                let result = value(input).f_max_pool2d(kernel, stride, padding, [1i64, 1], false);
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-            Step::GlobalAvgPool { node, input } => {
-                let result = value(input).f_mean_dim([2i64, 3].as_slice(), true, Kind::Float);
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-            Step::PadShortcut { node, input } => {
-                let Op::PadShortcut(PadShortcut { out, stride }) = self.graph.nodes[*node].op else {
-                    unreachable!("compile makes shortcut steps of shortcuts only")
-                };
-                let x = value(input);
-                let extra = out as i64 - x.size()[1];
-                let stride = stride as i64;
-                let strided = x.f_slice(2, 0, i64::MAX, stride).and_then(|x| x.f_slice(3, 0, i64::MAX, stride));
-                let padding = [0, 0, 0, 0, extra / 2, extra - extra / 2];
-                let result = strided.and_then(|x| x.f_constant_pad_nd(padding));
-                (*node, result.map_err(|error| failed(node, error))?)
-            }
-        })
-    }
-
-    /// The weight of a layer as the forward pass uses it.
-    fn weight(&self, node: &str) -> &Tensor {
-        let name = format!("{node}.weight");
-        self.leaf(&name)
-    }
-
-    fn norm(&self, id: NodeId) -> Norm<'_> {
-        let Op::BatchNorm(BatchNorm { eps }) = self.graph.nodes[id].op else {
-            unreachable!("compile takes norms from batch normalisations only")
+    fn norm(&self, id: NodeId) -> Result<Norm<'_>> {
+        let node = &self.graph.nodes[id];
+        let Op::BatchNorm(BatchNorm { eps }) = node.op else {
+            return Err(Error::failed(format!("`{}` is no batch normalisation", node.name)));
         };
-        let tensor = |suffix: &str| &self.tensors[&format!("{}.{suffix}", self.graph.nodes[id].name)];
-        Norm {
-            scale: tensor("weight"),
-            shift: tensor("bias"),
-            running_mean: tensor("running_mean"),
-            running_var: tensor("running_var"),
+        let tensor = |role| {
+            let index = self.parameters.in_role(id, role);
+            index
+                .map(|index| self.parameters.tensor(index))
+                .ok_or_else(|| Error::failed("a normalisation lacks a tensor"))
+        };
+        Ok(Norm {
+            scale: tensor(Role::Scale)?,
+            shift: tensor(Role::Shift)?,
+            running_mean: tensor(Role::RunningMean)?,
+            running_var: tensor(Role::RunningVar)?,
             eps,
             momentum: BATCH_NORM_MOMENTUM,
-        }
+        })
     }
 }

@@ -3,4 +3,4 @@
 // Named, or the linker drops it with its registrations.
 use pocketflow_rl_agent as _;
 
-pocketflow::export!(libtorch = pocketflow_torch::LIBTORCH_VERSION);
+pocketflow::export!();

@@ -12,13 +12,14 @@
 //! normalisations were folded into the weights (mean 0, variance 1), taking m' and v' themselves
 //! would destroy the network.
 
-use super::{Mode, Network, floats};
+use super::program::Step;
+use super::{Mode, Network};
 use crate::kernels;
-use crate::steps::Step;
+use crate::values::{copy_into, floats};
 use pocketflow::clip::Inputs;
-use pocketflow::graph::{BatchNorm, NodeId, Op};
+use pocketflow::graph::{BatchNorm, NodeId, Op, Role};
 use pocketflow::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tch::Tensor;
 
 /// To what batch-norm statistics are re-estimated.
@@ -85,16 +86,17 @@ impl Network {
         let (mut seen, mut inputs) = (Seen::default(), Sums::default());
         for images in batches {
             let _last = self.run(&images?, Mode::Eval, self.last_step(), |step, input| {
-                match step {
-                    Step::NormAct { norm: Some(norm), .. } => {
+                match (step.norm(), &self.graph.nodes[step.node].op) {
+                    (Some(norm), _) => {
                         let moments = kernels::moments(input)?;
-                        let of_norm = || (Vec::new(), self.running(*norm).map(Tensor::copy));
-                        seen.norms.entry(*norm).or_insert_with(of_norm).0.push(moments);
+                        let running = self.running(norm)?.map(Tensor::copy);
+                        seen.norms.entry(norm).or_insert_with(|| (Vec::new(), running)).0.push(moments);
                     }
-                    Step::Conv { node, .. } => inputs.add(*node, &kernels::moments(input)?),
-                    Step::Linear { node, .. } => {
-                        inputs.add(*node, &kernels::moments(&input.flatten(1, -1).unsqueeze(-1).unsqueeze(-1))?);
+                    (None, Op::Linear(_)) => {
+                        let features = input.flatten(1, -1).unsqueeze(-1).unsqueeze(-1);
+                        inputs.add(step.node, &kernels::moments(&features)?);
                     }
+                    (None, op) if op.is_layer() => inputs.add(step.node, &kernels::moments(input)?),
                     _ => {}
                 }
                 Ok(())
@@ -124,87 +126,94 @@ impl Network {
         for (index, images) in batches.enumerate() {
             let logits = tch::no_grad(|| {
                 self.run(&images?, Mode::Eval, self.last_step(), |step, input| {
-                    if let Step::NormAct { norm: Some(norm), .. } = step {
+                    if let Some(norm) = step.norm() {
                         let moments = kernels::moments(input)?;
                         let running = match statistics {
-                            Statistics::Moved => self.moved(*norm, index, moments)?,
+                            Statistics::Moved => self.moved(norm, index, moments)?,
                             Statistics::OfImages => moments,
                         };
-                        self.set_running(*norm, &running)?;
-                        sums.add(*norm, &running);
+                        self.set_running(norm, &running)?;
+                        sums.add(norm, &running);
                     }
                     Ok(())
                 })
             })?;
             sums.batches += 1.0;
-            each(index, &logits.1)?;
+            each(index, &logits.1.flatten(1, -1))?;
         }
         for (id, statistics) in sums.means() {
             self.set_running(id, &statistics)?;
         }
         // The batch normalisations may be folded into the quantized weights.
-        match self.quantized.iter().any(super::QuantizedWeight::is_folded) {
-            true => self.quantize_weights(),
-            false => Ok(()),
-        }
+        if self.has_folded_weights() { self.quantize_weights() } else { Ok(()) }
     }
 
-    /// Gives every batch normalisation that knows nothing of images (the same mean and variance for
-    /// all channels: published networks have it folded into the weights) the statistics of these,
-    /// as [`Statistics::OfImages`], and such scales and shifts that it computes what it did:
+    /// Gives every batch normalisation that holds no statistics of images (mean 0 and variance 1:
+    /// published networks have it folded into the weights) the statistics of these, as
+    /// [`Statistics::OfImages`], and such scales and shifts that it computes what it did:
     ///
     /// ```text
     /// scale ← scale √((v + eps) / (variance + eps))      shift ← shift + scale (m - mean) / √(variance + eps)
     /// ```
     ///
     /// Training normalises by the statistics of each batch, and would begin from another network
-    /// otherwise. Returns how many it were.
+    /// otherwise. Returns how many these are.
     ///
     /// # Errors
     /// As [`Network::forward`]; those of `batches`.
     pub fn adopt_statistics(&mut self, batches: impl Iterator<Item = Result<Tensor>>) -> Result<usize> {
-        let norms = self.steps.iter().filter_map(|step| match step {
-            Step::NormAct { norm, .. } => *norm,
-            _ => None,
-        });
-        let folded: Vec<NodeId> = norms.filter(|norm| self.is_folded(*norm)).collect();
+        let mut folded = BTreeSet::new();
+        for norm in self.steps.iter().filter_map(Step::norm) {
+            if self.is_folded(norm)? {
+                folded.insert(norm);
+            }
+        }
         if folded.is_empty() {
             return Ok(0);
         }
         let mut sums = Sums::default();
         for images in batches {
-            let each = |step: &Step, input: &Tensor| match step {
-                Step::NormAct { norm: Some(norm), .. } if folded.contains(norm) => {
-                    sums.add(*norm, &kernels::moments(input)?);
-                    Ok(())
+            let each = |step: &Step, input: &Tensor| {
+                if let Some(norm) = step.norm().filter(|norm| folded.contains(norm)) {
+                    sums.add(norm, &kernels::moments(input)?);
                 }
-                _ => Ok(()),
+                Ok(())
             };
             let _logits = tch::no_grad(|| self.run(&images?, Mode::Eval, self.last_step(), each))?;
             sums.batches += 1.0;
         }
         for (norm, adopted) in sums.means() {
-            let (name, eps) = (&self.graph.nodes[norm].name, self.eps(norm));
-            let [scale, shift] = ["weight", "bias"].map(|suffix| &self.tensors[&format!("{name}.{suffix}")]);
-            let [mean, variance] = self.running(norm);
+            let eps = self.eps(norm);
+            let (scale, shift) = (self.norm_tensor(norm, Role::Scale)?, self.norm_tensor(norm, Role::Shift)?);
+            let [mean, variance] = self.running(norm)?;
             let old = (variance + eps).sqrt();
             let values = tch::no_grad(|| {
                 let moved = shift + scale * (&adopted[0] - mean) / &old;
                 [scale * (&adopted[1] + eps).sqrt() / old, moved]
             });
-            let [mut scale, mut shift] = [scale, shift].map(Tensor::shallow_clone);
-            for (tensor, value) in [&mut scale, &mut shift].into_iter().zip(&values) {
-                let copied = tch::no_grad(|| tensor.f_copy_(value));
-                copied.map_err(|error| crate::torch_error("set a batch normalisation", &error))?;
-            }
+            copy_into(scale, &values[0])?;
+            copy_into(shift, &values[1])?;
             self.set_running(norm, &adopted)?;
         }
         self.quantize_weights()?;
         Ok(folded.len())
     }
 
-    fn is_folded(&self, norm: NodeId) -> bool {
-        self.running(norm).iter().all(|statistics| statistics.max().equal(&statistics.min()))
+    /// Whether a batch normalisation holds no statistics of images, because it was folded into its
+    /// layer before: mean and variance are the same for all channels. One channel alone is always
+    /// like itself; it has to be what stands for none, mean 0 and variance 1, with or without eps.
+    /// A normalisation as a new network has it was not folded.
+    fn is_folded(&self, norm: NodeId) -> Result<bool> {
+        let is = |tensor: &Tensor, value: f64| tensor.eq(value).all().int64_value(&[]) == 1;
+        let [mean, variance] = self.running(norm)?;
+        let alike = |tensor: &Tensor| tensor.max().equal(&tensor.min());
+        let without_eps = f64::from((1.0 - self.eps(norm)) as f32);
+        let stands_for_none = is(mean, 0.0) && (is(variance, 1.0) || is(variance, without_eps));
+        let fresh = is(mean, 0.0)
+            && is(variance, 1.0)
+            && is(self.norm_tensor(norm, Role::Scale)?, 1.0)
+            && is(self.norm_tensor(norm, Role::Shift)?, 0.0);
+        Ok(alike(mean) && alike(variance) && (mean.numel() > 1 || stands_for_none) && !fresh)
     }
 
     fn eps(&self, norm: NodeId) -> f64 {
@@ -229,17 +238,17 @@ impl Network {
         Ok([mean + (&running[0] - &before[0]) * ratio.sqrt(), moved_variance.clamp_min(0.0)])
     }
 
-    fn running(&self, norm: NodeId) -> [&Tensor; 2] {
-        let name = &self.graph.nodes[norm].name;
-        ["running_mean", "running_var"].map(|suffix| &self.tensors[&format!("{name}.{suffix}")])
+    fn norm_tensor(&self, norm: NodeId, role: Role) -> Result<&Tensor> {
+        let missing = || Error::failed(format!("`{}` is no batch normalisation", self.graph.nodes[norm].name));
+        Ok(self.parameters.tensor(self.parameters.in_role(norm, role).ok_or_else(missing)?))
+    }
+
+    fn running(&self, norm: NodeId) -> Result<[&Tensor; 2]> {
+        Ok([self.norm_tensor(norm, Role::RunningMean)?, self.norm_tensor(norm, Role::RunningVar)?])
     }
 
     fn set_running(&self, norm: NodeId, statistics: &Moments) -> Result<()> {
-        for (running, value) in self.running(norm).into_iter().zip(statistics) {
-            let copied = tch::no_grad(|| running.shallow_clone().f_copy_(value));
-            copied.map_err(|error| crate::torch_error("set batch-norm statistics", &error))?;
-        }
-        Ok(())
+        self.running(norm)?.into_iter().zip(statistics).try_for_each(|(running, value)| copy_into(running, value))
     }
 
     /// What the weights of a layer are multiplied with, as far as it was observed.
@@ -247,9 +256,8 @@ impl Network {
         let Some([mean, variance]) = self.seen.as_ref().and_then(|seen| seen.inputs.get(layer)) else {
             return Ok(None);
         };
-        let shape = self.tensors[&format!("{layer}.weight")].size();
-        let sizes: Vec<usize> = shape.iter().map(|size| *size as usize).collect();
-        let (out, channels, area) = (sizes[0], sizes[1], sizes[2..].iter().product::<usize>());
+        let shape = &self.parameters.params()[self.weight_of(layer)?].shape;
+        let (out, channels, area) = (shape[0], shape[1], shape[2..].iter().product::<usize>());
         let groups = (mean.len() / channels.max(1)).max(1);
         if groups * channels != mean.len() || !out.is_multiple_of(groups) {
             return Err(Error::failed(format!(

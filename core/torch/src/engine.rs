@@ -1,0 +1,123 @@
+//! What a job computes with: the device, the threads, the precision and the group of workers. A
+//! value that is made once from the settings and lent to everything that makes tensors.
+
+use crate::workers::{Alone, Workers};
+use crate::{kernels, torch_error};
+use pocketflow::Result;
+use pocketflow::settings::Settings;
+use std::sync::Arc;
+use tch::{Cuda, Device, Tensor};
+
+/// The device and the manner in which a job computes. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    device: Device,
+    mixed: bool,
+    workers: Arc<dyn Workers>,
+}
+
+impl Engine {
+    /// Takes `device`, `threads` and `amp` from the settings and prepares libtorch. The number of
+    /// threads and the memory that is kept are libtorch's own and hold for the whole process.
+    ///
+    /// # Errors
+    /// A device that is not there; mixed precision on the CPU; more workers than one.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let wanted: String = settings.get("device")?;
+        let gpu =
+            choose(&wanted, Cuda::device_count().max(0)).map_err(|problem| settings.invalid("device", &problem))?;
+        let mixed = settings.find::<bool>("amp")?.unwrap_or(false);
+        if mixed && gpu.is_none() {
+            let problem = "mixed precision needs a GPU, and this job runs on the CPU; leave it out";
+            return Err(settings.invalid("amp", problem));
+        }
+        if settings.find::<u32>("n")?.unwrap_or(1) > 1 {
+            return Err(settings.invalid("n", "this version trains with one worker; leave it out"));
+        }
+        let threads: i32 = settings.find::<u32>("threads")?.unwrap_or(0).try_into().unwrap_or(i32::MAX);
+        if threads > 0 {
+            tch::set_num_threads(threads);
+        }
+        kernels::keep_memory()?;
+        Ok(Self { device: gpu.map_or(Device::Cpu, Device::Cuda), mixed, workers: Arc::new(Alone) })
+    }
+
+    /// An engine of one worker on the CPU, as libtorch is: for programs without settings.
+    pub fn cpu() -> Self {
+        Self { device: Device::Cpu, mixed: false, workers: Arc::new(Alone) }
+    }
+
+    /// Returns the device that the job's tensors belong on.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Returns the group of workers that train together.
+    pub fn workers(&self) -> &dyn Workers {
+        &*self.workers
+    }
+
+    /// Moves a tensor to the job's device.
+    ///
+    /// # Errors
+    /// Out of memory there.
+    pub fn place(&self, tensor: Tensor) -> Result<Tensor> {
+        match self.device {
+            Device::Cpu => Ok(tensor),
+            device => tensor.f_to_device(device).map_err(|error| torch_error("move a tensor to the GPU", &error)),
+        }
+    }
+
+    /// Runs a forward pass of training: in mixed precision where the job asks for it.
+    ///
+    /// # Errors
+    /// Those of `pass`; libtorch's.
+    pub fn training_pass<T>(&self, pass: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _mixed = if self.mixed { Some(kernels::MixedPrecision::on()?) } else { None };
+        pass()
+    }
+}
+
+/// Returns the number of the GPU that `wanted` names, `None` for the CPU: `cpu`, `cuda:N`, or
+/// `auto`, the first GPU where there is one. Any other word is an error: a misspelt GPU must not
+/// become the CPU without a word.
+fn choose(wanted: &str, gpus: i64) -> Result<Option<usize>, String> {
+    let number = match wanted {
+        "auto" => return Ok((gpus > 0).then_some(0)),
+        "cpu" => return Ok(None),
+        _ => wanted.strip_prefix("cuda:"),
+    };
+    // Digits alone: `parse` takes signs.
+    let number = number.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    match number.map(str::parse::<usize>) {
+        None | Some(Err(_)) => Err("expected auto, cpu or cuda:N with the number of a GPU, as cuda:0".into()),
+        Some(Ok(number)) if (number as i64) < gpus => Ok(Some(number)),
+        Some(_) if gpus == 0 => {
+            Err("libtorch sees no GPU here: the machine has none, its driver does not work, or this \
+                                     libtorch has no CUDA half (point LIBTORCH to a CUDA build of the same version); \
+                                     use `cpu` or `auto`"
+                .into())
+        }
+        Some(_) => Err(format!("there are {gpus} GPUs, cuda:0 to cuda:{}", gpus - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose;
+
+    #[test]
+    fn takes_what_is_there_and_says_what_is_not() {
+        assert_eq!(choose("auto", 0), Ok(None));
+        assert_eq!(choose("cpu", 2), Ok(None));
+        assert_eq!(choose("auto", 2), Ok(Some(0)));
+        assert_eq!(choose("cuda:1", 2), Ok(Some(1)));
+        for unknown in ["gpu", "cuda", "CUDA:0", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "CPU", ""] {
+            for gpus in [0, 2] {
+                assert!(choose(unknown, gpus).is_err_and(|text| text.contains("cuda:N")), "{unknown} with {gpus} GPUs");
+            }
+        }
+        assert!(choose("cuda:2", 2).unwrap_err().contains("cuda:0 to cuda:1"));
+        assert!(choose("cuda:0", 0).unwrap_err().contains("no CUDA half"));
+    }
+}

@@ -1,0 +1,10 @@
+//! Batch normalisation: a part of the fused pass.
+
+use super::{Forward, Part};
+use pocketflow::graph::BatchNorm;
+
+impl Forward for BatchNorm {
+    fn part(&self) -> Part {
+        Part::Norm
+    }
+}

@@ -1,0 +1,70 @@
+//! One training step: the loop of a training takes it, and so does the tuning of a search.
+
+use crate::loader::Loaded;
+use crate::loss::{self, Distillation};
+use crate::network::{Mode, Network};
+use crate::optimizer::Optimizer;
+use crate::torch_error;
+use pocketflow::Result;
+use tch::{Device, Kind, Tensor};
+
+/// How a step is taken.
+pub struct Step<'a> {
+    /// [`Mode::Train`], or [`Mode::TrackRanges`] once batch normalisation is frozen.
+    pub mode: Mode,
+    /// A network to learn from, and how much it counts.
+    pub teacher: Option<(&'a Network, Distillation)>,
+    pub rate: f64,
+}
+
+/// What a step found, on the device, so that nobody has to wait for it.
+pub struct Found {
+    /// The loss of the batch, a scalar in double precision.
+    pub loss: Tensor,
+    /// How many images of the batch were told right, a scalar in double precision.
+    pub hits: Tensor,
+}
+
+/// What came of a step.
+pub enum Stepped {
+    Done(Found),
+    /// The loss is this number, which is not finite; nothing was changed. Looked at where it costs
+    /// no waiting: on the CPU.
+    Diverged(f64),
+}
+
+/// Takes a step: forward, loss, backward, optimizer.
+///
+/// # Errors
+/// Images or labels that do not fit the network; libtorch's; a worker that does not answer.
+pub fn step(network: &mut Network, optimizer: &mut Optimizer, batch: &Loaded, how: &Step) -> Result<Stepped> {
+    let logits = network.engine().training_pass(|| network.forward(&batch.images, how.mode))?.to_kind(Kind::Float);
+    let mut loss = loss::cross_entropy(&logits, &batch.labels)?;
+    if let Some((teacher, with)) = how.teacher {
+        let taught = tch::no_grad(|| teacher.forward(&batch.images, Mode::Eval))?;
+        loss += loss::distillation(&logits, &taught, with);
+    }
+    if let Some(value) = descend(network, optimizer, &loss, how.rate)? {
+        return Ok(Stepped::Diverged(value));
+    }
+    let [hits, _] = loss::hit_counts(&logits, &batch.labels, 1);
+    Ok(Stepped::Done(Found { loss: loss.detach().to_kind(Kind::Double), hits }))
+}
+
+/// Goes down the gradient of a loss, averaged over the workers. Returns the loss where it is not
+/// finite; then nothing was changed.
+///
+/// # Errors
+/// libtorch's; a worker that does not answer.
+pub fn descend(network: &mut Network, optimizer: &mut Optimizer, loss: &Tensor, rate: f64) -> Result<Option<f64>> {
+    if network.engine().device() == Device::Cpu {
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return Ok(Some(value));
+        }
+    }
+    loss.f_backward().map_err(|error| torch_error("backward pass", &error))?;
+    network.engine().workers().mean(&mut optimizer.gradients())?;
+    optimizer.step(network, rate)?;
+    Ok(None)
+}
