@@ -1,9 +1,42 @@
 //! The handshake: a constant in every plugin library that the host reads from the file, before any
 //! code of the library runs.
 
-/// Counts the changes that make older plugins unusable: to the functions that cross, and to the
-/// meaning of the data that do.
+/// The interface of plugins that are built now. It counts the changes that an older host or plugin
+/// cannot live with: to the functions that cross (a test compares their layout with the committed
+/// one), and to the meaning of the data that do (`wire` says which changes need no new number).
 pub const INTERFACE: u32 = 1;
+
+/// The oldest interface that this host still understands. It follows [`INTERFACE`] where the layout
+/// of the functions changes, and stays where only the data do.
+pub const OLDEST_INTERFACE: u32 = 1;
+
+const _: () = assert!(OLDEST_INTERFACE <= INTERFACE);
+
+/// How an interface stands to those that this host understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Understood {
+    Yes,
+    /// Older than [`OLDEST_INTERFACE`]: the plugin is to be rebuilt.
+    TooOld,
+    /// Newer than [`INTERFACE`]: the host is to be updated.
+    TooNew,
+}
+
+impl Understood {
+    pub const fn of(interface: u32) -> Self {
+        Self::within(OLDEST_INTERFACE, INTERFACE, interface)
+    }
+
+    const fn within(oldest: u32, newest: u32, interface: u32) -> Self {
+        if interface < oldest {
+            Self::TooOld
+        } else if interface > newest {
+            Self::TooNew
+        } else {
+            Self::Yes
+        }
+    }
+}
 
 /// The exported name of a library's [`Handshake`].
 pub const HANDSHAKE_SYMBOL: &str = "POCKETFLOW_HANDSHAKE";
@@ -70,6 +103,15 @@ mod tests {
 
     fn bytes(handshake: &Handshake) -> Vec<u8> {
         [&handshake.magic[..], &handshake.interface.to_ne_bytes(), &handshake.libtorch].concat()
+    }
+
+    #[test]
+    fn all_interfaces_from_the_oldest_to_the_newest_are_understood() {
+        let understood = [2, 3, 4, 5, 6].map(|interface| Understood::within(3, 5, interface));
+        use Understood::{TooNew, TooOld, Yes};
+        assert_eq!(understood, [TooOld, Yes, Yes, Yes, TooNew]);
+        assert_eq!(Understood::of(INTERFACE), Yes);
+        assert_eq!(Understood::of(OLDEST_INTERFACE), Yes);
     }
 
     #[test]

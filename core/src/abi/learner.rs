@@ -20,12 +20,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The parts of a [`Job`] that are data.
-#[derive(Serialize, Deserialize)]
-struct Facts {
-    settings: Settings,
-    net_id: String,
-    run_dir: PathBuf,
-    model: Option<PathBuf>,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub settings: Settings,
+    pub net_id: String,
+    pub run_dir: PathBuf,
+    pub model: Option<PathBuf>,
 }
 
 #[repr(C)]

@@ -2,6 +2,7 @@
 //! exports.
 
 use super::call::Callee;
+use super::declared::Declared;
 use super::root::{self, LibraryHeader, RootRef};
 use super::wire::{inward, pack, unpack};
 use super::{agent, dataset, learner, log, net};
@@ -12,20 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::learner::Learner;
 use crate::net::Net;
 use crate::option::Value;
-use crate::plugin::{Declaration, PluginKind};
+use crate::plugin::PluginKind;
 use crate::settings::Settings;
 use abi_stable::library::{AbiHeaderRef, LibraryError};
-use serde::{Deserialize, Serialize};
 use std::path::Path;
-
-/// One plugin of a library, as far as it could say what it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Declared {
-    pub kind: PluginKind,
-    pub name: String,
-    /// The error: its `options()` panicked.
-    pub result: Result<Declaration, Error>,
-}
 
 /// Why a file is no usable plugin library.
 #[derive(Debug, thiserror::Error)]

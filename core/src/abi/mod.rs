@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`handshake`](Handshake) | what the host reads from a file before it runs any of its code |
 //! | `root` | the table of functions that a library exports, served from [`crate::plugin::linked`] |
+//! | [`declared`](Declared) | what a library says of its plugins, read so that an older host still uses the rest |
 //! | [`library`](Library) | the host's view of a library: makes ordinary trait objects |
 //! | `learner`, `net`, `dataset`, `agent`, `services` | per trait an object type, its provider (wraps a trait object) and its consumer (is one) |
 //! | [`call`](Call) | which plugin is being called |
@@ -25,6 +26,7 @@ mod agent;
 mod buffer;
 mod call;
 mod dataset;
+mod declared;
 mod guard;
 mod handshake;
 mod learner;
@@ -37,10 +39,11 @@ mod wire;
 
 pub use buffer::Buffer;
 pub use call::Call;
+pub use declared::Declared;
 pub(crate) use guard::Owner;
 pub use guard::catch;
-pub use handshake::{HANDSHAKE_SYMBOL, Handshake, INTERFACE};
-pub use library::{Declared, Library, OpenError};
+pub use handshake::{HANDSHAKE_SYMBOL, Handshake, INTERFACE, OLDEST_INTERFACE, Understood};
+pub use library::{Library, OpenError};
 #[doc(hidden)]
 pub use root::{LibraryHeader, header};
 

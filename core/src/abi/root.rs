@@ -1,7 +1,7 @@
 //! What a plugin library exports: a table of functions over the plugins that are linked into it.
 
+use super::declared::Declared;
 use super::guard::Owner;
-use super::library::Declared;
 use super::log::{Forward, LogSink};
 use super::wire::{Bytes, Outcome, outward, pack, unpack};
 use super::{agent, dataset, learner, net};
@@ -13,6 +13,9 @@ use abi_stable::library::{CheckTypeLayout, LibHeader, RootModule, RootModuleResu
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RSlice, RStr};
+
+#[cfg(test)]
+mod layout;
 
 /// The functions. New ones go to the end, after the marked field: older libraries then still load.
 #[repr(C)]

@@ -44,6 +44,11 @@ pub fn inward<T>(outcome: Outcome<T>) -> Result<T> {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod samples;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::job::Event;
