@@ -1,7 +1,7 @@
 //! The trait of an agent: it chooses actions, is told the outcome, and learns. Learners ask the
 //! host for one by name.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// One step of a roll-out. States and actions are vectors whose lengths the environment fixes.
@@ -16,12 +16,14 @@ pub struct Transition {
 
 /// The losses of one update, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AgentLoss {
     pub actor: f32,
     pub critic: f32,
 }
 
-/// What an agent must know of its environment before the first roll-out.
+/// What an agent must know of its environment before the first roll-out. [`AgentSpace::new`] makes
+/// one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentSpace {
     pub state_dims: usize,
@@ -31,7 +33,46 @@ pub struct AgentSpace {
     pub rollouts: usize,
     /// Actions in each roll-out.
     pub steps: usize,
+    #[serde(default)]
     pub seed: u64,
+}
+
+impl AgentSpace {
+    /// Values of a state or an action, roll-outs, actions of a roll-out: beyond this it is a
+    /// mistake.
+    const MOST: usize = 1 << 24;
+
+    /// A search of so many roll-outs of so many steps, with states and actions of so many values,
+    /// each action within `0..=action_max`; the seed is 0 until its field says otherwise.
+    pub fn new(state_dims: usize, action_dims: usize, action_max: f32, rollouts: usize, steps: usize) -> Self {
+        Self { state_dims, action_dims, action_max, rollouts, steps, seed: 0 }
+    }
+
+    /// That an agent can work in it: states, actions, roll-outs and steps that there are, and a
+    /// largest action that is above 0 and finite.
+    ///
+    /// # Errors
+    /// Names the field and its value.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |problem: String| {
+            Error::failed(format!(
+                "the space of a search with an agent makes no sense: {problem}; its learner is wrong"
+            ))
+        };
+        let sizes = [
+            ("state_dims", self.state_dims),
+            ("action_dims", self.action_dims),
+            ("rollouts", self.rollouts),
+            ("steps", self.steps),
+        ];
+        if let Some((field, size)) = sizes.into_iter().find(|(_, size)| !(1..=Self::MOST).contains(size)) {
+            return Err(wrong(format!("`{field}` is {size}; 1 to {} are possible", Self::MOST)));
+        }
+        match self.action_max {
+            most if most.is_finite() && most > 0.0 => Ok(()),
+            other => Err(wrong(format!("`action_max` is {other}; it must be above 0 and finite"))),
+        }
+    }
 }
 
 /// A reinforcement-learning agent for short roll-outs with one reward at the end.
@@ -84,4 +125,25 @@ pub trait Agent: Send {
     /// # Errors
     /// Bytes of another agent or another space.
     fn restore(&mut self, saved: &[u8]) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_is_checked_field_by_field() {
+        let space = || AgentSpace::new(28, 1, 6.0, 200, 20);
+        space().check().unwrap();
+        let said = |space: AgentSpace| space.check().unwrap_err().to_string();
+        for size in [0, usize::MAX] {
+            assert!(said(AgentSpace { state_dims: size, ..space() }).contains(&format!("`state_dims` is {size}")));
+            assert!(said(AgentSpace { action_dims: size, ..space() }).contains("`action_dims`"));
+            assert!(said(AgentSpace { rollouts: size, ..space() }).contains("`rollouts`"));
+            assert!(said(AgentSpace { steps: size, ..space() }).contains("`steps`"));
+        }
+        for most in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert!(said(AgentSpace { action_max: most, ..space() }).contains(&format!("`action_max` is {most}")));
+        }
+    }
 }

@@ -4,12 +4,14 @@
 //! Modules with errors of their own (graphs, files, settings) declare them with `thiserror`; they
 //! become an [`Error`] with their text as the message and their causes as the chain.
 
+use crate::tolerant;
 use std::fmt;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of failure, as far as the caller must act differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// Wrong usage or configuration: exit status 2.
     Config,
@@ -18,15 +20,24 @@ pub enum ErrorKind {
     DataNotFound,
     /// Stopped on request after saving: exit status 130.
     Interrupted,
-    /// Everything else: exit status 1.
+    /// Everything else, also kinds of newer versions: exit status 1.
+    #[serde(other)]
     Failed,
+}
+
+impl ErrorKind {
+    fn unknown() -> Self {
+        Self::Failed
+    }
 }
 
 /// A message and the chain of its causes, outermost first. Plain data, so that it crosses the
 /// plugin boundary whole.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Error {
+    #[serde(default = "ErrorKind::unknown")]
     kind: ErrorKind,
+    #[serde(default = "tolerant::no_message", deserialize_with = "tolerant::messages")]
     chain: Vec<String>,
 }
 

@@ -61,8 +61,12 @@ pub trait Host: Send + Sync {
 }
 
 /// Progress, as plain data.
+///
+/// What is new comes as a new event, never as a field of one that is there: a program that does not
+/// know an event drops it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Event {
     /// A stage of the work begins: `full-prec`, `uniform`; `steps` from the very start, `done` of
     /// them before a resume.
@@ -85,4 +89,7 @@ pub enum Event {
     PhaseEnd { name: String, seconds: f64 },
     /// Something a person should know, said once: `warning` stands out.
     Note { text: String, warning: bool },
+    /// An event of a newer version. It is dropped where it arrives: no [`Host`] is given one.
+    #[serde(other)]
+    Unknown,
 }

@@ -51,6 +51,7 @@ pub mod report;
 pub mod settings;
 pub mod sums;
 pub mod tensors;
+mod tolerant;
 
 pub use error::{Error, ErrorKind, Result};
 

@@ -37,7 +37,10 @@ pub trait Net: Send {
 
 /// A training recipe: loss is softmax cross-entropy plus `weight_decay / 2 · ‖w‖²` over the weights
 /// of layers.
+/// [`Recipe::new`] makes one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "received::Recipe")]
+#[non_exhaustive]
 pub struct Recipe {
     /// Passes over the training data; may be a fraction.
     pub epochs: f64,
@@ -49,9 +52,47 @@ pub struct Recipe {
     pub fine_tune: FineTune,
 }
 
+impl Recipe {
+    /// Plain gradient descent: no momentum, no weight decay; a fine-tuning takes as long and begins
+    /// with the same learning rate. The fields can be set afterwards.
+    pub fn new(epochs: f64, schedule: Schedule) -> Self {
+        let fine_tune = FineTune { lrn_rate: schedule.rate(0.0, epochs), boundaries: Vec::new(), epochs };
+        Self { epochs, momentum: 0.0, nesterov: false, weight_decay: 0.0, schedule, fine_tune }
+    }
+}
+
+/// A recipe as it arrives.
+mod received {
+    use super::{FineTune, Schedule};
+
+    #[derive(serde::Deserialize)]
+    pub struct Recipe {
+        epochs: f64,
+        momentum: Option<f64>,
+        nesterov: Option<bool>,
+        weight_decay: Option<f64>,
+        schedule: Schedule,
+        fine_tune: Option<FineTune>,
+    }
+
+    impl From<Recipe> for super::Recipe {
+        fn from(Recipe { epochs, momentum, nesterov, weight_decay, schedule, fine_tune }: Recipe) -> Self {
+            let plain = Self::new(epochs, schedule);
+            Self {
+                momentum: momentum.unwrap_or(plain.momentum),
+                nesterov: nesterov.unwrap_or(plain.nesterov),
+                weight_decay: weight_decay.unwrap_or(plain.weight_decay),
+                fine_tune: fine_tune.unwrap_or(plain.fine_tune),
+                ..plain
+            }
+        }
+    }
+}
+
 /// Learning rate over training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Schedule {
     /// `init`, multiplied by `factor` at each boundary (in epochs).
     Piecewise { init: f64, factor: f64, boundaries: Vec<f64> },

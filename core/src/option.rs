@@ -35,6 +35,7 @@ impl fmt::Display for Value {
 /// What values an option takes. Bounds are inclusive; an infinite bound leaves the range open, and
 /// numbers are finite all the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Kind {
     /// `--key`, `--key=True`, `--key=false`.
     Switch,
@@ -167,6 +168,7 @@ impl fmt::Display for Kind {
 /// a path that cannot be written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PathUse {
     /// It is read.
     #[default]
@@ -180,15 +182,19 @@ pub enum PathUse {
 
 /// One option: declared once, by the plugin (or the host) that owns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OptionSpec {
     /// Snake case, as in files: `uql_weight_bits`.
     pub key: String,
     /// Further keys that mean the same.
+    #[serde(default)]
     pub aliases: Vec<String>,
     pub kind: Kind,
     /// `None`: the option may stay unset.
+    #[serde(default)]
     pub default: Option<Value>,
     /// One or two sentences; units and special values named.
+    #[serde(default)]
     pub doc: String,
     /// What becomes of the file that a [`Kind::Path`] names; of no meaning for other kinds.
     #[serde(default)]

@@ -16,6 +16,7 @@ use std::fmt;
 /// The four kinds of plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PluginKind {
     Learner,
     Net,
@@ -36,6 +37,7 @@ impl fmt::Display for PluginKind {
 
 /// What a plugin says of itself; crosses the boundary as data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Declaration {
     pub kind: PluginKind,
     /// What users write: `uniform`, `resnet_at_cifar10`.
@@ -52,9 +54,28 @@ pub struct Declaration {
     /// Options of the program whose files the plugin writes; see [`Plugin::WRITES`].
     #[serde(default)]
     pub writes: Vec<String>,
+    /// What this program could not read of it, in sentences: the plugin is newer. Never of the
+    /// plugin's own making.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Declaration {
+    /// A plugin without options that says nothing else of itself; the fields can be set afterwards.
+    pub fn new(kind: PluginKind, name: impl Into<String>) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+            aliases: Vec::new(),
+            about: String::new(),
+            version: String::new(),
+            options: Vec::new(),
+            datasets: Vec::new(),
+            writes: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     /// Whether `name` is a spelling of its name or of one of its aliases.
     pub fn is_called(&self, name: &str) -> bool {
         std::iter::once(&self.name).chain(&self.aliases).any(|own| names::same(own, name))
@@ -136,14 +157,13 @@ pub fn linked() -> impl Iterator<Item = &'static Registration> {
 pub fn declare<T: Plugin>(kind: PluginKind, name: &str, version: &str) -> Declaration {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     Declaration {
-        kind,
-        name: name.into(),
         aliases: owned(T::ABOUT.aliases),
         about: T::ABOUT.line.into(),
         version: version.into(),
         options: T::options(),
         datasets: owned(T::ABOUT.datasets),
         writes: owned(T::WRITES),
+        ..Declaration::new(kind, name)
     }
 }
 

@@ -79,7 +79,7 @@ impl Declaration {
     /// # Errors
     /// What is wrong first, as a text without the plugin's name.
     pub fn check(&self) -> Result<(), String> {
-        let Self { kind: _, name, aliases, about, version, options, datasets, writes } = self;
+        let Self { kind: _, name, aliases, about, version, options, datasets, writes, notes: _ } = self;
         for (count, what) in [(aliases.len(), "aliases"), (datasets.len(), "data sets"), (writes.len(), "files")] {
             if count > MOST_CHOICES {
                 return Err(format!("it names {count} {what}; {MOST_CHOICES} are allowed"));
@@ -123,14 +123,11 @@ mod tests {
 
     fn net(options: Vec<OptionSpec>) -> Declaration {
         Declaration {
-            kind: PluginKind::Net,
-            name: "small".into(),
-            aliases: Vec::new(),
             about: "Small.".into(),
             version: "1.0.0".into(),
             options,
             datasets: vec!["cifar10".into()],
-            writes: Vec::new(),
+            ..Declaration::new(PluginKind::Net, "small")
         }
     }
 

@@ -68,6 +68,7 @@ pub struct LayerReport {
 
 /// Counts of weights in equal bins, before and after quantization.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Histogram {
     pub min: f64,
     pub max: f64,

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::option::Value;
+use crate::tolerant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Origin {
     /// The default that the option's owner declared.
     Default {
@@ -50,16 +52,20 @@ impl fmt::Display for Origin {
 pub struct Setting {
     /// `None`: unset, and the option has no default.
     pub value: Option<Value>,
+    #[serde(default = "tolerant::no_origin", deserialize_with = "tolerant::origin")]
     pub origin: Origin,
     /// What earlier layers said, the nearest first.
+    #[serde(default, deserialize_with = "tolerant::overrode")]
     pub overrode: Vec<(Option<Value>, Origin)>,
     /// The plugin (or `host`) that declared the option.
+    #[serde(default)]
     pub owner: String,
 }
 
 /// All settings of a run, by key.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
+    #[serde(deserialize_with = "tolerant::entries")]
     entries: BTreeMap<String, Setting>,
 }
 

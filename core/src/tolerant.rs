@@ -60,11 +60,17 @@ pub fn origin<'de, D: Deserializer<'de>>(from: D) -> Result<Origin, D::Error> {
 /// What earlier layers said, as far as it can be read.
 pub fn overrode<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Option<Value>, Origin)>, D::Error> {
     let layers: Vec<Loosely<(Option<Value>, Loosely<Origin>)>> = Deserialize::deserialize(from)?;
-    Ok(layers.into_iter().filter_map(|layer| layer.known().ok()).map(|(value, origin)| (value, named(origin))).collect())
+    Ok(layers
+        .into_iter()
+        .filter_map(|layer| layer.known().ok())
+        .map(|(value, origin)| (value, named(origin)))
+        .collect())
 }
 
 fn named(origin: Loosely<Origin>) -> Origin {
-    origin.known().unwrap_or_else(|name| Origin::Derived { reason: format!("from `{name}`, which a newer version knows") })
+    origin
+        .known()
+        .unwrap_or_else(|name| Origin::Derived { reason: format!("from `{name}`, which a newer version knows") })
 }
 
 /// For an [`Origin`] that is missing.

@@ -50,7 +50,11 @@ impl Provided {
 
 impl AgentObject for Provided {
     fn prepare(&mut self, space: RSlice<'_, u8>) -> Outcome<()> {
-        self.guard("prepare", |agent| agent.prepare(&unpack::<AgentSpace>("an agent's space", &space)?))
+        self.guard("prepare", |agent| {
+            let space: AgentSpace = unpack("an agent's space", &space)?;
+            space.check()?;
+            agent.prepare(&space)
+        })
     }
 
     fn begin(&mut self) -> Outcome<()> {

@@ -83,6 +83,21 @@ pub fn progress(show: impl Fn(u64, u64) + Send + Sync + 'static) -> ProgressBox 
     ProgressObject_TO::from_value(Shown(show), TD_Opaque)
 }
 
+/// That a batch holds no more than fits, in buffers of the sizes that were given: unchecked, this
+/// would be an index out of range in somebody else's code.
+fn check_buffers(batch: &Batch, sizes: (usize, usize)) -> Result<()> {
+    match sizes == (batch.images.len(), batch.labels.len()) && batch.len <= sizes.1 {
+        true => Ok(()),
+        false => Err(Error::failed(format!(
+            "the data set returned a batch of {} images in buffers for {}, of {} bytes where it was given {}",
+            batch.len,
+            batch.labels.len(),
+            batch.images.len(),
+            sizes.0,
+        ))),
+    }
+}
+
 struct ProvidedBatches(Held<dyn Batches>);
 
 impl BatchesObject for ProvidedBatches {
@@ -93,18 +108,8 @@ impl BatchesObject for ProvidedBatches {
         let owner = self.0.owner().clone();
         let result = owner.guard("next", || {
             let more = self.0.next(&mut batch)?;
-            let fits = sizes == (batch.images.len(), batch.labels.len()) && batch.len <= sizes.1;
-            // Unchecked, this would be an index out of range in somebody else's code.
-            match fits {
-                true => Ok(more),
-                false => Err(Error::failed(format!(
-                    "the data set returned a batch of {} images in buffers for {}, of {} bytes where it was given {}",
-                    batch.len,
-                    batch.labels.len(),
-                    batch.images.len(),
-                    sizes.0,
-                ))),
-            }
+            check_buffers(&batch, sizes)?;
+            Ok(more)
         });
         *out = WireBatch::lend(&mut batch);
         outward(result)
@@ -141,10 +146,13 @@ struct ForeignBatches(Callee, BatchesBox);
 
 impl Batches for ForeignBatches {
     fn next(&mut self, out: &mut Batch) -> Result<bool> {
+        let sizes = (out.images.len(), out.labels.len());
         let mut lent = WireBatch::lend(out);
         let result = self.0.call("next", || self.1.next(&mut lent));
         *out = lent.take_back();
-        inward(result)
+        let more = inward(result)?;
+        check_buffers(out, sizes)?;
+        Ok(more)
     }
 
     fn skip(&mut self, samples: u64) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Panics become errors where they happen: none may reach a function that crosses, where it would
 //! end the process.
 //!
-//! Some trait methods cannot return an error (`Net::recipe`, `Host::event`). Where such a call
+//! Some trait methods cannot return an error (`Net::recipe`, `Host::interrupted`). Where such a call
 //! fails on the other side of the boundary, the consumer unwinds with the [`Error`] itself as the
 //! payload; the nearest guard below takes it out again.
 

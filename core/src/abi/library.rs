@@ -2,7 +2,7 @@
 //! exports.
 
 use super::call::Callee;
-use super::declared::Declared;
+use super::declared::{self, Declared};
 use super::root::{self, LibraryHeader, RootRef};
 use super::wire::{inward, pack, unpack};
 use super::{agent, dataset, learner, log, net};
@@ -85,7 +85,7 @@ impl Library {
     /// # Errors
     /// The library's answer cannot be read.
     pub fn declarations(&self) -> Result<Vec<Declared>> {
-        unpack("declarations", &inward(self.callee.call("options", || (self.root.declarations())()))?)
+        declared::read(&inward(self.callee.call("options", || (self.root.declarations())()))?)
     }
 
     /// # Errors

@@ -46,7 +46,9 @@ struct Foreign {
 
 impl Net for Foreign {
     fn graph(&self) -> Result<Graph> {
-        unpack("a graph", &inward(self.callee.call("graph", || self.object.graph()))?)
+        let graph: Graph = unpack("a graph", &inward(self.callee.call("graph", || self.object.graph()))?)?;
+        graph.validate()?;
+        Ok(graph)
     }
 
     fn recipe(&self, samples: u64) -> Recipe {

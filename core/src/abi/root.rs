@@ -86,15 +86,15 @@ extern "C" fn start(sink: LogSink) -> Outcome<()> {
 }
 
 extern "C" fn declarations() -> Outcome<Bytes> {
-    let mut declared: Vec<Declared> = linked()
-        .map(|plugin| Declared {
-            kind: plugin.kind,
-            name: plugin.name.to_owned(),
-            result: Owner::plugin(plugin.name).guard("options", || Ok((plugin.declare)())),
-        })
-        .collect();
+    let mut plugins: Vec<&Registration> = linked().collect();
     // `inventory` promises no order.
-    declared.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    plugins.sort_by_key(|plugin| (plugin.kind, plugin.name));
+    let declare = |plugin: &Registration| Declared {
+        kind: plugin.kind.to_string(),
+        name: plugin.name.to_owned(),
+        result: Owner::plugin(plugin.name).guard("options", || Ok((plugin.declare)())),
+    };
+    let declared: Vec<Declared> = plugins.into_iter().map(declare).collect();
     outward(pack("declarations", &declared))
 }
 

@@ -5,12 +5,14 @@ use super::call::Callee;
 use super::guard::{Owner, carry};
 use super::wire::{Bytes, Outcome, inward, outward, pack, unpack};
 use crate::agent::Agent;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::{Event, Host};
+use crate::names;
 use crate::report::Report;
 use abi_stable::sabi_trait;
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{RBox, RSlice, RStr};
+use abi_stable::std_types::{RBox, RResult, RSlice, RStr};
+use serde::Deserialize;
 use std::sync::Arc;
 
 #[sabi_trait]
@@ -27,16 +29,33 @@ pub trait HostObject: Send + Sync {
     fn agent(&self, name: RStr<'_>) -> Outcome<AgentBox>;
 }
 
+/// What a newer version calls an event.
+fn name(event: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Tag {
+        event: String,
+    }
+    unpack::<Tag>("an event", event).map_or_else(|_| "an event".into(), |tag| names::shown(&tag.event).into_owned())
+}
+
 pub type HostBox = HostObject_TO<'static, RBox<()>>;
 
 struct Provided(Arc<dyn Host>);
 
 impl HostObject for Provided {
     fn event(&self, event: RSlice<'_, u8>) -> Outcome<()> {
-        outward(Owner::host().guard("event", || {
-            self.0.event(unpack("an event", &event)?);
+        // Never an error, which would end a training for a line of progress.
+        let shown = Owner::host().guard("event", || {
+            match unpack("an event", &event)? {
+                Event::Unknown => return Err(Error::failed(format!("`{}` is of a newer version", name(&event)))),
+                known => self.0.event(known),
+            }
             Ok(())
-        }))
+        });
+        if let Err(error) = shown {
+            tracing::debug!("an event is dropped: {error}");
+        }
+        RResult::ROk(())
     }
 
     fn interrupted(&self) -> Outcome<bool> {
@@ -65,7 +84,10 @@ struct Foreign(HostBox);
 impl Host for Foreign {
     fn event(&self, event: Event) {
         let sent = pack("an event", &event).and_then(|bytes| inward(self.0.event(bytes.as_rslice())));
-        carry(sent);
+        // A host of an older version refuses what it does not know.
+        if let Err(error) = sent {
+            tracing::debug!("an event is dropped: {error}");
+        }
     }
 
     fn interrupted(&self) -> bool {
@@ -85,4 +107,76 @@ impl Host for Foreign {
 
 pub fn consume(object: HostBox) -> Arc<dyn Host> {
     Arc::new(Foreign(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::wire::golden::bytes;
+    use std::sync::Mutex;
+
+    /// Keeps events; panics at notes.
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<Event>>);
+
+    impl Host for Kept {
+        fn event(&self, event: Event) {
+            assert!(!matches!(event, Event::Note { .. }), "no luck");
+            self.0.lock().unwrap().push(event);
+        }
+
+        fn interrupted(&self) -> bool {
+            false
+        }
+
+        fn run_learner(&self, _: &str, _: &[(String, String)]) -> Result<Report> {
+            Err(Error::failed("there is none"))
+        }
+
+        fn agent(&self, _: &str) -> Result<Box<dyn Agent>> {
+            Err(Error::failed("there is none"))
+        }
+    }
+
+    /// A host of another version, which refuses every event.
+    struct Older(HostBox);
+
+    impl HostObject for Older {
+        fn event(&self, _: RSlice<'_, u8>) -> Outcome<()> {
+            outward(Err(Error::failed("unknown variant")))
+        }
+
+        fn interrupted(&self) -> Outcome<bool> {
+            self.0.interrupted()
+        }
+
+        fn run_learner(&self, learner: RStr<'_>, replaced: RSlice<'_, u8>) -> Outcome<Bytes> {
+            self.0.run_learner(learner, replaced)
+        }
+
+        fn agent(&self, name: RStr<'_>) -> Outcome<AgentBox> {
+            self.0.agent(name)
+        }
+    }
+
+    fn step() -> Event {
+        Event::Progress { phase: "search".into(), step: 1, text: "a layer".into() }
+    }
+
+    #[test]
+    fn an_event_never_ends_a_training() {
+        let kept = Arc::new(Kept::default());
+        let host = provide(kept.clone());
+        let newer = pack("an event", &serde_json::json!({ "event": "saved", "path": "a.ckpt" })).unwrap();
+        let unreadable = pack("an event", &serde_json::json!({ "event": "step", "phase": 7 })).unwrap();
+        let panics = pack("an event", &Event::Note { text: String::new(), warning: false }).unwrap();
+        for event in [newer, unreadable, panics, bytes("settings.1").into(), Bytes::new()] {
+            assert_eq!(inward(host.event(event.as_rslice())), Ok(()));
+        }
+        let plugin = consume(host);
+        plugin.event(step());
+        plugin.event(Event::Note { text: String::new(), warning: true });
+        consume(HostObject_TO::from_value(Older(provide(kept.clone())), TD_Opaque)).event(step());
+        assert_eq!(*kept.0.lock().unwrap(), [step()]);
+    }
 }

@@ -1,4 +1,37 @@
-//! Data and errors as bytes.
+//! Data and errors as bytes, and the policy for how both may change.
+//!
+//! A plugin and a host are built apart, years apart perhaps. Whatever one packs, the other reads:
+//!
+//! 1. **A field is added with a default.** A reader passes over fields that it does not know, and a
+//!    field that is missing has the value that the type's constructor gives it. What the
+//!    constructor takes as an argument must be there, or the value is refused with the field's
+//!    name.
+//! 2. **What an older reader may not pass over is no field but a new variant**, which it drops,
+//!    reads as text or refuses by its name, as the table says. Variants get no new fields.
+//! 3. **A needed field is never left out, a variant never renamed, a tuple never made longer**
+//!    without a new [`INTERFACE`](super::INTERFACE); a host reads all interfaces from
+//!    [`OLDEST_INTERFACE`](super::OLDEST_INTERFACE) on.
+//! 4. **The bytes of each type are committed** in `core/tests/wire` when the type gets its form,
+//!    and read for ever. A test fails where the bytes change without a new file.
+//! 5. **What arrives is checked once, where it arrives**, so that everything behind can compute
+//!    with it.
+//!
+//! | type | may be missing | an unknown variant | checked on arrival by |
+//! |---|---|---|---|
+//! | [`Event`](crate::job::Event) | nothing | is dropped, as is an event that cannot be read; never an error | |
+//! | [`Declared`](super::Declared) | nothing | a kind of plugin: that plugin is listed as not usable, the others work | |
+//! | [`Declaration`](crate::plugin::Declaration) | all but kind and name | | `Declaration::check`, in the host's registry |
+//! | [`OptionSpec`](crate::option::OptionSpec) | all but key and kind | a `Kind` takes what is of the default's type, a `PathUse` is `Read`; both with a note in `plugins list` and `check` | as the declaration's |
+//! | [`Settings`](crate::settings::Settings) | all but the entries | an `Origin` is kept as text; a setting whose value cannot be read is left out, as if nobody declared it | the host, against each `OptionSpec` |
+//! | the parts of a `Job` | the model | | |
+//! | [`Recipe`](crate::net::Recipe) | all but epochs and schedule | a `Schedule` is refused: trained otherwise, the net would be another | `Recipe::check` |
+//! | [`Graph`](crate::graph::Graph) | nothing | an operator is refused | `Graph::validate` |
+//! | [`DatasetInfo`](crate::dataset::DatasetInfo) | counts, `stand_in`, source | | `DatasetInfo::check`; each pass is counted |
+//! | a request for batches | nothing | a `Split` is refused | the data set |
+//! | [`CheckReport`](crate::dataset::check::CheckReport), [`Report`](crate::report::Report) and their parts | everything | | |
+//! | [`AgentSpace`](crate::agent::AgentSpace) | the seed | | `AgentSpace::check` |
+//! | [`AgentLoss`](crate::agent::AgentLoss) | everything | | the search |
+//! | [`Error`] | everything | an `ErrorKind` is `Failed` | an error has at least one message |
 
 use crate::error::{Error, Result};
 use abi_stable::std_types::{RResult, RVec};
@@ -24,7 +57,10 @@ pub fn pack<T: Serialize>(what: &str, value: &T) -> Result<Bytes> {
 /// Bytes that are no `T`: the other side has another idea of it.
 pub fn unpack<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     rmp_serde::from_slice(bytes).map_err(|error| {
-        Error::failed(format!("{what} came over the plugin boundary in a form that cannot be read: {error}"))
+        Error::failed(format!(
+            "{what} came over the plugin boundary in a form that cannot be read: {error}; host and plugin may be of \
+             different versions: update the host, or rebuild the plugin against the `pocketflow` of this host"
+        ))
     })
 }
 
@@ -44,9 +80,13 @@ pub fn inward<T>(outcome: Outcome<T>) -> Result<T> {
 }
 
 #[cfg(test)]
-mod golden;
+mod changed;
+#[cfg(test)]
+pub mod golden;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod unknown;
 
 #[cfg(test)]
 mod tests {

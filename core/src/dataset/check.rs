@@ -8,6 +8,7 @@ pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
 /// One set of images: the training images, the test images.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CheckedSet {
     /// `training`, `test`.
     pub name: String,
@@ -27,6 +28,7 @@ pub struct CheckedSet {
 
 /// All sets of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CheckReport {
     pub sets: Vec<CheckedSet>,
     /// What is absent or unusual without being damaged.

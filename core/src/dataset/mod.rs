@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 /// Which images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Split {
     /// All training images, augmented, in a new random order for every seed; an incomplete last
     /// batch is left out, and all shards have equally many images, so that workers take equally
@@ -61,8 +62,9 @@ impl Shard {
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 }
 
-/// What a data set is, as opened under its settings.
+/// What a data set is, as opened under its settings. [`DatasetInfo::new`] makes one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DatasetInfo {
     /// The plugin's name: `cifar10`.
     pub name: String,
@@ -74,16 +76,42 @@ pub struct DatasetInfo {
     pub mean: Vec<f32>,
     pub std: Vec<f32>,
     /// Number of images of [`Split::Train`], [`Split::Val`] and [`Split::Eval`].
+    #[serde(default)]
     pub train: u64,
+    #[serde(default)]
     pub val: u64,
+    #[serde(default)]
     pub eval: u64,
     /// True where these are not the images that the name of the data set promises.
+    #[serde(default)]
     pub stand_in: bool,
     /// For people: where it lies, or what it imitates.
+    #[serde(default)]
     pub source: String,
 }
 
 impl DatasetInfo {
+    /// A data set of this name, with images of the shape `[channels, height, width]`, the names of
+    /// its classes, and mean and standard deviation of each channel. It has no images, is no
+    /// stand-in and does not say where it lies, until the fields say otherwise.
+    pub fn new(name: impl Into<String>, shape: Shape, labels: Vec<String>, mean: Vec<f32>, std: Vec<f32>) -> Self {
+        let (train, val, eval, stand_in, source) = (0, 0, 0, false, String::new());
+        Self { name: name.into(), shape, labels, mean, std, train, val, eval, stand_in, source }
+    }
+
+    /// The same with the numbers of images for training, of those for validation among them, and of
+    /// test images.
+    #[must_use]
+    pub fn counts(self, train: u64, val: u64, eval: u64) -> Self {
+        Self { train, val, eval, ..self }
+    }
+
+    /// The same with what people are told of where it lies or what it imitates.
+    #[must_use]
+    pub fn source(self, source: impl Into<String>) -> Self {
+        Self { source: source.into(), ..self }
+    }
+
     /// Images in a split.
     pub fn samples(&self, split: Split) -> u64 {
         match split {

@@ -7,6 +7,8 @@
 use super::samples::samples;
 use super::{pack, unpack};
 use crate::abi::INTERFACE;
+use crate::abi::declared::{self, Declared};
+use crate::error::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -24,6 +26,8 @@ pub trait Golden {
     fn packed(&self) -> Vec<u8>;
     /// Panics unless the bytes are read as the value.
     fn compare(&self, bytes: &[u8]);
+    /// The error of bytes that are refused.
+    fn refused(&self, bytes: &[u8]) -> Option<Error>;
 }
 
 impl<T: Serialize + DeserializeOwned + PartialEq + Debug> Golden for Sample<T> {
@@ -38,6 +42,34 @@ impl<T: Serialize + DeserializeOwned + PartialEq + Debug> Golden for Sample<T> {
     fn compare(&self, bytes: &[u8]) {
         let read: T = unpack(self.name, bytes).unwrap();
         assert_eq!(read, self.value, "{}", self.name);
+    }
+
+    fn refused(&self, bytes: &[u8]) -> Option<Error> {
+        unpack::<T>(self.name, bytes).err()
+    }
+}
+
+/// As [`Sample`]; a library's declarations are read in a way of their own.
+pub struct Declarations {
+    pub name: &'static str,
+    pub value: Vec<Declared>,
+}
+
+impl Golden for Declarations {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn packed(&self) -> Vec<u8> {
+        pack(self.name, &self.value).unwrap().into_vec()
+    }
+
+    fn compare(&self, bytes: &[u8]) {
+        assert_eq!(declared::read(bytes).unwrap(), self.value);
+    }
+
+    fn refused(&self, bytes: &[u8]) -> Option<Error> {
+        declared::read(bytes).err()
     }
 }
 

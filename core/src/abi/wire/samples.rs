@@ -1,6 +1,6 @@
 //! One value of each type that crosses as bytes, with every variant and no field at its default.
 
-use super::golden::{Golden, Sample};
+use super::golden::{Declarations, Golden, Sample};
 use crate::abi::Declared;
 use crate::abi::learner::Facts;
 use crate::agent::{AgentLoss, AgentSpace};
@@ -35,7 +35,7 @@ pub fn samples() -> Vec<Box<dyn Golden>> {
         sample(Sample { name: "agent_space.1", value: agent_space() }),
         sample(Sample { name: "check_report.1", value: check_report() }),
         sample(Sample { name: "dataset_info.1", value: dataset_info() }),
-        sample(Sample { name: "declarations.1", value: declarations() }),
+        sample(Declarations { name: "declarations.1", value: declarations() }),
         sample(Sample { name: "errors.1", value: errors() }),
         sample(Sample { name: "events.1", value: events() }),
         sample(Sample { name: "graph.1", value: graph() }),
@@ -86,8 +86,6 @@ pub fn declaration() -> Declaration {
     let open = Kind::Float { min: f64::NEG_INFINITY, max: f64::INFINITY };
     let floats = Kind::Floats { min: 0.5, max: 64.0 };
     Declaration {
-        kind: PluginKind::Learner,
-        name: "uniform".into(),
         aliases: vec!["uql".into()],
         about: "Bits for each layer.".into(),
         version: "0.1.0".into(),
@@ -104,17 +102,19 @@ pub fn declaration() -> Declaration {
         ],
         datasets: vec!["cifar10".into()],
         writes: vec!["save_path".into()],
+        ..Declaration::new(PluginKind::Learner, "uniform")
     }
 }
 
 fn declarations() -> Vec<Declared> {
+    let declared =
+        |kind: PluginKind, name: &str, result| Declared { kind: kind.to_string(), name: name.into(), result };
     let plain = |kind, name: &str| {
-        let declaration = Declaration { kind, name: name.into(), ..declaration() };
-        Declared { kind, name: name.into(), result: Ok(Declaration { options: Vec::new(), ..declaration }) }
+        declared(kind, name, Ok(Declaration { kind, name: name.into(), options: Vec::new(), ..declaration() }))
     };
     vec![
-        Declared { kind: PluginKind::Learner, name: "uniform".into(), result: Ok(declaration()) },
-        Declared { kind: PluginKind::Learner, name: "broken".into(), result: Err(Error::failed("it panicked")) },
+        declared(PluginKind::Learner, "uniform", Ok(declaration())),
+        declared(PluginKind::Learner, "broken", Err(Error::failed("it panicked"))),
         plain(PluginKind::Net, "resnet_at_cifar10"),
         plain(PluginKind::Dataset, "cifar10"),
         plain(PluginKind::Agent, "rl-agent"),
