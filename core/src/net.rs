@@ -54,10 +54,28 @@ pub struct Recipe {
 
 impl Recipe {
     /// Plain gradient descent: no momentum, no weight decay; a fine-tuning takes as long and begins
-    /// with the same learning rate. The fields can be set afterwards.
+    /// with the same learning rate.
     pub fn new(epochs: f64, schedule: Schedule) -> Self {
         let fine_tune = FineTune { lrn_rate: schedule.rate(0.0, epochs), boundaries: Vec::new(), epochs };
         Self { epochs, momentum: 0.0, nesterov: false, weight_decay: 0.0, schedule, fine_tune }
+    }
+
+    /// The same with a momentum, Nesterov's or the plain one.
+    #[must_use]
+    pub fn momentum(self, momentum: f64, nesterov: bool) -> Self {
+        Self { momentum, nesterov, ..self }
+    }
+
+    /// The same with a weight decay.
+    #[must_use]
+    pub fn weight_decay(self, weight_decay: f64) -> Self {
+        Self { weight_decay, ..self }
+    }
+
+    /// The same with learning rates for fine-tuning.
+    #[must_use]
+    pub fn fine_tune(self, fine_tune: FineTune) -> Self {
+        Self { fine_tune, ..self }
     }
 }
 
@@ -120,6 +138,17 @@ impl Schedule {
             Self::Cosine { init } => init * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
         }
     }
+
+    /// The schedule with all its rates multiplied.
+    #[must_use]
+    pub fn scaled(self, by: f64) -> Self {
+        match self {
+            Self::Piecewise { init, factor, boundaries } => Self::Piecewise { init: init * by, factor, boundaries },
+            Self::Exponential { init, factor } => Self::Exponential { init: init * by, factor },
+            Self::OneCycle { peak, warm_up } => Self::OneCycle { peak: peak * by, warm_up },
+            Self::Cosine { init } => Self::Cosine { init: init * by },
+        }
+    }
 }
 
 /// Adam's learning rates when a trained network is fine-tuned, as the original has them:
@@ -149,5 +178,8 @@ mod tests {
         let exponential = Schedule::Exponential { init: 1.0, factor: 0.98 };
         assert!((exponential.rate(2.5, 9.0) - 0.9604).abs() < 1e-12);
         assert!((Schedule::Cosine { init: 2.0 }.rate(5.0, 10.0) - 1.0).abs() < 1e-12);
+        for schedule in [piecewise, cycle, exponential, Schedule::Cosine { init: 2.0 }] {
+            assert_eq!(schedule.clone().scaled(0.5).rate(1.25, 10.0), schedule.rate(1.25, 10.0) * 0.5);
+        }
     }
 }

@@ -23,9 +23,9 @@ const REPORT_TO: &str = "please report it, with what you did and the run's log.t
 /// The exit status that a failure deserves.
 pub fn status(kind: ErrorKind) -> u8 {
     match kind {
-        ErrorKind::Failed => 1,
         ErrorKind::Config | ErrorKind::DataNotFound => 2,
         ErrorKind::Interrupted => 130,
+        _ => 1,
     }
 }
 

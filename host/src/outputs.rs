@@ -131,7 +131,7 @@ impl Outputs {
             PathUse::Written { .. } => false,
             PathUse::Made if path.exists() => return self.read(format!("the file of `{key}`"), path),
             PathUse::Made => true,
-            PathUse::Read => {
+            _ => {
                 let what = if path.is_dir() { "folder" } else { "file" };
                 return self.read(format!("the {what} of `{key}`"), path);
             }

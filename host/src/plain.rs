@@ -25,7 +25,7 @@ pub fn event(event: &Event) -> Event {
             set(other);
         }
         Event::Note { text, .. } => *text = shown_text(text).into_owned(),
-        Event::Decisions { .. } => {}
+        _ => {}
     }
     event
 }

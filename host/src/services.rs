@@ -250,6 +250,6 @@ fn log(event: &Event) {
             tracing::trace!(target: SHOWN, "{phase}: step {step}, {name} {value}")
         }
         Event::Progress { phase, step, text } => tracing::info!(target: SHOWN, "{phase}: {step}: {text}"),
-        Event::Decisions { .. } => {}
+        _ => {}
     }
 }

@@ -17,7 +17,10 @@ use abi_stable::std_types::{RSlice, RStr};
 #[cfg(test)]
 mod layout;
 
-/// The functions. New ones go to the end, after the marked field: older libraries then still load.
+/// The functions. New ones go to the end, after the marked field: a library that has more of them
+/// than the host still loads. One that has fewer does not, as `abi_stable` refuses it: with a new
+/// function, [`INTERFACE`](super::INTERFACE) and [`OLDEST_INTERFACE`](super::OLDEST_INTERFACE) are
+/// raised, so that people read a sentence and not a comparison of layouts. A test sees to it.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = RootRef, prefix_fields = RootPrefix)))]

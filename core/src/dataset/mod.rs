@@ -30,10 +30,10 @@ use crate::settings::Settings;
 use check::{CheckReport, Progress};
 use serde::{Deserialize, Serialize};
 
-/// Which images.
+/// Which images. Closed: every data set gives all of them, so that another would need a new
+/// interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Split {
     /// All training images, augmented, in a new random order for every seed; an incomplete last
     /// batch is left out, and all shards have equally many images, so that workers take equally
@@ -104,6 +104,12 @@ impl DatasetInfo {
     #[must_use]
     pub fn counts(self, train: u64, val: u64, eval: u64) -> Self {
         Self { train, val, eval, ..self }
+    }
+
+    /// The same, which may be a stand-in.
+    #[must_use]
+    pub fn stand_in(self, stand_in: bool) -> Self {
+        Self { stand_in, ..self }
     }
 
     /// The same with what people are told of where it lies or what it imitates.

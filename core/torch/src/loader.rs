@@ -122,18 +122,7 @@ mod tests {
 
     impl Dataset for Misdescribed {
         fn info(&self) -> DatasetInfo {
-            DatasetInfo {
-                name: "misdescribed".into(),
-                shape: [3, 2, 2],
-                labels: vec!["a".into()],
-                mean: vec![0.0],
-                std: vec![1.0],
-                train: 8,
-                val: 0,
-                eval: 8,
-                stand_in: false,
-                source: String::new(),
-            }
+            DatasetInfo::new("misdescribed", [3, 2, 2], vec!["a".into()], vec![0.0], vec![1.0]).counts(8, 0, 8)
         }
 
         fn open(&self, _: Split, _: Shard, _: u64) -> Result<Box<dyn Batches>> {

@@ -25,18 +25,11 @@ struct Labelled(Vec<u32>);
 
 impl Dataset for Labelled {
     fn info(&self) -> DatasetInfo {
-        DatasetInfo {
-            name: "labelled".into(),
-            shape: SHAPE,
-            labels: vec!["a".into(), "b".into(), "c".into()],
-            mean: vec![0.0],
-            std: vec![1.0],
-            train: 0,
-            val: 0,
-            eval: self.0.len() as u64,
-            stand_in: false,
-            source: String::new(),
-        }
+        DatasetInfo::new("labelled", SHAPE, vec!["a".into(), "b".into(), "c".into()], vec![0.0], vec![1.0]).counts(
+            0,
+            0,
+            self.0.len() as u64,
+        )
     }
 
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {

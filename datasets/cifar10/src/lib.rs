@@ -113,16 +113,7 @@ impl Dataset for Cifar10 {
 }
 
 fn describe(counts: &Counts, source: String) -> DatasetInfo {
-    DatasetInfo {
-        name: "cifar10".into(),
-        shape: SHAPE,
-        labels: LABELS.map(str::to_owned).into(),
-        mean: MEAN.into(),
-        std: STD.into(),
-        train: counts.train,
-        val: counts.val,
-        eval: counts.eval,
-        stand_in: false,
-        source,
-    }
+    DatasetInfo::new("cifar10", SHAPE, LABELS.map(str::to_owned).into(), MEAN.into(), STD.into())
+        .counts(counts.train, counts.val, counts.eval)
+        .source(source)
 }

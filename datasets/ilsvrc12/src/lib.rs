@@ -226,18 +226,15 @@ fn describe(found: &Found) -> String {
 
 impl Dataset for Ilsvrc12 {
     fn info(&self) -> DatasetInfo {
-        DatasetInfo {
-            name: "ilsvrc12".into(),
-            shape: [3, self.size as usize, self.size as usize],
-            labels: self.labels.clone(),
-            mean: self.preprocess.mean().into(),
-            std: self.preprocess.std().into(),
-            train: self.counts.train,
-            val: self.counts.val,
-            eval: self.counts.eval,
-            stand_in: false,
-            source: format!("{}; preprocessing {}", self.place, self.preprocess.name()),
-        }
+        DatasetInfo::new(
+            "ilsvrc12",
+            [3, self.size as usize, self.size as usize],
+            self.labels.clone(),
+            self.preprocess.mean().into(),
+            self.preprocess.std().into(),
+        )
+        .counts(self.counts.train, self.counts.val, self.counts.eval)
+        .source(format!("{}; preprocessing {}", self.place, self.preprocess.name()))
     }
 
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {
@@ -270,18 +267,14 @@ impl Dataset for Ilsvrc12 {
             Some(list) => Classes::from_list(&list)?,
             None => Classes::default(),
         };
-        Ok(DatasetInfo {
-            name: "ilsvrc12".into(),
-            shape: [3, size, size],
-            labels: classes.names(settings.get("nb_classes")?),
-            mean: preprocess.mean().into(),
-            std: preprocess.std().into(),
-            train: 0,
-            val: 0,
-            eval: 0,
-            stand_in: false,
-            source: format!("without images; preprocessing {}", preprocess.name()),
-        })
+        Ok(DatasetInfo::new(
+            "ilsvrc12",
+            [3, size, size],
+            classes.names(settings.get("nb_classes")?),
+            preprocess.mean().into(),
+            preprocess.std().into(),
+        )
+        .source(format!("without images; preprocessing {}", preprocess.name())))
     }
 
     fn check(settings: &Settings, progress: Progress<'_>) -> Result<CheckReport> {

@@ -178,21 +178,13 @@ impl Synthetic {
 impl Dataset for Synthetic {
     fn info(&self) -> DatasetInfo {
         let size = self.size;
-        DatasetInfo {
-            name: "synthetic".into(),
-            shape: [3, size, size],
-            labels: self.labels.names(),
-            mean: MEAN.into(),
-            std: STD.into(),
-            train: self.counts.train,
-            val: self.counts.val,
-            eval: self.counts.eval,
-            stand_in: true,
-            source: format!(
+        DatasetInfo::new("synthetic", [3, size, size], self.labels.names(), MEAN.into(), STD.into())
+            .counts(self.counts.train, self.counts.val, self.counts.eval)
+            .stand_in(true)
+            .source(format!(
                 "synthetic images in the shape of {}, made on the fly; not real data",
                 self.original.name()
-            ),
-        }
+            ))
     }
 
     fn open(&self, split: Split, shard: Shard, seed: u64) -> Result<Box<dyn Batches>> {

@@ -283,6 +283,7 @@ fn option_arg(owner: &Owner, spec: &OptionSpec, declarations: &[Declaration]) ->
         Kind::Text if arg.get_possible_values().is_empty() => arg.value_name("TEXT"),
         Kind::Text => arg.value_name("NAME"),
         Kind::Choice(_) => arg.value_name("CHOICE"),
+        _ => arg.value_name("VALUE"),
     }
 }
 

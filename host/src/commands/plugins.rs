@@ -6,7 +6,7 @@ use crate::refused::why_missing;
 use crate::registry::{Check, Entry, Failure, Registry, Reserved, Source};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
-use pocketflow::abi::INTERFACE;
+use pocketflow::abi::{INTERFACE, OLDEST_INTERFACE};
 use pocketflow::names;
 use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{Declaration, PluginKind};
@@ -67,6 +67,14 @@ fn list_text(entries: &[Entry], failures: &[Failure]) -> String {
         }
         text += &lines(&table);
     }
+    let noted: Vec<&Entry> = entries.iter().filter(|entry| !entry.declaration.notes.is_empty()).collect();
+    if !noted.is_empty() {
+        text += "\nnewer than this host, usable in part:\n";
+        for Entry { declaration, source, .. } in noted {
+            let _ = writeln!(text, "  {} `{}` of {source}", declaration.kind, declaration.name);
+            text += &notes(declaration, "    ");
+        }
+    }
     if !failures.is_empty() {
         text += "\nnot usable:\n";
         for Failure { path, reason, .. } in failures {
@@ -79,6 +87,11 @@ fn list_text(entries: &[Entry], failures: &[Failure]) -> String {
         }
     }
     text
+}
+
+/// What this host could not read of a plugin, one a line.
+fn notes(declaration: &Declaration, indent: &str) -> String {
+    declaration.notes.iter().map(|note| format!("{indent}{}\n", names::shown_line(note))).collect()
 }
 
 /// A table's lines without the padding at their borders.
@@ -104,14 +117,14 @@ fn list_json(entries: &[Entry], failures: &[Failure]) -> String {
 }
 
 fn entry_json(entry: &Entry, options: bool) -> Json {
-    let Declaration { kind, name, aliases, about, version, datasets, .. } = &entry.declaration;
+    let Declaration { kind, name, aliases, about, version, datasets, notes, .. } = &entry.declaration;
     let file = match &entry.source {
         Source::Linked => None,
         Source::File(path) => Some(path.display().to_string()),
     };
     let mut object = json!({
         "kind": kind, "name": name, "aliases": aliases, "version": version, "about": about, "datasets": datasets,
-        "file": file,
+        "file": file, "notes": notes,
     });
     if options {
         let of = |spec: &OptionSpec| {
@@ -159,6 +172,9 @@ fn show_text(entry: &Entry) -> String {
         }
         let _ = writeln!(text, "      {}", spec.doc.replace('\n', "\n      "));
     }
+    if !entry.declaration.notes.is_empty() {
+        text = text + "\nNewer than this host, usable in part:\n" + &notes(&entry.declaration, "  ");
+    }
     text
 }
 
@@ -167,10 +183,14 @@ fn check_text(Check { path, interface, libtorch, declarations, problems }: &Chec
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<10} {value}");
     };
-    line("interface", &interface.map_or("none".into(), |version| format!("{version} (this host: {INTERFACE})")));
+    line("interface", &interface.map_or("none".into(), |version| format!("{version} (this host: {})", understood())));
     line("libtorch", libtorch.as_deref().unwrap_or("not used"));
     for Declaration { kind, name, about, version, options, .. } in declarations {
         line(&kind.to_string(), &format!("{name} {version}, {} options: {about}", options.len()));
+    }
+    let noted: String = declarations.iter().map(|plugin| notes(plugin, "    ")).collect();
+    if !noted.is_empty() {
+        text = text + "  newer than this host, usable in part:\n" + &noted;
     }
     match problems.is_empty() {
         true => text += "usable\n",
@@ -182,11 +202,21 @@ fn check_text(Check { path, interface, libtorch, declarations, problems }: &Chec
     text
 }
 
+/// The interfaces that this host understands: `3`, or `2 to 3`.
+fn understood() -> String {
+    match (OLDEST_INTERFACE, INTERFACE) {
+        (oldest, newest) if oldest == newest => newest.to_string(),
+        (oldest, newest) => format!("{oldest} to {newest}"),
+    }
+}
+
 fn check_json(check: &Check) -> String {
     let Check { path, interface, libtorch, declarations, problems } = check;
     let plugins: Vec<Json> = declarations
         .iter()
-        .map(|plugin| json!({ "kind": plugin.kind, "name": plugin.name, "version": plugin.version }))
+        .map(|plugin| {
+            json!({ "kind": plugin.kind, "name": plugin.name, "version": plugin.version, "notes": plugin.notes })
+        })
         .collect();
     pretty(&json!({
         "file": path.display().to_string(), "interface": interface, "libtorch": libtorch, "plugins": plugins,
@@ -203,4 +233,27 @@ fn unknown(registry: &Registry, name: &str) -> Error {
     let hint = names::hint(name, known.iter().copied());
     let there = if known.is_empty() { "there are none".into() } else { format!("there are {}", known.join(", ")) };
     Error::config(format!("no plugin is called `{}`{hint} ({there})", names::shown(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_of_a_plugin_is_listed() {
+        let mut declaration = Declaration::new(PluginKind::Net, "newer");
+        declaration.notes =
+            vec!["its option `newer_wait` is of the type `Duration`".into(), "an option\u{1b}[2J".into()];
+        let entry = Entry { declaration: declaration.clone(), source: Source::File("/newer.so".into()) };
+        let plain = Entry { declaration: Declaration::new(PluginKind::Net, "plain"), source: Source::Linked };
+        let part = "newer than this host, usable in part:\n";
+        let list = list_text(&[plain.clone(), entry.clone()], &[]);
+        let want =
+            format!("{part}  net `newer` of `/newer.so`\n    its option `newer_wait` is of the type `Duration`\n");
+        assert!(list.contains(&want) && !list.contains('\u{1b}'), "{list}");
+        let check = Check { declarations: vec![declaration], ..Check::default() };
+        assert!(check_text(&check).contains(part) && check.is_usable());
+        assert!(show_text(&entry).contains("usable in part"));
+        assert!(!list_text(&[plain], &[]).contains("in part"));
+    }
 }

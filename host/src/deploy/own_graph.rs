@@ -3,7 +3,7 @@
 
 use pocketflow::Result;
 use pocketflow::graph::Graph;
-use pocketflow::net::{FineTune, Net, Recipe, Schedule};
+use pocketflow::net::{Net, Recipe, Schedule};
 use pocketflow::plugin::{Declaration, PluginKind};
 
 /// The graph of a model, for who evaluates it.
@@ -23,16 +23,10 @@ impl OwnGraph {
     /// What stands for a net without a plugin in the selection: its name, and the data set that its
     /// model was trained on.
     pub fn declaration(net: &str, dataset: &str) -> Declaration {
-        Declaration {
-            kind: PluginKind::Net,
-            name: net.into(),
-            aliases: Vec::new(),
-            about: "the graph in the model's file; no plugin has this net".into(),
-            version: String::new(),
-            options: Vec::new(),
-            writes: Vec::new(),
-            datasets: if dataset.is_empty() { Vec::new() } else { vec![dataset.into()] },
-        }
+        let mut declaration = Declaration::new(PluginKind::Net, net);
+        declaration.about = "the graph in the model's file; no plugin has this net".into();
+        declaration.datasets.extend((!dataset.is_empty()).then(|| dataset.to_owned()));
+        declaration
     }
 }
 
@@ -46,14 +40,7 @@ impl Net for OwnGraph {
             Some(plugin) => plugin.recipe(samples),
             // Of no use, and refused wherever it is used (`Recipe::check`): an evaluation trains
             // nothing.
-            None => Recipe {
-                epochs: 0.0,
-                momentum: 0.0,
-                nesterov: false,
-                weight_decay: 0.0,
-                schedule: Schedule::Cosine { init: 0.0 },
-                fine_tune: FineTune { lrn_rate: 0.0, boundaries: Vec::new(), epochs: 0.0 },
-            },
+            None => Recipe::new(0.0, Schedule::Cosine { init: 0.0 }),
         }
     }
 }

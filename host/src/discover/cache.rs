@@ -195,19 +195,13 @@ mod tests {
 
     fn verdict() -> Verdict {
         let open = Kind::Float { min: 0.0, max: f64::INFINITY };
-        let declaration = Declaration {
-            kind: PluginKind::Learner,
-            name: "toy".into(),
-            aliases: vec!["plaything".into()],
-            about: "A toy.".into(),
-            version: "0.1.0".into(),
-            options: vec![
-                OptionSpec::new("toy_scale", open, None, "Scale."),
-                OptionSpec::switch("toy_on", true, "On."),
-            ],
-            datasets: Vec::new(),
-            writes: Vec::new(),
-        };
+        let mut declaration = Declaration::new(PluginKind::Learner, "toy");
+        declaration.aliases = vec!["plaything".into()];
+        declaration.about = "A toy.".into();
+        declaration.version = "0.1.0".into();
+        declaration.options =
+            vec![OptionSpec::new("toy_scale", open, None, "Scale."), OptionSpec::switch("toy_on", true, "On.")];
+        declaration.notes = vec!["its option `toy_on` is of an unknown type".into()];
         let failures = vec!["net `broken`: panicked".into()];
         Verdict::Plugins { libtorch: Some("2.11.0".into()), declarations: vec![declaration], failures }
     }

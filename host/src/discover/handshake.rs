@@ -4,7 +4,7 @@
 use super::content::open_regular;
 use object::read::{ReadCache, ReadRef};
 use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol};
-use pocketflow::abi::{HANDSHAKE_SYMBOL, Handshake, INTERFACE};
+use pocketflow::abi::{HANDSHAKE_SYMBOL, Handshake, INTERFACE, OLDEST_INTERFACE, Understood};
 use std::path::Path;
 
 /// Why a file is refused unloaded.
@@ -18,8 +18,16 @@ pub enum HandshakeError {
     Machine { found: String, ours: &'static str },
     #[error("is no PocketFlow plugin: it has no handshake (`pocketflow::export!()` makes it)")]
     NoHandshake,
-    #[error("speaks interface version {found}, this host speaks {INTERFACE}: rebuild it")]
-    Interface { found: u32 },
+    #[error(
+        "speaks interface version {found}, this host understands none before {OLDEST_INTERFACE}: rebuild it against the \
+         `pocketflow` of this host"
+    )]
+    TooOld { found: u32 },
+    #[error(
+        "speaks interface version {found}, this host understands none after {INTERFACE}: update the host, or rebuild it \
+         against the `pocketflow` of this host"
+    )]
+    TooNew { found: u32 },
 }
 
 impl HandshakeError {
@@ -34,9 +42,11 @@ impl HandshakeError {
 pub fn read(path: &Path) -> Result<Handshake, HandshakeError> {
     let cache = ReadCache::new(open_regular(path)?);
     let handshake = find(&cache)?;
-    match handshake.interface() {
-        INTERFACE => Ok(handshake),
-        found => Err(HandshakeError::Interface { found }),
+    let found = handshake.interface();
+    match Understood::of(found) {
+        Understood::Yes => Ok(handshake),
+        Understood::TooOld => Err(HandshakeError::TooOld { found }),
+        Understood::TooNew => Err(HandshakeError::TooNew { found }),
     }
 }
 

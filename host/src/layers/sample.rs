@@ -17,16 +17,13 @@ fn declaration(
     options: Vec<OptionSpec>,
 ) -> Declaration {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    Declaration {
-        kind,
-        name: name.into(),
-        aliases: owned(aliases),
-        about: format!("The {kind} of the tests."),
-        version: "0.1.0".into(),
-        options,
-        datasets: owned(datasets),
-        writes: Vec::new(),
-    }
+    let mut declaration = Declaration::new(kind, name);
+    declaration.aliases = owned(aliases);
+    declaration.about = format!("The {kind} of the tests.");
+    declaration.version = "0.1.0".into();
+    declaration.options = options;
+    declaration.datasets = owned(datasets);
+    declaration
 }
 
 fn net_options(sizes: std::ops::RangeInclusive<i64>) -> Vec<OptionSpec> {

@@ -43,7 +43,7 @@ pub fn check(path: &Path, reserved: &Reserved) -> Check {
             check.interface = Some(handshake.interface());
             check.libtorch = handshake.libtorch();
         }
-        Err(HandshakeError::Interface { found }) => check.interface = Some(found),
+        Err(HandshakeError::TooOld { found } | HandshakeError::TooNew { found }) => check.interface = Some(found),
         // The loader comes to the same and says it.
         Err(_) => {}
     }

@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     fn plugin(kind: PluginKind, name: &str, options: Vec<OptionSpec>) -> Declaration {
-        let (about, version) = (String::new(), String::new());
-        let (aliases, datasets, writes) = (Vec::new(), Vec::new(), Vec::new());
-        Declaration { kind, name: name.into(), aliases, about, version, options, datasets, writes }
+        let mut declaration = Declaration::new(kind, name);
+        declaration.options = options;
+        declaration
     }
 
     fn size(key: &str) -> OptionSpec {

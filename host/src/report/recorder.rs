@@ -177,12 +177,7 @@ fn record(line: &Line) -> Option<Vec<u8>> {
             (phase, step, figures.into_iter().map(|(name, value)| (tag(group, name), *value)).collect::<Vec<_>>())
         }
         Event::Scalar { phase, name, step, value } => (phase, step, vec![(name.clone(), *value)]),
-        Event::Phase { .. }
-        | Event::PhaseEnd { .. }
-        | Event::Note { .. }
-        | Event::Tick { .. }
-        | Event::Progress { .. }
-        | Event::Decisions { .. } => return None,
+        _ => return None,
     };
     let figures: Vec<_> = figures.into_iter().map(|(name, value)| (format!("{phase}/{name}"), value)).collect();
     Some(tfevents::Event::scalars(line.time, *step, &figures).record())

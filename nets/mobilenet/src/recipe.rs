@@ -73,18 +73,9 @@ impl Training {
             // rate.
             Version::V2 => (V2_EPOCHS, Schedule::Exponential { init, factor: V2_FACTOR.powf(1.0 / ratio) }),
         };
-        Recipe {
-            epochs: epochs * ratio,
-            momentum: self.momentum,
-            nesterov: false,
-            weight_decay: self.weight_decay,
-            schedule,
-            fine_tune: FineTune {
-                lrn_rate: self.lrn_rate,
-                boundaries: FINE_TUNE_BOUNDARIES.to_vec(),
-                epochs: FINE_TUNE_EPOCHS,
-            },
-        }
+        Recipe::new(epochs * ratio, schedule).momentum(self.momentum, false).weight_decay(self.weight_decay).fine_tune(
+            FineTune { lrn_rate: self.lrn_rate, boundaries: FINE_TUNE_BOUNDARIES.to_vec(), epochs: FINE_TUNE_EPOCHS },
+        )
     }
 }
 

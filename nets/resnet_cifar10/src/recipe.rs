@@ -83,18 +83,9 @@ impl Training {
             true => Schedule::OneCycle { peak, warm_up: ONE_CYCLE_WARM_UP },
             false => Schedule::Piecewise { init: self.lrn_rate, factor: 0.1, boundaries },
         };
-        Recipe {
-            epochs,
-            momentum: self.momentum,
-            nesterov: true,
-            weight_decay: self.weight_decay,
-            schedule,
-            fine_tune: FineTune {
-                lrn_rate: self.lrn_rate,
-                boundaries: FINE_TUNE_BOUNDARIES.to_vec(),
-                epochs: FINE_TUNE_EPOCHS,
-            },
-        }
+        Recipe::new(epochs, schedule).momentum(self.momentum, true).weight_decay(self.weight_decay).fine_tune(
+            FineTune { lrn_rate: self.lrn_rate, boundaries: FINE_TUNE_BOUNDARIES.to_vec(), epochs: FINE_TUNE_EPOCHS },
+        )
     }
 }
 

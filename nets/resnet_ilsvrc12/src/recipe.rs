@@ -58,18 +58,14 @@ impl Training {
 
     pub fn recipe(&self) -> Recipe {
         let boundaries = BOUNDARIES.iter().map(|boundary| boundary * self.epochs_ratio).collect();
-        Recipe {
-            epochs: EPOCHS * self.epochs_ratio,
-            momentum: self.momentum,
-            nesterov: false,
-            weight_decay: self.weight_decay,
-            schedule: Schedule::Piecewise { init: self.lrn_rate, factor: 0.1, boundaries },
-            fine_tune: FineTune {
+        Recipe::new(EPOCHS * self.epochs_ratio, Schedule::Piecewise { init: self.lrn_rate, factor: 0.1, boundaries })
+            .momentum(self.momentum, false)
+            .weight_decay(self.weight_decay)
+            .fine_tune(FineTune {
                 lrn_rate: self.lrn_rate,
                 boundaries: FINE_TUNE_BOUNDARIES.to_vec(),
                 epochs: FINE_TUNE_EPOCHS,
-            },
-        }
+            })
     }
 }
 

@@ -10,7 +10,6 @@ use pocketflow::clip::WeightRange;
 use pocketflow::fold::{fold_graph, fold_values};
 use pocketflow::job::Job;
 use pocketflow::learner::Learner;
-use pocketflow::net::Schedule;
 use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::report::Report;
@@ -61,7 +60,7 @@ impl Learner for UniformTf {
             phase: NAME,
             epochs: recipe.epochs,
             rule: Rule::Sgd { momentum: recipe.momentum, nesterov: recipe.nesterov },
-            schedule: scaled(recipe.schedule.clone(), options.lrn_rate_factor),
+            schedule: recipe.schedule.clone().scaled(options.lrn_rate_factor),
             weight_decay: recipe.weight_decay,
             teacher: None,
             quant_delay: options.quant_delay,
@@ -101,15 +100,5 @@ impl Learner for UniformTf {
 
     fn evaluate(&mut self, job: &Job) -> Result<Report> {
         evaluate_saved(job, NAME, job.model.as_ref().unwrap_or(&self.options.save_path_eval))
-    }
-}
-
-/// The schedule with all its rates multiplied.
-fn scaled(schedule: Schedule, by: f64) -> Schedule {
-    match schedule {
-        Schedule::Piecewise { init, factor, boundaries } => Schedule::Piecewise { init: init * by, factor, boundaries },
-        Schedule::Exponential { init, factor } => Schedule::Exponential { init: init * by, factor },
-        Schedule::OneCycle { peak, warm_up } => Schedule::OneCycle { peak: peak * by, warm_up },
-        Schedule::Cosine { init } => Schedule::Cosine { init: init * by },
     }
 }

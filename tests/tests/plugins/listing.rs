@@ -52,7 +52,11 @@ fn what_is_wrong_is_listed_with_the_reason_and_the_rest_works() {
         };
         assert!(only("text.so").starts_with("is not a library: "));
         assert!(only("nothing.so").starts_with("is no PocketFlow plugin: it has no handshake"));
-        assert_eq!(only("newer.so"), "speaks interface version 7, this host speaks 1: rebuild it");
+        assert_eq!(
+            only("newer.so"),
+            "speaks interface version 7, this host understands none after 1: update the host, or rebuild it against the \
+             `pocketflow` of this host"
+        );
         assert!(only("torch.so").contains("libtorch 2.9.0"), "{}", only("torch.so"));
         assert!(only("hollow.so").starts_with("it exports no plugins"));
         assert!(only("misshapen.so").starts_with("its tables have another layout"));
