@@ -13,6 +13,7 @@ use abi_stable::library::{CheckTypeLayout, LibHeader, RootModule, RootModuleResu
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RSlice, RStr};
+use std::collections::HashMap;
 
 #[cfg(test)]
 mod layout;
@@ -74,15 +75,18 @@ pub fn root() -> RootRef {
 }
 
 extern "C" fn start(sink: LogSink) -> Outcome<()> {
-    let mut plugins: Vec<&Registration> = linked().collect();
-    plugins.sort_by_key(|plugin| std::cmp::Reverse(plugin.name));
-    let root_of = |plugin: &Registration| plugin.module.split("::").next().unwrap_or(plugin.module);
-    let forward = Forward {
-        sink,
-        // Of several plugins in one crate, the first by name.
-        names: plugins.iter().map(|plugin| (root_of(plugin), plugin.name)).collect(),
-        library: plugins.last().map_or("plugin", |plugin| plugin.name),
-    };
+    let mut names: HashMap<&str, &str> = HashMap::new();
+    for plugin in linked() {
+        let root = plugin.module.split("::").next().unwrap_or(plugin.module);
+        // Several plugins of one crate go by the crate's name.
+        let own = root.strip_prefix("pocketflow_").unwrap_or(root);
+        names
+            .entry(root)
+            .and_modify(|name| *name = if *name == plugin.name { name } else { own })
+            .or_insert(plugin.name);
+    }
+    let library = names.values().copied().min().unwrap_or("plugin");
+    let forward = Forward { sink, names, library };
     // Refused when called again, by a program that loads this library twice.
     let _ = tracing::subscriber::set_global_default(forward);
     outward(Ok(()))

@@ -203,8 +203,11 @@ fn help_shows_the_options_of_selected_plugins() {
                                       4.0]
           --tempr-dst <X>             Temperature that softens the answers in distillation. [a number
                                       from 0.01 to 1000; default: 4.0]
-          --save-path-dst <PATH>      The model that distillation learns from. [default:
+          --save-path-dst <PATH>      The model that distillation learns from; where there is none, the
+                                      one at save_path is saved there. [default:
                                       ./models_dst/model.ckpt]
+          --parent-learner <TEXT>     The learner that trains the model at save_path where there is
+                                      none. [default: full-prec]
           --summ-step <N>             Training steps between two entries of the metrics. [a whole
                                       number, 1 or more; default: 100]
           --save-step <N>             Training steps between two checkpoints. [a whole number, 1 or

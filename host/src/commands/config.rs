@@ -128,6 +128,7 @@ pub(crate) mod tests {
         loss_w_dst               4.0                      default of host
         n                        1                        default of host
         net                      resnet_at_cifar10        a.toml:2
+        parent_learner           full-prec                default of host
         resume                   False                    default of host
         run_dir                  (unset)                  default of host
         save_path                m.ckpt                   variable POCKETFLOW_SAVE_PATH  ./models/model.ckpt (default of host)
