@@ -2,6 +2,7 @@
 //! stand-in images, with small nets. Needs no data and no network.
 
 mod bad_input;
+mod earlier;
 mod main_job;
 mod outside;
 mod resuming;
