@@ -267,6 +267,10 @@ mod tests {
         let mut builder = GraphBuilder::new("narrow", [3, 2, 2]);
         builder.conv("conv1", 0, 4, 5, 1, 0);
         assert!(builder.finish().unwrap_err().to_string().contains("does not fit"));
+        let mut builder = small();
+        builder.add("max", MaxPool { kernel: 3, stride: 2, padding: 2 }, &[3]);
+        let message = builder.finish().unwrap_err().to_string();
+        assert_eq!(message, "graph `small`: node `max`: a padding of 2 is more than half its window of 3");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod layer;
 mod lower;
+pub(crate) mod lowering;
 mod note;
 mod weight_range;
 
@@ -10,6 +11,7 @@ pub use lower::{Lowered, lower, lower_to_floats, lower_within, without_range};
 pub use note::{Fate, LayerNote};
 pub use weight_range::WeightRange;
 
+use pocketflow::graph::Op;
 use pocketflow::integer::Target;
 use pocketflow::{Error, Result};
 
@@ -68,45 +70,16 @@ pub enum Activation {
 pub struct Operator {
     /// The node that it does; of fused nodes the layer's (or the sum's).
     pub name: String,
-    pub kind: Kind,
+    /// A fully connected layer reads an image only in float; with integers it is a convolution
+    /// with a kernel of the image's size.
+    pub op: Op,
+    /// Its weights, where it has some: of a fully connected layer on an image in the shape `[out,
+    /// channels, height, width]`.
+    pub layer: Option<Layer>,
     /// Indices into `values`: two for a sum, else one.
     pub inputs: Vec<usize>,
     pub output: usize,
     pub activation: Activation,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    /// `padding` is top, left, bottom, right. `depthwise`: one filter, or several, for each input
-    /// channel; the weights' `shape[1]` is 1.
-    Conv {
-        layer: Layer,
-        stride: [usize; 2],
-        padding: [usize; 4],
-        depthwise: bool,
-    },
-    /// Of the flattened input: the weights' shape is `[out, channels, height, width]`. With
-    /// integers only where height and width are 1.
-    Linear {
-        layer: Layer,
-    },
-    Add,
-    /// Symmetric padding.
-    MaxPool {
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-    },
-    /// Over height and width. Same grid in and out: an average pool; else a mean.
-    GlobalAvgPool,
-    /// Every `stride`-th pixel, zero channels before and after. Same grid in and out.
-    PadShortcut {
-        before: usize,
-        after: usize,
-        stride: usize,
-    },
-    /// An activation function that could not be fused.
-    Activation,
 }
 
 /// Weights and biases, one bias for each output.
@@ -151,13 +124,13 @@ impl Layer {
     }
 }
 
-impl Kind {
-    /// The weights, where it has some.
-    pub fn layer(&self) -> Option<&Layer> {
-        match self {
-            Self::Conv { layer, .. } | Self::Linear { layer } => Some(layer),
-            _ => None,
-        }
+impl Operator {
+    /// The weights.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(crate) fn layer(&self) -> Result<&Layer> {
+        self.layer.as_ref().ok_or_else(|| Error::failed("it has no weights"))
     }
 }
 
@@ -176,7 +149,7 @@ impl DeployedNet {
         };
         let values = operator.inputs.iter().chain([&operator.output]).map(float).collect::<Result<Vec<bool>>>()?;
         let values = values.contains(&true);
-        match operator.kind.layer() {
+        match operator.layer {
             Some(Layer::Integer { .. }) if values => {
                 Err(Error::failed("it has weights for integers and reads or writes floats"))
             }

@@ -5,6 +5,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`deployed`] | the network as files hold it: integers, floats or both; codes, scales, zero points, biases; what was exact and what was not |
+//! | `ops` | operators, one file each: into integers, and into each format |
 //! | [`calibrate`] | ranges of values from images, for what training left in float |
 //! | [`tflite`] | the .tflite format: reader, writer, meta data; networks as operators |
 //! | [`interpret`] | the reference interpreter: float and integer, bit by bit as specified |
@@ -15,5 +16,6 @@ pub mod calibrate;
 pub mod deployed;
 pub mod interpret;
 pub mod onnx;
+mod ops;
 pub mod pb;
 pub mod tflite;

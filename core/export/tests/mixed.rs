@@ -60,7 +60,7 @@ fn as_exported(model: &Model, lowered: &Lowered) -> Model {
     let mut values: BTreeMap<String, Vec<f32>> =
         model.tensors.keys().map(|name| (name.clone(), model.values(name).unwrap())).collect();
     for operator in &lowered.net.operators {
-        if let Some(Layer::Float { weights: FloatWeights::Codes(weights), .. }) = operator.kind.layer() {
+        if let Some(Layer::Float { weights: FloatWeights::Codes(weights), .. }) = &operator.layer {
             values.insert(format!("{}.weight", operator.name), weights.values());
         }
     }

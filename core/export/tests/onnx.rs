@@ -1,10 +1,12 @@
 //! What an .onnx file holds, read back from its bytes.
 
-use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool, Relu6, Role};
+use pocketflow::graph::{
+    Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool, Op, PadShortcut, Relu6, Role,
+};
 use pocketflow::integer::{Target, plan};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::QuantPlan;
-use pocketflow_export::deployed::{Activation, DeployedNet, Grid, Kind, Layer, Operator, Value, Weights, lower};
+use pocketflow_export::deployed::{Activation, DeployedNet, Grid, Layer, Operator, Value, Weights, lower};
 use pocketflow_export::onnx::{OnnxInfo, from_model, from_net, proto};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
 use prost::Message;
@@ -42,29 +44,32 @@ fn every(target: Target, lift: i32) -> DeployedNet {
         value("relu6", [1, 1, 7], 0.02, 3),
         value("fc", [1, 1, 2], 0.5, 128),
     ];
-    let operator = |name: &str, kind, inputs: &[usize], output, activation| Operator {
+    let operator = |name: &str, (op, layer): (Op, Option<Layer>), inputs: &[usize], output, activation| Operator {
         name: name.into(),
-        kind,
+        op,
+        layer,
         inputs: inputs.to_vec(),
         output,
         activation,
     };
-    let conv = |shape: [usize; 4], stride: usize, padding, depthwise| Kind::Conv {
-        layer: Layer::Integer { weights: weights(shape, target), bias: (0..shape[0] as i32).collect() },
-        stride: [stride; 2],
-        padding,
-        depthwise,
+    let conv = |shape: [usize; 4], stride: usize, padding, groups| {
+        let [out, _, height, width] = shape;
+        let op = Conv2d { out, kernel: [height, width], stride: [stride; 2], padding, groups, bias: true };
+        (op.into(), Some(Layer::Integer { weights: weights(shape, target), bias: (0..out as i32).collect() }))
     };
-    let fc = Kind::Linear { layer: Layer::Integer { weights: weights([2, 7, 1, 1], target), bias: vec![-5, 6] } };
-    let shortcut = Kind::PadShortcut { before: 1, after: 2, stride: 2 };
+    let fc = Layer::Integer { weights: weights([2, 7, 1, 1], target), bias: vec![-5, 6] };
+    let fc = (Linear { out: 2, bias: true }.into(), Some(fc));
+    let plain = |op: Op| (op, None);
+    let shortcut = plain(PadShortcut { out: 7, stride: 2 }.into());
+    let pool = plain(MaxPool { kernel: 3, stride: 2, padding: 1 }.into());
     let operators = vec![
-        operator("conv", conv([4, 3, 3, 3], 2, [0, 1, 1, 0], false), &[0], 1, Activation::Relu),
-        operator("depthwise", conv([4, 1, 3, 3], 1, [1; 4], true), &[1], 2, Activation::Relu6),
-        operator("sum", Kind::Add, &[2, 1], 3, Activation::None),
-        operator("pool", Kind::MaxPool { kernel: 3, stride: 2, padding: 1 }, &[3], 4, Activation::None),
+        operator("conv", conv([4, 3, 3, 3], 2, [0, 1, 1, 0], 1), &[0], 1, Activation::Relu),
+        operator("depthwise", conv([4, 1, 3, 3], 1, [1; 4], 4), &[1], 2, Activation::Relu6),
+        operator("sum", plain(Add.into()), &[2, 1], 3, Activation::None),
+        operator("pool", pool, &[3], 4, Activation::None),
         operator("short", shortcut, &[4], 5, Activation::None),
-        operator("average", Kind::GlobalAvgPool, &[5], 6, Activation::None),
-        operator("relu6", Kind::Activation, &[6], 7, Activation::Relu6),
+        operator("average", plain(GlobalAvgPool.into()), &[5], 6, Activation::None),
+        operator("relu6", plain(Relu6.into()), &[6], 7, Activation::Relu6),
         operator("fc", fc, &[7], 8, Activation::None),
     ];
     let [mean, std] = [vec![125.3, 123.0, 113.9], vec![63.0; 3]];
@@ -233,8 +238,8 @@ fn what_does_not_fit_is_refused() {
         spoil(&mut net);
         from_net(&net, &info()).unwrap_err().to_string()
     };
-    let weights = |net: &mut DeployedNet, spoil: &dyn Fn(&mut Weights)| match &mut net.operators[0].kind {
-        Kind::Conv { layer: Layer::Integer { weights, .. }, .. } => spoil(weights),
+    let weights = |net: &mut DeployedNet, spoil: &dyn Fn(&mut Weights)| match &mut net.operators[0].layer {
+        Some(Layer::Integer { weights, .. }) => spoil(weights),
         _ => unreachable!("it is a convolution"),
     };
     let message = refuse(&|net| weights(net, &|weights| weights.codes[0] = 128));

@@ -1,7 +1,8 @@
 //! The uint8 file of a MobileNet-v1 is built like TensorFlow's own, where that is at hand.
 
+use pocketflow::graph::{Conv2d, GlobalAvgPool, Linear, Op};
 use pocketflow::integer::Target;
-use pocketflow_export::deployed::{Activation, DeployedNet, Grid, Kind, Layer, Operator, Value, Weights};
+use pocketflow_export::deployed::{Activation, DeployedNet, Grid, Layer, Operator, Value, Weights};
 use pocketflow_export::tflite::build::{finish, from_net};
 use pocketflow_export::tflite::metadata::ImageMetadata;
 use pocketflow_export::tflite::model::{DType, Tensor, TfliteModel};
@@ -50,13 +51,16 @@ impl Net {
         let padding = if kernel == 1 { [0; 4] } else { [before, before, 1, 1] };
         let weights = Weights { shape, codes, scales: vec![0.01], zero_points: vec![120] };
         let layer = Layer::Integer { weights, bias: vec![0; out] };
-        let kind = Kind::Conv { layer, stride: [stride; 2], padding, depthwise };
+        let groups = if depthwise { channels } else { 1 };
+        let op = Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, groups, bias: true };
         let output = self.value(name, [height.div_ceil(stride), width.div_ceil(stride), out], 6.0 / 255.0, 0);
-        self.push(name, kind, from, output, Activation::Relu6)
+        self.push(name, op, Some(layer), from, output)
     }
 
-    fn push(&mut self, name: &str, kind: Kind, from: usize, output: usize, activation: Activation) -> usize {
-        self.0.operators.push(Operator { name: name.into(), kind, inputs: vec![from], output, activation });
+    fn push(&mut self, name: &str, op: impl Into<Op>, layer: Option<Layer>, from: usize, output: usize) -> usize {
+        let op = op.into();
+        let activation = if matches!(op, Op::Conv2d(_)) { Activation::Relu6 } else { Activation::None };
+        self.0.operators.push(Operator { name: name.into(), op, layer, inputs: vec![from], output, activation });
         output
     }
 }
@@ -80,12 +84,12 @@ fn mobilenet() -> DeployedNet {
         x = net.conv(&format!("pointwise_{index}"), x, out, 1, 1, false);
     }
     let pool = net.value("pool", [1, 1, 256], 6.0 / 255.0, 0);
-    net.push("pool", Kind::GlobalAvgPool, x, pool, Activation::None);
+    net.push("pool", GlobalAvgPool, None, x, pool);
     let shape = [1001, 256, 1, 1];
     let weights = Weights { shape, codes: vec![100; 1001 * 256], scales: vec![0.01], zero_points: vec![94] };
     let logits = net.value("fc", [1, 1, 1001], 0.13, 96);
     let layer = Layer::Integer { weights, bias: vec![0; 1001] };
-    net.push("fc", Kind::Linear { layer }, pool, logits, Activation::None);
+    net.push("fc", Linear { out: 1001, bias: true }, Some(layer), pool, logits);
     net.0.output = logits;
     net.0
 }

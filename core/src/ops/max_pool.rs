@@ -22,6 +22,10 @@ impl Operator for MaxPool {
 
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
         let [channels, height, width] = inputs[0];
+        // libtorch runs no other; a window of padding alone would have no maximum.
+        if self.padding > self.kernel / 2 {
+            return Err(format!("a padding of {} is more than half its window of {}", self.padding, self.kernel));
+        }
         let pooled = |size| steps(size, self.kernel, self.stride, self.padding.saturating_mul(2));
         Ok([channels, pooled(height)?, pooled(width)?])
     }

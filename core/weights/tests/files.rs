@@ -208,9 +208,8 @@ proptest::proptest! {
 
 #[test]
 fn weights_that_a_tflite_file_decodes() {
-    use pocketflow_export::tflite::model::{
-        Activation, DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel,
-    };
+    use pocketflow_export::deployed::Activation;
+    use pocketflow_export::tflite::model::{DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel};
     let tensor = |name: &str, shape: &[usize], dtype, quantization, data| Tensor {
         name: name.into(),
         shape: shape.to_vec(),

@@ -1,5 +1,6 @@
 use super::*;
-use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, GraphBuilder, Linear};
+use crate::deployed::{FloatWeights, Grid};
+use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear};
 use pocketflow::integer::plan;
 use pocketflow::model::ModelMeta;
 use pocketflow::quant::{Buckets, QuantPlan};
@@ -75,7 +76,7 @@ fn a_model_trained_on_the_targets_grids_stays_exact() {
         let model = Model::new(float.graph.clone(), plan, float.meta.clone(), values).unwrap();
         let Lowered { net, layers } = lower(&model, target, &BTreeMap::new(), false).unwrap();
         assert!(layers.iter().all(|note| (note.weights, note.output) == (Fate::Exact, Fate::Exact)), "{layers:?}");
-        let Kind::Conv { layer: Layer::Integer { weights, bias }, .. } = &net.operators[0].kind else {
+        let Some(Layer::Integer { weights, bias }) = &net.operators[0].layer else {
             panic!("a convolution comes first")
         };
         assert_eq!(weights.values(), model.values("conv1.weight").unwrap());
@@ -116,9 +117,7 @@ fn a_bias_too_large_for_its_grid_gets_room() {
     made.tensors.insert("fc.weight".into(), weight);
     let lowered = lower(&made, Target::Int8, &all_ranges(&made, Target::Int8), true).unwrap();
     let last = lowered.net.operators.last().unwrap();
-    let Kind::Linear { layer: Layer::Integer { weights, bias } } = &last.kind else {
-        panic!("the last is fully connected")
-    };
+    let Some(Layer::Integer { weights, bias }) = &last.layer else { panic!("the last is fully connected") };
     let step = lowered.net.values[last.inputs[0]].grid.unwrap().scale * weights.scale(0);
     let wanted = made.values("fc.bias").unwrap()[0];
     assert!((bias[0] as f32 * step - wanted).abs() < 1e-3 * wanted.abs(), "{} {wanted}", bias[0] as f32 * step);
@@ -160,7 +159,7 @@ fn what_training_left_in_float_stays_so() {
     assert_eq!(notes, expected);
     let in_float: Vec<bool> = net.operators.iter().map(|operator| net.computes_in_float(operator).unwrap()).collect();
     assert_eq!(in_float, [true, false, true, true, true, true]);
-    let layer = |index: usize| net.operators[index].kind.layer().unwrap();
+    let layer = |index: usize| net.operators[index].layer.as_ref().unwrap();
     assert!(matches!(layer(0), Layer::Float { weights: FloatWeights::Values { .. }, .. }));
     assert!(matches!(layer(2), Layer::Float { weights: FloatWeights::Codes(_), .. }), "small in the file all the same");
     // With leave to, all of it becomes integers.

@@ -5,7 +5,8 @@ use super::data::{Code, Data};
 use super::fixed::{Multiplier, scale};
 use super::kernel::{Kernel, Scratch, read, wide, write};
 use super::site::Site;
-use crate::tflite::model::{Activation, DType};
+use crate::deployed::Activation;
+use crate::tflite::model::DType;
 use pocketflow::Result;
 use std::marker::PhantomData;
 

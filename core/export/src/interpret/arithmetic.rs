@@ -6,7 +6,8 @@ use super::data::{Code, Data, Element};
 use super::fixed::{Multiplier, scale};
 use super::kernel::Scratch;
 use super::site::{Grid, Site};
-use crate::tflite::model::{Activation, Tensor};
+use crate::deployed::Activation;
+use crate::tflite::model::Tensor;
 use pocketflow::Result;
 use std::marker::PhantomData;
 

@@ -6,7 +6,8 @@ use super::kernel::{Kernel, Scratch, read, wide, write};
 use super::site::Site;
 use super::weights;
 use super::window::Window;
-use crate::tflite::model::{Activation, DType, Padding};
+use crate::deployed::Activation;
+use crate::tflite::model::{DType, Padding};
 use pocketflow::Result;
 
 struct Depthwise<A: Arithmetic> {

@@ -4,7 +4,8 @@ use super::arithmetic::{clamp, code_range, float_range, multiplier};
 use super::data::{Code, Data};
 use super::kernel::{Kernel, Scratch, read, write};
 use super::site::{Grid, Site};
-use crate::tflite::model::{Activation, DType, Quantization, Tensor};
+use crate::deployed::Activation;
+use crate::tflite::model::{DType, Quantization, Tensor};
 use pocketflow::Result;
 use std::marker::PhantomData;
 

@@ -5,7 +5,8 @@ use super::data::{Code, Data, Element};
 use super::kernel::{Kernel, Scratch, read, write};
 use super::site::Site;
 use super::window::Window;
-use crate::tflite::model::{Activation, DType, Padding};
+use crate::deployed::Activation;
+use crate::tflite::model::{DType, Padding};
 use pocketflow::Result;
 
 /// What becomes of the values under a window.

@@ -5,7 +5,8 @@ use super::kernel::{Kernel, Scratch};
 use super::pool::Reduction;
 use super::site::Site;
 use super::{Rounding, add, check, convolution, depthwise, mean, moving, pointwise, pool, softmax};
-use crate::tflite::model::{Activation, DType, Kind, Tensor, TfliteModel};
+use crate::deployed::Activation;
+use crate::tflite::model::{DType, Kind, Tensor, TfliteModel};
 use pocketflow::Result;
 
 /// Where the values of an operator's activation are.

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 const MAX_BYTES: usize = i32::MAX as usize;
 
 /// The values of a constant.
-pub(super) enum Values<'a> {
+pub(crate) enum Values<'a> {
     Floats(&'a [f32]),
     Uint8(Vec<u8>),
     Int8(Vec<i8>),
@@ -38,7 +38,7 @@ fn bytes<T: Copy, const N: usize>(values: &[T], of: impl Fn(T) -> [u8; N]) -> Ve
     values.iter().flat_map(|value| of(*value)).collect()
 }
 
-pub(super) struct Builder {
+pub(crate) struct Builder {
     graph: Graph,
     names: BTreeSet<String>,
 }
@@ -137,12 +137,12 @@ fn images_or_rows(name: &str, sizes: &[usize]) -> ValueInfo {
 }
 
 /// An attribute of one integer.
-pub(super) fn int(name: &str, value: usize) -> Attribute {
+pub(crate) fn int(name: &str, value: usize) -> Attribute {
     Attribute { name: Some(name.into()), i: Some(value as i64), r#type: Some(Attribute::INT), ..Attribute::default() }
 }
 
 /// An attribute of several integers.
-pub(super) fn ints(name: &str, values: &[usize]) -> Attribute {
+pub(crate) fn ints(name: &str, values: &[usize]) -> Attribute {
     let ints = values.iter().map(|value| *value as i64).collect();
     Attribute { name: Some(name.into()), ints, r#type: Some(Attribute::INTS), ..Attribute::default() }
 }

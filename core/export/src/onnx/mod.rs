@@ -6,14 +6,15 @@
 //! mean) / std. Output: `logits`, float `[N, classes]`. Metadata: `labels` (a JSON array), `mean`
 //! and `std` (by channel, comma-separated), `source`, `quantization`.
 
-mod builder;
+pub(crate) mod builder;
 mod network;
-mod operators;
 pub mod proto;
 mod saturation;
+pub(crate) mod writer;
 
 pub use network::from_net;
 pub use saturation::may_saturate;
+pub(crate) use writer::{Held, Writer};
 
 use crate::deployed::lower_to_floats;
 use pocketflow::Result;

@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 const MAX_BYTES: usize = i32::MAX as usize;
 
 /// An attribute and its name.
-pub(super) type Named = (&'static str, Value);
+pub(crate) type Named = (&'static str, Value);
 
-pub(super) struct Builder {
+pub(crate) struct Builder {
     nodes: Vec<Node>,
     names: BTreeSet<String>,
 }
@@ -119,7 +119,7 @@ impl Builder {
 }
 
 impl DataType {
-    pub(super) fn attribute(self) -> Value {
+    pub(crate) fn attribute(self) -> Value {
         Value::Type(self as i32)
     }
 }
@@ -129,11 +129,11 @@ fn shape(sizes: &[i64]) -> Shape {
 }
 
 /// A string as an attribute.
-pub(super) fn text(value: &str) -> Value {
+pub(crate) fn text(value: &str) -> Value {
     Value::S(value.as_bytes().to_vec())
 }
 
 /// `[1, height, width, 1]`, as strides and windows have it in NHWC.
-pub(super) fn window(height: usize, width: usize) -> Value {
+pub(crate) fn window(height: usize, width: usize) -> Value {
     Value::List(List { i: vec![1, height as i64, width as i64, 1] })
 }

@@ -15,7 +15,7 @@ const WEIGHT_BITS: u32 = 8;
 ///
 /// # Errors
 /// None but those of constants.
-pub(super) fn activation(builder: &mut Builder, node: &str, quant: &ActivationQuant) -> Result<String> {
+pub(crate) fn activation(builder: &mut Builder, node: &str, quant: &ActivationQuant) -> Result<String> {
     let Some(range) = quant.range.filter(|_| BITS.contains(&quant.bits)) else {
         return Ok(node.into());
     };
@@ -30,7 +30,7 @@ pub(super) fn activation(builder: &mut Builder, node: &str, quant: &ActivationQu
 /// what they are, and TensorFlow's converter turns 8 bits into any of its types, but others only
 /// sometimes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum WeightGrid {
+pub(crate) enum WeightGrid {
     Tensor([f32; 2]),
     /// Minimum and maximum of each output channel.
     Channels {

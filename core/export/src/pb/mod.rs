@@ -6,13 +6,14 @@
 //! Output: `logits`, `[?, classes]`. Other nodes have the network's names; what belongs to one has
 //! its name and a suffix.
 
-mod builder;
-mod fake_quant;
-mod layers;
-mod operators;
+pub(crate) mod builder;
+pub(crate) mod fake_quant;
 pub mod proto;
+pub(crate) mod writer;
 
-use operators::Writer;
+pub(crate) use writer::{Held, Writer};
+
+use crate::ops::export;
 use pocketflow::Result;
 use pocketflow::fold::fold_model;
 use pocketflow::model::Model;
@@ -36,9 +37,9 @@ pub fn from_model(model: &Model) -> Result<Vec<u8>> {
     let graph = &folded.graph;
     let shapes = graph.shapes()?;
     let mut writer = Writer::new(&folded, &shapes);
-    for (id, node) in graph.nodes.iter().enumerate() {
-        writer
-            .node(id)
+    for node in &graph.nodes {
+        let written = export(&node.op).pb(&mut writer, node).and_then(|written| writer.hold(&node.name, written));
+        written
             .map_err(|error| error.context(format!("cannot write node `{}` ({}) to .pb", node.name, node.op.kind())))?;
     }
     writer.finish()

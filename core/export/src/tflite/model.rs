@@ -1,6 +1,8 @@
 //! A .tflite model as plain data: what the file's FlatBuffers tables say, for the operators that
 //! image classifiers use. Reader, writer, interpreter and tests meet here.
 
+use crate::deployed::Activation;
+
 /// A model with one subgraph.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TfliteModel {
@@ -83,15 +85,6 @@ pub struct Operator {
     pub kind: Kind,
     pub inputs: Vec<Option<usize>>,
     pub outputs: Vec<usize>,
-}
-
-/// The activation function fused into an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Activation {
-    #[default]
-    None,
-    Relu,
-    Relu6,
 }
 
 /// TensorFlow's padding: SAME pads so that the output has ⌈size / stride⌉ pixels, the odd pixel at

@@ -35,7 +35,8 @@ pub fn single_operator(model: &TfliteModel, index: usize) -> TfliteModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tflite::model::{Activation, DType, Kind, Tensor};
+    use crate::deployed::Activation;
+    use crate::tflite::model::{DType, Kind, Tensor};
     use crate::tflite::{read, write};
 
     #[test]

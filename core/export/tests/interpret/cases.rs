@@ -1,8 +1,9 @@
 //! The operators with codes, each once or twice, small enough that their outputs can be pinned.
 
 use crate::models::{Layer, convolution, plain, sum};
+use pocketflow_export::deployed::Activation;
 use pocketflow_export::tflite::model::DType::{Float32, Int8, Uint8};
-use pocketflow_export::tflite::model::{Activation, Kind, Padding, TfliteModel};
+use pocketflow_export::tflite::model::{Kind, Padding, TfliteModel};
 
 const REAL: (f32, i64) = (1.0, 0);
 

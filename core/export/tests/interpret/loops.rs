@@ -1,8 +1,9 @@
 //! Layers with weights of any geometry against plain loops in double precision.
 
 use crate::models::{Layer, inputs};
+use pocketflow_export::deployed::Activation;
 use pocketflow_export::interpret::{Data, Interpreter, Rounding};
-use pocketflow_export::tflite::model::{Activation, DType, Kind, Padding, TfliteModel};
+use pocketflow_export::tflite::model::{DType, Kind, Padding, TfliteModel};
 use proptest::prelude::*;
 
 /// A random layer's geometry.

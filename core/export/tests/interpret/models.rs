@@ -1,7 +1,8 @@
 //! Small models, made by hand of numbers that follow a pattern.
 
+use pocketflow_export::deployed::Activation;
 use pocketflow_export::interpret::Data;
-use pocketflow_export::tflite::model::{Activation, DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel};
+use pocketflow_export::tflite::model::{DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel};
 
 /// A grid: scale and zero point.
 pub type Grid = (f32, i64);

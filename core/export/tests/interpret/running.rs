@@ -2,8 +2,9 @@
 //! numbers become.
 
 use crate::models::{Builder, inputs};
+use pocketflow_export::deployed::Activation;
 use pocketflow_export::interpret::{Data, Interpreter, Rounding};
-use pocketflow_export::tflite::model::{Activation, DType, Kind, TfliteModel};
+use pocketflow_export::tflite::model::{DType, Kind, TfliteModel};
 
 /// x → relu → sum with x → sum with the relu: buffers are shared, and some live long.
 fn chain() -> TfliteModel {

@@ -3,7 +3,8 @@
 //! net, since weights alone fit many networks.
 
 use crate::structure::{Activation, Geometry, Structure, Window};
-use pocketflow_export::tflite::model::{self, DType, Kind, Operator, Padding, TfliteModel};
+use pocketflow_export::deployed;
+use pocketflow_export::tflite::model::{DType, Kind, Operator, Padding, TfliteModel};
 
 /// Operators that move or convert values and compute nothing, by their builtin codes: what
 /// converters write around layers (SHAPE, PACK, SQUEEZE, EXPAND_DIMS, TRANSPOSE, CAST).
@@ -74,12 +75,12 @@ fn activation(model: &TfliteModel, operator: &Operator) -> Activation {
         | Kind::DepthwiseConv2d { activation, .. }
         | Kind::FullyConnected { activation }
         | Kind::Add { activation } => *activation,
-        _ => model::Activation::None,
+        _ => deployed::Activation::None,
     };
     match fused {
-        model::Activation::Relu => return Activation::Relu,
-        model::Activation::Relu6 => return Activation::Relu6,
-        model::Activation::None => {}
+        deployed::Activation::Relu => return Activation::Relu,
+        deployed::Activation::Relu6 => return Activation::Relu6,
+        deployed::Activation::None => {}
     }
     let Some(output) = operator.outputs.first() else { return Activation::None };
     let mut readers = model.operators.iter().filter(|reader| reader.inputs.contains(&Some(*output)));

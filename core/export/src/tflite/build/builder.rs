@@ -1,25 +1,26 @@
 //! Tensors by name, and the operators that a node takes, whatever its values are held in.
 
 use super::window::{Window, window};
-use crate::tflite::model::{Activation, DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel};
+use crate::deployed::Activation;
+use crate::tflite::model::{DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel};
 use pocketflow::error::{Error, Result};
 
 /// A window of a convolution or pooling; `padding` is top, left, bottom, right.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sweep {
+pub(crate) struct Sweep {
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
     pub padding: [usize; 4],
 }
 
 #[derive(Default)]
-pub(super) struct Builder {
+pub(crate) struct Builder {
     pub model: TfliteModel,
 }
 
 impl Builder {
     /// A computed tensor.
-    pub(super) fn value(
+    pub(crate) fn value(
         &mut self,
         name: impl Into<String>,
         shape: Vec<usize>,
@@ -30,7 +31,7 @@ impl Builder {
     }
 
     /// A constant; `data` in the type's bytes.
-    pub(super) fn constant(
+    pub(crate) fn constant(
         &mut self,
         name: impl Into<String>,
         shape: Vec<usize>,
@@ -56,7 +57,7 @@ impl Builder {
         Ok(self.constant(name, shape, DType::Int32, None, data))
     }
 
-    pub(super) fn shape(&self, tensor: usize) -> &[usize] {
+    pub(crate) fn shape(&self, tensor: usize) -> &[usize] {
         &self.model.tensors[tensor].shape
     }
 
@@ -65,18 +66,18 @@ impl Builder {
     }
 
     /// A computed tensor of another shape, on the grid of `like`.
-    pub(super) fn like(&mut self, like: usize, name: impl Into<String>, shape: Vec<usize>) -> usize {
+    pub(crate) fn like(&mut self, like: usize, name: impl Into<String>, shape: Vec<usize>) -> usize {
         let Tensor { dtype, quantization, .. } = self.model.tensors[like].clone();
         self.value(name, shape, dtype, quantization)
     }
 
-    pub(super) fn operator(&mut self, kind: Kind, inputs: &[usize], output: usize) {
+    pub(crate) fn operator(&mut self, kind: Kind, inputs: &[usize], output: usize) {
         let inputs = inputs.iter().copied().map(Some).collect();
         self.model.operators.push(Operator { kind, inputs, outputs: vec![output] });
     }
 
     /// Layers: filter and bias are constants of the layer's kind.
-    pub(super) fn conv(
+    pub(crate) fn conv(
         &mut self,
         from: usize,
         [filter, bias]: [usize; 2],
@@ -96,7 +97,7 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn linear(
+    pub(crate) fn linear(
         &mut self,
         from: usize,
         [filter, bias]: [usize; 2],
@@ -108,7 +109,7 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn add(&mut self, inputs: [usize; 2], activation: Activation, output: usize) -> Result<()> {
+    pub(crate) fn add(&mut self, inputs: [usize; 2], activation: Activation, output: usize) -> Result<()> {
         let shape = self.shape(output).to_vec();
         let mut reshaped = [0; 2];
         for (input, reshaped) in inputs.into_iter().zip(&mut reshaped) {
@@ -120,7 +121,7 @@ impl Builder {
 
     /// `nonnegative`: no value of the input is below zero, so that zeros around it change no
     /// maximum.
-    pub(super) fn max_pool(&mut self, from: usize, sweep: Sweep, nonnegative: bool, output: usize) -> Result<()> {
+    pub(crate) fn max_pool(&mut self, from: usize, sweep: Sweep, nonnegative: bool, output: usize) -> Result<()> {
         let from = self.image(from, output)?;
         let [_, height, width, _] = self.image_shape(from)?;
         if window([height, width], sweep.kernel, sweep.stride, sweep.padding) == Window::Explicit && !nonnegative {
@@ -137,7 +138,7 @@ impl Builder {
     }
 
     /// The mean over height and width; keeps the dimensions if `output` has them.
-    pub(super) fn mean(&mut self, from: usize, output: usize) -> Result<()> {
+    pub(crate) fn mean(&mut self, from: usize, output: usize) -> Result<()> {
         let from = self.image(from, output)?;
         let keep_dims = self.shape(output).len() == 4;
         let axes = self.sizes(format!("{}/axes", self.name(output)), vec![2], &[1, 2])?;
@@ -146,7 +147,7 @@ impl Builder {
     }
 
     /// Every `stride`-th pixel, zero channels before and after.
-    pub(super) fn shortcut(
+    pub(crate) fn shortcut(
         &mut self,
         from: usize,
         stride: usize,
@@ -225,7 +226,7 @@ impl Builder {
         Ok(reshaped)
     }
 
-    pub(super) fn reshape(&mut self, from: usize, to: usize) -> Result<()> {
+    pub(crate) fn reshape(&mut self, from: usize, to: usize) -> Result<()> {
         let sizes = self.shape(to).to_vec();
         let shape = self.sizes(format!("{}/shape", self.name(to)), vec![sizes.len()], &sizes)?;
         self.operator(Kind::Reshape { shape: Vec::new() }, &[from, shape], to);

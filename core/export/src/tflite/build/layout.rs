@@ -2,19 +2,19 @@
 
 /// How a layer's weights lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     Conv,
     Depthwise,
     Linear,
 }
 
 impl Layout {
-    pub(super) fn of(depthwise: bool) -> Self {
+    pub(crate) fn of(depthwise: bool) -> Self {
         if depthwise { Self::Depthwise } else { Self::Conv }
     }
 
     /// The file's shape for weights `[out, in / groups, kh, kw]`.
-    pub(super) fn shape(self, [out, depth, height, width]: [usize; 4]) -> Vec<usize> {
+    pub(crate) fn shape(self, [out, depth, height, width]: [usize; 4]) -> Vec<usize> {
         match self {
             Self::Conv => vec![out, height, width, depth],
             Self::Depthwise => vec![1, height, width, out],
@@ -25,7 +25,7 @@ impl Layout {
 
 /// Weights `[out, in, kh, kw]` in the order of a filter: `[out, kh, kw, in]`, or `[kh, kw, out]` of
 /// a depth-wise convolution.
-pub(super) fn to_filter<T: Copy>(weights: &[T], [out, depth, height, width]: [usize; 4], depthwise: bool) -> Vec<T> {
+pub(crate) fn to_filter<T: Copy>(weights: &[T], [out, depth, height, width]: [usize; 4], depthwise: bool) -> Vec<T> {
     let pixels = height.saturating_mul(width);
     let at = |out: usize, depth_index: usize, pixel: usize| (out * depth + depth_index) * pixels + pixel;
     let mut filter = Vec::with_capacity(weights.len());

@@ -1,55 +1,18 @@
-//! A network as operators: int8 as today's converters make them, uint8 as TensorFlow's first
-//! quantized MobileNets are built, float32 where it is float.
+//! What operators write a .tflite file with: int8 as today's converters make them, uint8 as
+//! TensorFlow's first quantized MobileNets are built, float32 where the network is float.
 
-use super::builder::{Builder, Sweep};
+use super::builder::Builder;
 use super::layout::{Layout, to_filter};
-use super::pixels;
-use crate::deployed::{self, DeployedNet, FloatWeights, Grid, Layer, Value, Weights};
-use crate::tflite::model::{Activation, DType, Kind, Padding, Quantization, TfliteModel};
+use crate::deployed::{Activation, DeployedNet, FloatWeights, Grid, Layer, Operator, Value, Weights};
+use crate::tflite::model::{DType, Kind, Quantization};
 use pocketflow::error::{Error, Result};
+use pocketflow::graph::{Op, Placement};
 use pocketflow::integer::Target;
 
 /// Of probabilities as uint8: 0 to 255/256.
 const SOFTMAX_SCALE: f32 = 1.0 / 256.0;
 
-/// The network as operators. Its input takes pixels, 0 to 255 (int8: less 128), named after the
-/// input value. int8: the output holds the logits. uint8: the output holds probabilities, code
-/// / 256.
-///
-/// What is float in the network is so in the file: an input that takes the normalised image, an
-/// output of logits, and operators on floats with QUANTIZE and DEQUANTIZE around them; their
-/// weights, where they are codes, with DEQUANTIZE behind them, which runtimes do once.
-///
-/// # Errors
-/// An operator that the format cannot express (which); a network whose parts do not fit each other.
-pub fn from_net(net: &DeployedNet) -> Result<TfliteModel> {
-    let unset = vec![None; net.values.len()];
-    let mut network = Network {
-        net,
-        builder: Builder::default(),
-        only_flat: only_flat(net),
-        tensors: unset.clone(),
-        decoded: unset,
-        activated: vec![false; net.values.len()],
-    };
-    let value = network.value(net.input)?;
-    let (input, normalised) = pixels::input(&mut network.builder, net, value)?;
-    network.tensors[net.input] = Some(normalised);
-    for operator in &net.operators {
-        network.operator(operator).map_err(|error| error.context(format!("cannot express `{}`", operator.name)))?;
-    }
-    let mut output = network.input(net.output)?;
-    if net.target == Target::Uint8 && network.value(net.output)?.grid.is_some() {
-        output = network.probabilities(output)?;
-    }
-    let Network { builder: Builder { model: mut result }, .. } = network;
-    result.description.clone_from(&net.name);
-    result.inputs = vec![input];
-    result.outputs = vec![output];
-    Ok(result)
-}
-
-pub(super) fn dtype(target: Target) -> DType {
+pub(crate) fn dtype(target: Target) -> DType {
     match target {
         Target::Int8 => DType::Int8,
         Target::Uint8 => DType::Uint8,
@@ -57,36 +20,37 @@ pub(super) fn dtype(target: Target) -> DType {
 }
 
 /// The lowest code: that of the pixel 0.
-pub(super) fn lowest(target: Target) -> i32 {
+pub(crate) fn lowest(target: Target) -> i32 {
     match target {
         Target::Int8 => i32::from(i8::MIN),
         Target::Uint8 => 0,
     }
 }
 
-pub(super) fn quantization(grid: Grid) -> Quantization {
+pub(crate) fn quantization(grid: Grid) -> Quantization {
     let (scales, zero_points) = (vec![grid.scale], vec![i64::from(grid.zero_point)]);
     Quantization { scales, zero_points, ..Quantization::default() }
 }
 
-struct Network<'a> {
-    net: &'a DeployedNet,
-    builder: Builder,
+/// A file on its way, and what each operator needs to write itself.
+pub(crate) struct Network<'a> {
+    pub net: &'a DeployedNet,
+    pub builder: Builder,
     /// By value: whether nothing but fully connected layers reads it.
-    only_flat: Vec<bool>,
+    pub only_flat: Vec<bool>,
     /// By value.
-    tensors: Vec<Option<usize>>,
+    pub(super) tensors: Vec<Option<usize>>,
     /// By value, where it has codes that an operator on floats reads.
     decoded: Vec<Option<usize>>,
     /// By value, as far as computed: whether an activation function, or what only moves and
     /// averages its values, ends the operator that makes it.
-    activated: Vec<bool>,
+    pub activated: Vec<bool>,
 }
 
 /// By value: whether nothing but fully connected layers reads it.
 fn only_flat(net: &DeployedNet) -> Vec<bool> {
     let mut only = vec![true; net.values.len()];
-    let others = net.operators.iter().filter(|operator| !matches!(operator.kind, deployed::Kind::Linear { .. }));
+    let others = net.operators.iter().filter(|operator| !matches!(operator.op, Op::Linear(_)));
     for input in others.flat_map(|operator| &operator.inputs) {
         if let Some(only) = only.get_mut(*input) {
             *only = false;
@@ -96,123 +60,38 @@ fn only_flat(net: &DeployedNet) -> Vec<bool> {
 }
 
 impl<'a> Network<'a> {
-    fn operator(&mut self, operator: &deployed::Operator) -> Result<()> {
-        let net = self.net;
-        let float = net.computes_in_float(operator)?;
-        let first = *operator.inputs.first().ok_or_else(|| Error::failed("it has no input"))?;
-        let from = self.read(first, float)?;
-        let (source, result) = (self.value(first)?, self.value(operator.output)?);
-        let activation = activation(operator.activation);
-        let output = match &operator.kind {
-            deployed::Kind::Conv { layer, stride, padding, depthwise } => {
-                let [out, per_group, height, width] = layer.shape();
-                let groups = source.shape[2] / per_group.max(1);
-                if groups > 1 && !depthwise {
-                    return Err(Error::failed(format!(
-                        "convolution `{}` has {groups} groups; .tflite can express one, or one per input channel",
-                        operator.name
-                    )));
-                }
-                let multiplier = depthwise.then_some(out / source.shape[2].max(1));
-                let constants = self.constants(&operator.name, layer, source, Layout::of(*depthwise))?;
-                let output = self.output(operator.output, 4, float)?;
-                let sweep = Sweep { kernel: [height, width], stride: *stride, padding: *padding };
-                self.builder.conv(from, constants, sweep, multiplier, activation, output)?;
-                output
-            }
-            deployed::Kind::Linear { .. } if source.shape[..2] != [1, 1] && !float => {
-                return Err(Error::failed(format!(
-                    "it is fully connected to an image of the shape {:?}",
-                    source.shape
-                )));
-            }
-            // As TensorFlow's first quantized models have it.
-            deployed::Kind::Linear { layer } if net.target == Target::Uint8 && !float => {
-                let constants = self.constants(&operator.name, layer, source, Layout::Conv)?;
-                let output = self.output(operator.output, 4, float)?;
-                let sweep = Sweep { kernel: [1; 2], stride: [1; 2], padding: [0; 4] };
-                self.builder.conv(from, constants, sweep, None, activation, output)?;
-                output
-            }
-            deployed::Kind::Linear { layer } => {
-                let constants = self.constants(&operator.name, layer, source, Layout::Linear)?;
-                let output = self.output(operator.output, 2, float)?;
-                self.builder.linear(from, constants, activation, output)?;
-                output
-            }
-            deployed::Kind::Add => {
-                let second = *operator.inputs.get(1).ok_or_else(|| Error::failed("it has one input"))?;
-                let inputs = [from, self.read(second, float)?];
-                let output = self.output(operator.output, self.builder.shape(from).len(), float)?;
-                self.builder.add(inputs, activation, output)?;
-                output
-            }
-            deployed::Kind::MaxPool { kernel, stride, padding } => {
-                let output = self.output(operator.output, 4, float)?;
-                let sweep = Sweep { kernel: [*kernel; 2], stride: [*stride; 2], padding: [*padding; 4] };
-                // Every code is at least the zero point, or an activation function made it so.
-                let from_zero = source.grid.is_some_and(|grid| grid.zero_point == lowest(net.target));
-                self.builder.max_pool(from, sweep, from_zero || self.activated[first], output)?;
-                output
-            }
-            deployed::Kind::GlobalAvgPool if source.grid == result.grid && !float => {
-                let [height, width, _] = source.shape;
-                let output = self.output(operator.output, 4, float)?;
-                let kind = Kind::AveragePool2d {
-                    filter: [height, width],
-                    // Of no effect on one window; TensorFlow's own file says so.
-                    stride: [height.min(2), width.min(2)],
-                    padding: Padding::Valid,
-                    activation,
-                };
-                self.builder.operator(kind, &[from], output);
-                output
-            }
-            deployed::Kind::GlobalAvgPool => {
-                let flat = self.only_flat[operator.output] && net.target == Target::Int8;
-                let rank = if flat { 2 } else { 4 };
-                let output = self.output(operator.output, rank, float)?;
-                self.builder.mean(from, output)?;
-                output
-            }
-            deployed::Kind::PadShortcut { before, after, stride } => {
-                let output = self.output(operator.output, 4, float)?;
-                self.builder.shortcut(from, *stride, [*before, *after], output)?;
-                output
-            }
-            deployed::Kind::Activation => {
-                let output = self.output(operator.output, self.builder.shape(from).len(), float)?;
-                let kind = match activation {
-                    Activation::None => Kind::Quantize,
-                    Activation::Relu => Kind::Relu,
-                    Activation::Relu6 => Kind::Relu6,
-                };
-                self.builder.operator(kind, &[from], output);
-                output
-            }
-        };
-        self.activated[operator.output] = match operator.kind {
-            _ if operator.activation != deployed::Activation::None => true,
-            deployed::Kind::MaxPool { .. } | deployed::Kind::PadShortcut { .. } | deployed::Kind::GlobalAvgPool => {
-                self.activated[first]
-            }
-            _ => false,
-        };
-        self.store(operator.output, output)
+    pub(super) fn new(net: &'a DeployedNet) -> Self {
+        let count = net.values.len();
+        let (only_flat, activated) = (only_flat(net), vec![false; count]);
+        Self {
+            net,
+            builder: Builder::default(),
+            only_flat,
+            tensors: vec![None; count],
+            decoded: vec![None; count],
+            activated,
+        }
     }
 
-    fn value(&self, index: usize) -> Result<&'a Value> {
+    /// Writes an operator on each value alone; gives the tensor that it computes.
+    pub fn pointwise(&mut self, kind: Kind, operator: &Operator, from: usize, float: bool) -> Result<usize> {
+        let output = self.output(operator.output, self.builder.shape(from).len(), float)?;
+        self.builder.operator(kind, &[from], output);
+        Ok(output)
+    }
+
+    pub fn value(&self, index: usize) -> Result<&'a Value> {
         let count = self.net.values.len();
         self.net.values.get(index).ok_or_else(|| Error::failed(format!("there is no value {index} of {count}")))
     }
 
-    fn input(&self, value: usize) -> Result<usize> {
+    pub(super) fn input(&self, value: usize) -> Result<usize> {
         let name = &self.value(value)?.name;
         self.tensors[value].ok_or_else(|| Error::failed(format!("`{name}` is read before it is computed")))
     }
 
     /// The tensor of a value, in float if so wished.
-    fn read(&mut self, index: usize, float: bool) -> Result<usize> {
+    pub fn read(&mut self, index: usize, float: bool) -> Result<usize> {
         let codes = self.input(index)?;
         if !float || self.value(index)?.grid.is_none() {
             return Ok(codes);
@@ -228,7 +107,7 @@ impl<'a> Network<'a> {
     }
 
     /// A tensor for the operator that computes a value, with 2 or 4 dimensions.
-    fn output(&mut self, index: usize, rank: usize, float: bool) -> Result<usize> {
+    pub fn output(&mut self, index: usize, rank: usize, float: bool) -> Result<usize> {
         let value = self.value(index)?;
         let [height, width, channels] = value.shape;
         let shape = if rank == 2 { vec![1, channels] } else { vec![1, height, width, channels] };
@@ -241,8 +120,9 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// Keeps what was computed: encoded, where floats belong on a grid.
-    fn store(&mut self, index: usize, computed: usize) -> Result<()> {
+    /// Keeps what an operator computed: encoded, where floats belong on a grid.
+    pub(super) fn store(&mut self, operator: &Operator, computed: usize) -> Result<()> {
+        let index = operator.output;
         let value = self.value(index)?;
         let float = self.builder.model.tensors[computed].dtype == DType::Float32;
         let stored = match value.grid.filter(|_| float) {
@@ -255,12 +135,17 @@ impl<'a> Network<'a> {
             }
         };
         self.tensors[index] = Some(stored);
+        self.activated[index] = match operator.op.placement() {
+            _ if operator.activation != Activation::None => true,
+            Placement::Input | Placement::Average => self.activated[operator.inputs[0]],
+            _ => false,
+        };
         Ok(())
     }
 
     /// The weights in the format's order, and the bias: on the grid of the products where they are
     /// integers.
-    fn constants(&mut self, name: &str, layer: &Layer, source: &Value, layout: Layout) -> Result<[usize; 2]> {
+    pub fn constants(&mut self, name: &str, layer: &Layer, source: &Value, layout: Layout) -> Result<[usize; 2]> {
         let [out, depth, ..] = layer.shape();
         let (held, biases) = match layer {
             Layer::Integer { weights, bias } => (weights.codes.len(), bias.len()),
@@ -332,8 +217,23 @@ impl<'a> Network<'a> {
         Ok(self.builder.constant(name, layout.shape(*shape), dtype(target), Some(grid), bytes))
     }
 
+    /// A value as a row, under its name.
+    pub(super) fn row(&mut self, index: usize) -> Result<usize> {
+        let tensor = self.input(index)?;
+        let shape = self.builder.shape(tensor);
+        if shape.len() == 2 {
+            return Ok(tensor);
+        }
+        let (name, row) = (self.value(index)?.name.clone(), vec![1, shape.iter().product()]);
+        self.builder.model.tensors[tensor].name = format!("{name}/image");
+        let row = self.builder.like(tensor, name, row);
+        self.builder.reshape(tensor, row)?;
+        Ok(row)
+    }
+
     /// Probabilities of the logits.
-    fn probabilities(&mut self, logits: usize) -> Result<usize> {
+    pub(super) fn probabilities(&mut self) -> Result<usize> {
+        let logits = self.input(self.net.output)?;
         let name = self.value(self.net.output)?.name.clone();
         let classes = self.builder.shape(logits).iter().product();
         let flat = self.builder.like(logits, format!("{name}/flat"), vec![1, classes]);
@@ -342,14 +242,6 @@ impl<'a> Network<'a> {
         let output = self.builder.value(format!("{name}/softmax"), vec![1, classes], DType::Uint8, Some(grid));
         self.builder.operator(Kind::Softmax { beta: 1.0 }, &[flat], output);
         Ok(output)
-    }
-}
-
-fn activation(activation: deployed::Activation) -> Activation {
-    match activation {
-        deployed::Activation::None => Activation::None,
-        deployed::Activation::Relu => Activation::Relu,
-        deployed::Activation::Relu6 => Activation::Relu6,
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::builder::Builder;
 use super::network::{dtype, lowest, quantization};
-use crate::deployed::{DeployedNet, Grid, Value};
-use crate::tflite::model::{Activation, DType, Kind, Padding, Quantization};
+use crate::deployed::{Activation, DeployedNet, Grid, Value};
+use crate::tflite::model::{DType, Kind, Padding, Quantization};
 use pocketflow::error::{Error, Result};
 use pocketflow::integer::{Target, alike, deployed_mean};
 
@@ -127,6 +127,7 @@ mod tests {
     use crate::deployed::Operator;
     use crate::interpret::{Data, Interpreter};
     use pocketflow::affine::Affine;
+    use pocketflow::graph::MaxPool;
     use pocketflow::integer::input_range;
 
     /// A network that gives its image, normalised as codes.
@@ -136,10 +137,11 @@ mod tests {
         let value = |name: &str| Value { name: name.into(), shape: [16, 16, 3], grid: Some(grid) };
         let operator = Operator {
             name: "pool".into(),
-            kind: crate::deployed::Kind::MaxPool { kernel: 1, stride: 1, padding: 0 },
+            op: MaxPool { kernel: 1, stride: 1, padding: 0 }.into(),
+            layer: None,
             inputs: vec![0],
             output: 1,
-            activation: crate::deployed::Activation::None,
+            activation: Activation::None,
         };
         DeployedNet {
             name: "identity".into(),

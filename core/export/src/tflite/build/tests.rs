@@ -1,7 +1,8 @@
 //! Float models as operators.
 
 use super::*;
-use crate::tflite::model::{Activation, Kind, Padding};
+use crate::deployed::Activation;
+use crate::tflite::model::{Kind, Padding};
 use crate::tflite::{read, write};
 use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool, Op, PadShortcut, Relu6};
 use pocketflow::model::ModelMeta;

@@ -1,7 +1,8 @@
 //! An operator's table of options. What it says and [`Kind`] cannot is an error: to leave it out
 //! would be to compute something else.
 
-use crate::tflite::model::{Activation, Kind, Padding};
+use crate::deployed::Activation;
+use crate::tflite::model::{Kind, Padding};
 use crate::tflite::schema::table::{self, BuiltinOperator};
 
 /// # Errors

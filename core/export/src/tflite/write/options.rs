@@ -1,6 +1,7 @@
 //! An operator's code and its table of options.
 
-use crate::tflite::model::{Activation, Kind, Padding};
+use crate::deployed::Activation;
+use crate::tflite::model::{Kind, Padding};
 use crate::tflite::schema::table::{self, BuiltinOperator, BuiltinOptions};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 use pocketflow::error::{Error, Result};

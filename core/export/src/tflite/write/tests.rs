@@ -1,5 +1,6 @@
 use super::*;
-use crate::tflite::model::{Activation, Kind, Operator, Padding, Signature};
+use crate::deployed::Activation;
+use crate::tflite::model::{Kind, Operator, Padding, Signature};
 use crate::tflite::read;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,14 +1,16 @@
 use super::*;
-use crate::deployed::{DeployedNet, Grid, Layer, Operator, Value, Weights};
-use crate::tflite::build::normalisation;
+use crate::tflite::build::{from_net, normalisation};
+use crate::tflite::model::TfliteModel;
 use crate::tflite::{read, write};
+use pocketflow::graph::{Add, Conv2d, GlobalAvgPool, Linear, Op};
 
 fn value(name: &str, shape: [usize; 3], scale: f32, zero_point: i32) -> Value {
     Value { name: name.into(), shape, grid: Some(Grid { scale, zero_point }) }
 }
 
-fn operator(name: &str, kind: deployed::Kind, inputs: &[usize], output: usize) -> Operator {
-    Operator { name: name.into(), kind, inputs: inputs.to_vec(), output, activation: deployed::Activation::None }
+fn operator(name: &str, op: impl Into<Op>, layer: Option<Layer>, inputs: &[usize], output: usize) -> Operator {
+    let activation = Activation::None;
+    Operator { name: name.into(), op: op.into(), layer, inputs: inputs.to_vec(), output, activation }
 }
 
 fn weights(shape: [usize; 4], scales: usize) -> Weights {
@@ -27,14 +29,9 @@ fn net(target: Target, mean: [f32; 3], std: [f32; 3]) -> DeployedNet {
     let zero = lowest(target);
     let per_channel = |out: usize| if target == Target::Int8 { out } else { 1 };
     let pool = value("pool", [1, 1, 2], if target == Target::Int8 { 0.5 } else { 0.25 }, zero);
-    let conv = deployed::Kind::Conv {
-        layer: Layer::Integer { weights: weights([2, 3, 3, 3], per_channel(2)), bias: vec![1, -2] },
-        stride: [2; 2],
-        padding: [1; 4],
-        depthwise: false,
-    };
+    let conv = Conv2d { out: 2, kernel: [3; 2], stride: [2; 2], padding: [1; 4], groups: 1, bias: true };
+    let weights_of_conv = Layer::Integer { weights: weights([2, 3, 3, 3], per_channel(2)), bias: vec![1, -2] };
     let fc = Layer::Integer { weights: weights([5, 2, 1, 1], per_channel(5)), bias: vec![7; 5] };
-    let fc = deployed::Kind::Linear { layer: fc };
     DeployedNet {
         name: "small".into(),
         target,
@@ -46,10 +43,10 @@ fn net(target: Target, mean: [f32; 3], std: [f32; 3]) -> DeployedNet {
             value("fc", [1, 1, 5], 0.5, zero + 100),
         ],
         operators: vec![
-            Operator { activation: deployed::Activation::Relu, ..operator("conv", conv, &[0], 1) },
-            operator("sum", deployed::Kind::Add, &[1, 1], 2),
-            operator("pool", deployed::Kind::GlobalAvgPool, &[2], 3),
-            operator("fc", fc, &[3], 4),
+            Operator { activation: Activation::Relu, ..operator("conv", conv, Some(weights_of_conv), &[0], 1) },
+            operator("sum", Add, None, &[1, 1], 2),
+            operator("pool", GlobalAvgPool, None, &[2], 3),
+            operator("fc", Linear { out: 5, bias: true }, Some(fc), &[3], 4),
         ],
         input: 0,
         output: 4,
@@ -146,9 +143,7 @@ fn says_what_does_not_fit() {
     assert!(message(|net| net.values[3].shape = [1, 2, 1]).contains("fully connected to an image"));
     let weight = |code: i32| {
         let mut net = net(Target::Int8, [128.0; 3], [64.0; 3]);
-        let deployed::Kind::Conv { layer: Layer::Integer { weights, .. }, .. } = &mut net.operators[0].kind else {
-            unreachable!()
-        };
+        let Some(Layer::Integer { weights, .. }) = &mut net.operators[0].layer else { unreachable!() };
         weights.codes[0] = code;
         from_net(&net)
     };

@@ -1,0 +1,74 @@
+//! Operators on their way into files, one file each: integers where a format has them, and each
+//! format's words. What they have in common is in `core/src/ops`, under the same names.
+
+mod add;
+mod batch_norm;
+mod conv2d;
+mod global_avg_pool;
+mod input;
+mod linear;
+mod max_pool;
+mod pad_shortcut;
+mod relu;
+mod relu6;
+
+use crate::deployed::lowering::{Lowering, Weighed};
+use crate::deployed::{Activation, Grid, Operator};
+use crate::tflite::build::network::Network;
+use crate::{onnx, pb};
+use pocketflow::graph::{Node, NodeId, Op};
+use pocketflow::{Error, Result};
+
+/// How an operator gets into files. A format that has no word for it says so in an error.
+pub(crate) trait Export {
+    /// The function that it is where it ends the operator before it.
+    fn activation(&self) -> Activation {
+        Activation::None
+    }
+
+    /// What node `id` is in a deployed network, with its weights. `input`: the grid of what it
+    /// reads, where it is to compute with integers.
+    ///
+    /// # Errors
+    /// What a deployed network cannot compute.
+    fn lower(&self, lowering: &Lowering<'_>, id: NodeId, _input: Option<Grid>) -> Result<(Op, Option<Weighed>)> {
+        Ok((lowering.op(id).clone(), None))
+    }
+
+    /// Writes it to a .tflite file; gives the tensor that it computes. `from`: the tensor of what
+    /// it reads first. `float`: whether it computes with floats.
+    ///
+    /// # Errors
+    /// What the format cannot express.
+    fn tflite(&self, _: &mut Network<'_>, _: &Operator, _from: usize, _float: bool) -> Result<usize> {
+        Err(Error::failed("the format has no operator for it"))
+    }
+
+    /// Writes it to an .onnx file; gives what holds the codes, or floats, of its value. `held`: what
+    /// holds those of what it reads first.
+    ///
+    /// # Errors
+    /// What the format cannot express.
+    fn onnx(&self, _: &mut onnx::Writer<'_>, _: &Operator, _held: onnx::Held) -> Result<onnx::Held> {
+        Err(Error::failed("the format has no operator for it"))
+    }
+
+    /// Writes it to a .pb file, without the grid of its value.
+    ///
+    /// # Errors
+    /// What the format cannot express.
+    fn pb(&self, _: &mut pb::Writer<'_>, _: &Node) -> Result<pb::Held> {
+        Err(Error::failed("the format has no operator for it"))
+    }
+}
+
+macro_rules! exports {
+    ($($name:ident),*) => {
+        /// An operator's way into files.
+        pub(crate) fn export(op: &Op) -> &dyn Export {
+            match op { $(Op::$name(op) => op),* }
+        }
+    };
+}
+
+pocketflow::for_each_operator!(exports);
