@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pocketflow::{Error, ErrorKind};
+use pocketflow_export::deployed::Activation;
 use pocketflow_export::tflite;
 use pocketflow_export::tflite::metadata::{BUFFER, ImageMetadata, LABELS};
-use pocketflow_export::tflite::model::{
-    Activation, DType, Kind, Operator, Padding, Quantization, Signature, Tensor, TfliteModel,
-};
+use pocketflow_export::tflite::model::{DType, Kind, Operator, Padding, Quantization, Signature, Tensor, TfliteModel};
 use pocketflow_runtime::measure::{Effort, latency};
 use pocketflow_runtime::{Choice, LibraryPaths, Normalisation, Opened, Runtime, open};
 use pocketflow_tests::samples::sample;

@@ -77,7 +77,8 @@ fn ranks_are_made_to_fit() {
     graph.add("sum", Add, &[gap, conv]);
     let file = from_model(&model(graph.finish().unwrap())).unwrap();
     let expected = "Reshape:fc1/input FullyConnected:fc1 Reshape:conv/fc1 Conv2d:conv Reshape:fc2/conv \
-                    FullyConnected:fc2 Reshape:gap/fc2 Mean:gap Conv2d:conv2 Add:sum";
+                    FullyConnected:fc2 Reshape:gap/fc2 Mean:gap Conv2d:conv2 \
+                    Add:sum/image Reshape:sum";
     assert_eq!(names(&file), expected);
     // Weights 1 to 8 of the first output are for channel 0, then channel 1; pixels come first in
     // the file.
