@@ -67,11 +67,11 @@ pub fn compile(graph: &Graph, quantization: impl Fn(NodeId) -> Quantization) -> 
             (left, None, Some(right))
         }
     };
-    for id in 0..graph.nodes.len() {
+    for (id, node) in graph.nodes.iter().enumerate() {
         if !matches!(part_of(id), Part::Activation(_)) {
             continue;
         }
-        let from = graph.nodes[id].inputs[0];
+        let from = node.inputs[0];
         fused[id] = Some(match part_of(from) {
             _ if is_norm(from) => {
                 absorbed[from] = true;
@@ -84,10 +84,10 @@ pub fn compile(graph: &Graph, quantization: impl Fn(NodeId) -> Quantization) -> 
             _ => (from, None, None),
         });
     }
-    for id in 0..graph.nodes.len() {
+    for (id, node) in graph.nodes.iter().enumerate() {
         match part_of(id) {
             Part::Sum if !absorbed[id] => fused[id] = Some(sum(id, &mut absorbed)),
-            Part::Norm if !absorbed[id] => fused[id] = Some((graph.nodes[id].inputs[0], Some(id), None)),
+            Part::Norm if !absorbed[id] => fused[id] = Some((node.inputs[0], Some(id), None)),
             _ => {}
         }
     }
