@@ -1,6 +1,15 @@
 //! An option, declared once by its owner. Flag, environment variable, file key, help, completion,
 //! reference page and the checks on a value are all derived from the [`OptionSpec`].
 
+mod choice;
+mod declare;
+mod host;
+mod key;
+
+pub use choice::Choice;
+pub use host::{EvalSplit, ExecMode, HostOptions};
+pub use key::{FromValue, Key, Keyed};
+
 use crate::names;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -231,6 +240,16 @@ impl OptionSpec {
         Self::new(key, Kind::Choice(choices), Some(Value::Text(default.into())), doc)
     }
 
+    /// One of the words of an enum.
+    pub fn one_of<T: Choice>(key: &str, default: T, doc: &str) -> Self {
+        let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        Self::choice(key, default.word(), &words, doc)
+    }
+
+    pub fn floats(key: &str, range: RangeInclusive<f64>, doc: &str) -> Self {
+        Self::new(key, Kind::Floats { min: *range.start(), max: *range.end() }, None, doc)
+    }
+
     #[must_use]
     pub fn alias(mut self, alias: &str) -> Self {
         self.aliases.push(alias.into());
@@ -241,6 +260,13 @@ impl OptionSpec {
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.default = None;
+        self
+    }
+
+    /// The same option with another text, where owners have different things to say of it.
+    #[must_use]
+    pub fn doc(mut self, doc: impl Into<String>) -> Self {
+        self.doc = doc.into();
         self
     }
 

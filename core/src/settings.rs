@@ -2,7 +2,7 @@
 //! read by plugins.
 
 use crate::error::{Error, Result};
-use crate::option::Value;
+use crate::option::{FromValue, Keyed, Value};
 use crate::tolerant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ impl Settings {
 
     /// Replaces the value of a key, remembering what it replaces; `owner` stays, or is `host` for a
     /// new key.
-    pub fn derive(&mut self, key: &str, value: Value, reason: &str) {
+    pub fn derive(&mut self, key: &str, value: impl Into<Value>, reason: &str) {
         let origin = Origin::Derived { reason: reason.into() };
         let (owner, overrode) = match self.entries.remove(key) {
             Some(old) => {
@@ -86,7 +86,7 @@ impl Settings {
             }
             None => ("host".into(), Vec::new()),
         };
-        self.insert(key, Setting { value: Some(value), origin, overrode, owner });
+        self.insert(key, Setting { value: Some(value.into()), origin, overrode, owner });
     }
 
     pub fn entry(&self, key: &str) -> Option<&Setting> {
@@ -97,18 +97,23 @@ impl Settings {
         self.entries.iter().map(|(key, setting)| (key.as_str(), setting))
     }
 
-    /// The value of a key that has a default or was set.
+    /// The value of an option, read as the type of its key.
     ///
     /// # Errors
     /// The key is not declared, is unset, or holds another type: each a mistake of the plugin that
-    /// asks or of the setting's source, and says so.
-    pub fn get<T: FromValue>(&self, key: &str) -> Result<T> {
-        let setting = self.declared(key)?;
-        match &setting.value {
-            Some(value) => self.convert(key, value, setting),
-            None => {
+    /// asks or of the setting's source, and says so. An `Option` is `None` in the first two cases.
+    pub fn get<T: FromValue>(&self, key: impl Keyed<T>) -> Result<T> {
+        let key = key.name();
+        match (self.entry(key), T::unset()) {
+            (Some(setting @ Setting { value: Some(value), .. }), _) => T::from_value(value).ok_or_else(|| {
+                let wanted = std::any::type_name::<T>();
+                Error::config(format!("`{key}` = {value} ({}): cannot be read as {wanted}", setting.origin))
+            }),
+            (_, Some(unset)) => Ok(unset),
+            (Some(_), None) => {
                 Err(Error::config(format!("`{key}` is needed and not set; give it as --{}", key.replace('_', "-"))))
             }
+            (None, None) => Err(Error::config(format!("no selected plugin declares the option `{key}`"))),
         }
     }
 
@@ -117,8 +122,10 @@ impl Settings {
     /// # Errors
     /// As [`Settings::get`], but an unset key is `None`.
     pub fn find<T: FromValue>(&self, key: &str) -> Result<Option<T>> {
-        let setting = self.declared(key)?;
-        setting.value.as_ref().map(|value| self.convert(key, value, setting)).transpose()
+        match self.entry(key) {
+            Some(Setting { value: None, .. }) => Ok(None),
+            _ => self.get::<T>(key).map(Some),
+        }
     }
 
     /// An error about the value of `key`, naming its origin; for checks across several keys.
@@ -128,80 +135,6 @@ impl Settings {
                 Error::config(format!("`{key}` = {value} ({origin}): {problem}"))
             }
             _ => Error::config(format!("`{key}`: {problem}")),
-        }
-    }
-
-    fn declared(&self, key: &str) -> Result<&Setting> {
-        self.entry(key).ok_or_else(|| Error::config(format!("no selected plugin declares the option `{key}`")))
-    }
-
-    fn convert<T: FromValue>(&self, key: &str, value: &Value, setting: &Setting) -> Result<T> {
-        T::from_value(value).ok_or_else(|| {
-            let wanted = std::any::type_name::<T>();
-            Error::config(format!("`{key}` = {value} ({}): cannot be read as {wanted}", setting.origin))
-        })
-    }
-}
-
-/// A Rust type that an option's value can be read as.
-pub trait FromValue: Sized {
-    /// `None` where type or range do not fit.
-    fn from_value(value: &Value) -> Option<Self>;
-}
-
-macro_rules! integers {
-    ($($type:ty),*) => {$(
-        impl FromValue for $type {
-            fn from_value(value: &Value) -> Option<Self> {
-                match value {
-                    Value::Int(number) => (*number).try_into().ok(),
-                    _ => None,
-                }
-            }
-        }
-    )*};
-}
-integers!(i64, u64, u32, u8, usize);
-
-impl FromValue for f64 {
-    fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::Float(number) => Some(*number),
-            Value::Int(number) => Some(*number as f64),
-            _ => None,
-        }
-    }
-}
-
-impl FromValue for bool {
-    fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::Bool(value) => Some(*value),
-            _ => None,
-        }
-    }
-}
-
-impl FromValue for String {
-    fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::Text(text) => Some(text.clone()),
-            _ => None,
-        }
-    }
-}
-
-impl FromValue for PathBuf {
-    fn from_value(value: &Value) -> Option<Self> {
-        String::from_value(value).map(PathBuf::from)
-    }
-}
-
-impl FromValue for Vec<f64> {
-    fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::Floats(numbers) => Some(numbers.clone()),
-            _ => None,
         }
     }
 }
