@@ -2,16 +2,16 @@
 //! cannot drift apart.
 
 use crate::error::Result;
-use crate::option::OptionSpec;
+use crate::option::Key;
 use crate::settings::Settings;
 use std::ops::RangeInclusive;
 
-/// What differs from data set to data set in the common options.
+/// What differs from data set to data set in these options.
 #[derive(Debug, Clone)]
-pub struct CommonOptions {
+pub struct Defaults {
     pub nb_classes: i64,
     pub classes: RangeInclusive<i64>,
-    /// Defaults of the three sample counts.
+    /// The three sample counts.
     pub train: i64,
     pub val: i64,
     pub eval: i64,
@@ -22,33 +22,24 @@ pub struct CommonOptions {
     pub batch_size_eval: i64,
 }
 
-impl CommonOptions {
-    /// The declarations.
-    pub fn specs(&self) -> Vec<OptionSpec> {
-        vec![
-            OptionSpec::int("nb_classes", self.nb_classes, self.classes.clone(), "Number of classes."),
-            OptionSpec::int(
-                "nb_smpls_train",
-                self.train,
-                1..=self.train_max,
-                "Number of training images; fewer than there are: the first of them, for quick runs.",
-            ),
-            OptionSpec::int(
-                "nb_smpls_val",
-                self.val,
-                0..=self.train_max,
-                "Number of training images kept apart for choosing among models; at most half of the training images are.",
-            ),
-            OptionSpec::int(
-                "nb_smpls_eval",
-                self.eval,
-                1..=self.eval_max,
-                "Number of test images; fewer than there are: the first of them, for quick runs.",
-            ),
-            OptionSpec::int("batch_size", self.batch_size, 1..=65_536, "Images in a training batch of one worker."),
-            OptionSpec::int("batch_size_eval", self.batch_size_eval, 1..=65_536, "Images in an evaluation batch."),
-            OptionSpec::switch("enbl_augment", true, "Random crops and flips of training images."),
-        ]
+crate::options! {
+    /// The options that every data set has.
+    pub struct DatasetOptions(own: &Defaults) {
+        /// Number of classes.
+        pub nb_classes: u32 = int("nb_classes", own.nb_classes, own.classes.clone()),
+        /// Number of training images; fewer than there are: the first of them, for quick runs.
+        pub nb_smpls_train: u64 = int("nb_smpls_train", own.train, 1..=own.train_max),
+        /// Number of training images kept apart for choosing among models; at most half of the
+        /// training images are.
+        pub nb_smpls_val: u64 = int("nb_smpls_val", own.val, 0..=own.train_max),
+        /// Number of test images; fewer than there are: the first of them, for quick runs.
+        pub nb_smpls_eval: u64 = int("nb_smpls_eval", own.eval, 1..=own.eval_max),
+        /// Images in a training batch of one worker.
+        pub batch_size: usize = int("batch_size", own.batch_size, 1..=65_536),
+        /// Images in an evaluation batch.
+        pub batch_size_eval: usize = int("batch_size_eval", own.batch_size_eval, 1..=65_536),
+        /// Random crops and flips of training images.
+        pub enbl_augment: bool = switch("enbl_augment", true),
     }
 }
 
@@ -70,16 +61,16 @@ impl Counts {
     /// Counts above `train_max` or `eval_max`, the numbers of images there are; a setting that is
     /// missing or no number.
     pub fn read(settings: &Settings, train_max: u64, eval_max: u64) -> Result<Self> {
-        let count = |key: &str, most: u64, what: &str| {
-            let wanted: u64 = settings.get(key)?;
+        let count = |key: Key<u64>, most: u64, what: &str| {
+            let wanted = settings.get(key)?;
             match wanted <= most {
                 true => Ok(wanted),
-                false => Err(settings.invalid(key, &format!("there are only {most} {what} images"))),
+                false => Err(settings.invalid(&key, &format!("there are only {most} {what} images"))),
             }
         };
-        let train = count("nb_smpls_train", train_max, "training")?;
-        let eval = count("nb_smpls_eval", eval_max, "test")?;
-        let wanted = count("nb_smpls_val", train_max, "training")?;
+        let train = count(DatasetOptions::nb_smpls_train(), train_max, "training")?;
+        let eval = count(DatasetOptions::nb_smpls_eval(), eval_max, "test")?;
+        let wanted = count(DatasetOptions::nb_smpls_val(), train_max, "training")?;
         let val = wanted.min(train / 2);
         if val < wanted {
             tracing::warn!("nb_smpls_val: {val} images instead of {wanted}, half of the {train} training images");
@@ -91,10 +82,9 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::option::Value;
 
     fn settings(train: i64, val: i64, eval: i64) -> Settings {
-        let options = CommonOptions {
+        let own = Defaults {
             nb_classes: 10,
             classes: 10..=10,
             train: 500,
@@ -105,10 +95,10 @@ mod tests {
             batch_size: 128,
             batch_size_eval: 100,
         };
-        let mut settings = Settings::defaults([("cifar10", options.specs())]);
-        settings.derive("nb_smpls_train", Value::Int(train), "test");
-        settings.derive("nb_smpls_val", Value::Int(val), "test");
-        settings.derive("nb_smpls_eval", Value::Int(eval), "test");
+        let mut settings = Settings::defaults([("cifar10", DatasetOptions::specs(&own))]);
+        settings.derive(&DatasetOptions::nb_smpls_train(), train, "test");
+        settings.derive(&DatasetOptions::nb_smpls_val(), val, "test");
+        settings.derive(&DatasetOptions::nb_smpls_eval(), eval, "test");
         settings
     }
 

@@ -9,13 +9,12 @@ use pocketflow::Result;
 use pocketflow::dataset::augment::PadCropFlip;
 use pocketflow::dataset::check::{CheckReport, Progress};
 use pocketflow::dataset::images::Images;
-use pocketflow::dataset::options::{CommonOptions, Counts};
+use pocketflow::dataset::options::{Counts, DatasetOptions, Defaults};
 use pocketflow::dataset::pass::Pass;
 use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
-use pocketflow::option::OptionSpec;
+use pocketflow::option::{HostOptions, OptionSpec};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const TRAIN_MAX: u64 = 5 * RECORDS;
@@ -48,7 +47,7 @@ impl Plugin for Cifar10 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        CommonOptions {
+        DatasetOptions::specs(&Defaults {
             nb_classes: LABELS.len() as i64,
             classes: LABELS.len() as i64..=LABELS.len() as i64,
             train: TRAIN_MAX as i64,
@@ -58,14 +57,13 @@ impl Plugin for Cifar10 {
             eval_max: EVAL_MAX as i64,
             batch_size: 128,
             batch_size_eval: 100,
-        }
-        .specs()
+        })
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
         let counts = Counts::read(settings, TRAIN_MAX, EVAL_MAX)?;
-        let augment: bool = settings.get("enbl_augment")?;
-        let files = Files::find(&settings.get::<PathBuf>("data_dir")?)?;
+        let augment = settings.get(DatasetOptions::enbl_augment())?;
+        let files = Files::find(&settings.get(HostOptions::data_dir().needed())?)?;
         Ok(Self {
             files,
             counts,
@@ -108,7 +106,7 @@ impl Dataset for Cifar10 {
     }
 
     fn check(settings: &Settings, progress: Progress<'_>) -> Result<CheckReport> {
-        check::check(&settings.get::<PathBuf>("data_dir")?, progress)
+        check::check(&settings.get(HostOptions::data_dir().needed())?, progress)
     }
 }
 

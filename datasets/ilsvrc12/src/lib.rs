@@ -27,12 +27,13 @@ use classes::{Classes, OFFICIAL};
 use layout::{Found, Opened};
 use pass::{Damage, Pass};
 use pocketflow::dataset::check::{CheckReport, Progress};
-use pocketflow::dataset::options::{CommonOptions, Counts};
+use pocketflow::dataset::options::{Counts, DatasetOptions, Defaults};
 use pocketflow::dataset::order::pass_order;
 use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
-use pocketflow::option::{OptionSpec, Value};
+use pocketflow::net::options::ImageOptions;
+use pocketflow::option::{HostOptions, Key, OptionSpec};
 use pocketflow::plugin::{About, Plugin};
-use pocketflow::settings::{FromValue, Origin, Settings};
+use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, Result};
 use reader::Reader;
 use source::Source;
@@ -51,6 +52,36 @@ const SIZE: u32 = 224;
 const SIZES: std::ops::RangeInclusive<u32> = 8..=2048;
 
 pocketflow::plugin! { dataset "ilsvrc12" => Ilsvrc12 }
+
+pocketflow::choice! {
+    /// How an image becomes the input.
+    enum Preparation {
+        Auto = "auto",
+        Resnet = "resnet",
+        Inception = "inception",
+    }
+}
+
+pocketflow::options! {
+    /// The options that this data set has beside those of every one.
+    struct Options {
+        /// How an image becomes the input. resnet: random crops of 8-100 % of the area; evaluation:
+        /// the centre (224 of 256) of the scaled image; mean 123.68, 116.78, 103.94, std 58.393,
+        /// 57.12, 57.375. inception: random crops of 5-100 %; evaluation: the central 87.5 %; mean
+        /// and std 127.5. auto: inception for MobileNets but torchvision's.
+        preparation: Preparation = one_of("ilsvrc12_preprocess", Preparation::Auto),
+        /// A list of all classes, a WordNet id at the start of each line, for folders and archives
+        /// that hold some of the classes only; unset: wnids.txt, LOC_synset_mapping.txt or
+        /// synset_words.txt in data_dir.
+        wnids: Option<PathBuf> = path("ilsvrc12_wnids", "").optional(),
+        /// Evaluate without damaged images, and use a set of which files are missing or damaged;
+        /// otherwise both are errors. Damaged training images are replaced by others in any case.
+        allow_damaged: bool = switch("ilsvrc12_allow_damaged", false),
+    }
+}
+
+/// The option of a net that says whose weights it is for, which decides what `auto` means.
+const NET_STYLE: Key<Option<String>> = Key::new("mobilenet_style");
 
 /// ILSVRC-12. Images are found, not read, when it is made: 12 to 28 bytes of memory for each.
 pub struct Ilsvrc12 {
@@ -75,7 +106,7 @@ impl Plugin for Ilsvrc12 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        let mut options = CommonOptions {
+        let own = Defaults {
             nb_classes: OFFICIAL as i64 + 1,
             classes: 2..=65_536,
             train: TRAIN,
@@ -85,43 +116,18 @@ impl Plugin for Ilsvrc12 {
             eval_max: COUNT_MAX,
             batch_size: 64,
             batch_size_eval: 100,
-        }
-        .specs();
-        options.extend([
-            OptionSpec::choice(
-                "ilsvrc12_preprocess",
-                "auto",
-                &["auto", "resnet", "inception"],
-                "How an image becomes the input. resnet: random crops of 8-100 % of the area; evaluation: the centre (224 of \
-                 256) of the scaled image; mean 123.68, 116.78, 103.94, std 58.393, 57.12, 57.375. inception: random crops \
-                 of 5-100 %; evaluation: the central 87.5 %; mean and std 127.5. auto: inception for MobileNets but \
-                 torchvision's.",
-            ),
-            OptionSpec::path(
-                "ilsvrc12_wnids",
-                "",
-                "A list of all classes, a WordNet id at the start of each line, for folders and archives that hold some of \
-                 the classes only; unset: wnids.txt, LOC_synset_mapping.txt or synset_words.txt in data_dir.",
-            )
-            .optional(),
-            OptionSpec::switch(
-                "ilsvrc12_allow_damaged",
-                false,
-                "Evaluate without damaged images, and use a set of which files are missing or damaged; otherwise both are \
-                 errors. Damaged training images are replaced by others in any case.",
-            ),
-        ]);
-        options
+        };
+        [DatasetOptions::specs(&own), Options::specs()].concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
         let preprocess = preprocess(settings)?;
         let size = image_size(settings)?;
         let threads = threads(settings)?;
-        let nb_classes: u32 = settings.get("nb_classes")?;
-        let allow_damaged: bool = settings.get("ilsvrc12_allow_damaged")?;
-        let list = settings.find::<PathBuf>("ilsvrc12_wnids")?;
-        let data_dir: PathBuf = settings.get("data_dir")?;
+        let nb_classes = settings.get(DatasetOptions::nb_classes())?;
+        let allow_damaged = settings.get(Options::allow_damaged())?;
+        let list = settings.get(Options::wnids())?;
+        let data_dir = settings.get(HostOptions::data_dir().needed())?;
         let found = layout::open(&data_dir, list.as_deref(), nb_classes, threads)?;
         for opened in [&found.training, &found.validation].into_iter().flatten() {
             refuse_problems(opened, allow_damaged)?;
@@ -136,58 +142,54 @@ impl Plugin for Ilsvrc12 {
             counts,
             preprocess,
             size,
-            augment: settings.get("enbl_augment")?,
+            augment: settings.get(DatasetOptions::enbl_augment())?,
             allow_damaged,
             threads,
         })
     }
 }
 
-/// The value of an option that another plugin or the host may declare.
-fn declared<T: FromValue>(settings: &Settings, key: &str) -> Result<Option<T>> {
-    match settings.entry(key) {
-        Some(_) => settings.find(key),
-        None => Ok(None),
-    }
-}
-
 fn preprocess(settings: &Settings) -> Result<Preprocess> {
-    let wanted: String = settings.get("ilsvrc12_preprocess")?;
-    let net = declared::<String>(settings, "net")?.unwrap_or_default();
-    let style = declared::<String>(settings, "mobilenet_style")?.unwrap_or_default();
-    Ok(match wanted.as_str() {
-        "inception" => Preprocess::Inception,
-        "resnet" => Preprocess::Resnet,
-        _ if net.starts_with("mobilenet") && style != "torchvision" => Preprocess::Inception,
-        _ => Preprocess::Resnet,
+    let net = settings.get(HostOptions::net())?.unwrap_or_default();
+    let style = settings.get(NET_STYLE)?;
+    Ok(match settings.get(Options::preparation())? {
+        Preparation::Inception => Preprocess::Inception,
+        Preparation::Auto if net.starts_with("mobilenet") && style.as_deref() != Some("torchvision") => {
+            Preprocess::Inception
+        }
+        Preparation::Resnet | Preparation::Auto => Preprocess::Resnet,
     })
 }
 
 fn image_size(settings: &Settings) -> Result<u32> {
-    let size = declared(settings, "image_size")?.unwrap_or(SIZE);
+    let size = settings.get(ImageOptions::image_size().optional())?.unwrap_or(SIZE);
     match SIZES.contains(&size) {
         true => Ok(size),
         false => {
             let problem = format!("images can be made {} to {} pixels wide", SIZES.start(), SIZES.end());
-            Err(settings.invalid("image_size", &problem))
+            Err(settings.invalid(&ImageOptions::image_size(), &problem))
         }
     }
 }
 
 fn threads(settings: &Settings) -> Result<usize> {
     let all = || thread::available_parallelism().map_or(1, |threads| threads.get());
-    Ok(declared(settings, "threads")?.filter(|threads| *threads > 0).unwrap_or_else(all))
+    Ok(settings.get(HostOptions::threads().optional())?.filter(|threads| *threads > 0).unwrap_or_else(all))
 }
 
 /// How many images are used: those asked for, or where nobody asked, those that there are.
 fn counts(settings: &Settings, training: u64, validation: u64) -> Result<Counts> {
     let mut settings = settings.clone();
-    for (key, most) in [("nb_smpls_train", training), ("nb_smpls_eval", validation), ("nb_smpls_val", training / 2)] {
-        let by_default = settings.entry(key).is_some_and(|entry| matches!(entry.origin, Origin::Default { .. }));
+    for (key, most) in [
+        (DatasetOptions::nb_smpls_train(), training),
+        (DatasetOptions::nb_smpls_eval(), validation),
+        (DatasetOptions::nb_smpls_val(), training / 2),
+    ] {
+        let by_default = settings.entry(&key).is_some_and(|entry| matches!(entry.origin, Origin::Default { .. }));
         // A set that is absent is an error only where it is opened: evaluation needs no training
         // images.
-        if (by_default || most == 0) && settings.get::<u64>(key)? > most {
-            settings.derive(key, Value::Int(i64::try_from(most).unwrap_or(i64::MAX)), "there are no more images");
+        if (by_default || most == 0) && settings.get(key)? > most {
+            settings.derive(&key, most, "there are no more images");
         }
     }
     Counts::read(&settings, training, validation)
@@ -263,14 +265,14 @@ impl Dataset for Ilsvrc12 {
 
     fn describe(settings: &Settings) -> Result<DatasetInfo> {
         let (preprocess, size) = (preprocess(settings)?, image_size(settings)? as usize);
-        let classes = match settings.find::<PathBuf>("ilsvrc12_wnids")? {
+        let classes = match settings.get(Options::wnids())? {
             Some(list) => Classes::from_list(&list)?,
             None => Classes::default(),
         };
         Ok(DatasetInfo::new(
             "ilsvrc12",
             [3, size, size],
-            classes.names(settings.get("nb_classes")?),
+            classes.names(settings.get(DatasetOptions::nb_classes())?),
             preprocess.mean().into(),
             preprocess.std().into(),
         )
@@ -278,8 +280,8 @@ impl Dataset for Ilsvrc12 {
     }
 
     fn check(settings: &Settings, progress: Progress<'_>) -> Result<CheckReport> {
-        let list = settings.find::<PathBuf>("ilsvrc12_wnids")?;
-        let data_dir: PathBuf = settings.get("data_dir")?;
+        let list = settings.get(Options::wnids())?;
+        let data_dir = settings.get(HostOptions::data_dir().needed())?;
         check::check(&data_dir, list.as_deref(), threads(settings)?, progress).map(CheckReport::from)
     }
 }

@@ -12,10 +12,11 @@ use generated::{Generated, Labels, Set};
 use pocketflow::Result;
 use pocketflow::dataset::augment::PadCropFlip;
 use pocketflow::dataset::images::{Images, image_bytes};
-use pocketflow::dataset::options::{CommonOptions, Counts};
+use pocketflow::dataset::options::{Counts, DatasetOptions, Defaults};
 use pocketflow::dataset::pass::Pass;
 use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
-use pocketflow::option::OptionSpec;
+use pocketflow::net::options::ImageOptions;
+use pocketflow::option::{Choice, HostOptions, OptionSpec};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::{Origin, Settings};
 use std::ops::RangeInclusive;
@@ -35,50 +36,49 @@ const PADDING: [u8; 3] = [128; 3];
 
 pocketflow::plugin! { dataset "synthetic" => Synthetic }
 
-/// The data set that is imitated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Original {
-    Cifar10,
-    Ilsvrc12,
+pocketflow::choice! {
+    /// The data set that is imitated.
+    enum Original {
+        Cifar10 = "cifar10",
+        Ilsvrc12 = "ilsvrc12",
+    }
+}
+
+pocketflow::options! {
+    /// The option that this data set has beside those of every one.
+    struct Options {
+        /// Shape of the images and number of classes where the data set is not standing in for a
+        /// certain one: cifar10 (32x32, 10 classes) or ilsvrc12 (224x224 or the net's image_size,
+        /// 1001 classes unless nb_classes is set, label 0 unused).
+        shape: Original = one_of("synthetic_shape", Original::Cifar10),
+    }
 }
 
 impl Original {
-    const NAMES: [&'static str; 2] = ["cifar10", "ilsvrc12"];
+    const NAMES: [&'static str; 2] = [Self::WORDS[0].0, Self::WORDS[1].0];
 
     /// The one that the host asks for, or that the plugin's own option names.
     fn read(settings: &Settings) -> Result<Self> {
-        let asked = match settings.entry("stand_in_for") {
-            Some(_) => settings.find::<String>("stand_in_for")?,
-            None => None,
-        };
-        let (key, name) = match asked {
-            Some(name) => ("stand_in_for", name),
-            None => ("synthetic_shape", settings.get("synthetic_shape")?),
-        };
-        match name.as_str() {
-            "cifar10" => Ok(Self::Cifar10),
-            "ilsvrc12" => Ok(Self::Ilsvrc12),
-            _ => Err(settings.invalid(key, &format!("synthetic can stand in for {}", Self::NAMES.join(" and ")))),
+        match settings.get(HostOptions::stand_in_for())? {
+            Some(name) => Self::of_word(&name).ok_or_else(|| {
+                let problem = format!("synthetic can stand in for {}", Self::NAMES.join(" and "));
+                settings.invalid(&HostOptions::stand_in_for(), &problem)
+            }),
+            None => settings.get(Options::shape()),
         }
-    }
-
-    fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
     }
 
     /// Height and width in pixels: the original's, or where photographs are scaled anyway, those
     /// that the net takes.
     fn size(self, settings: &Settings) -> Result<usize> {
-        match (self, settings.entry("image_size")) {
+        match (self, settings.get(ImageOptions::image_size().optional())?) {
             (Self::Cifar10, _) => Ok(32),
             (Self::Ilsvrc12, None) => Ok(224),
-            (Self::Ilsvrc12, Some(_)) => match settings.get("image_size")? {
-                size if SIZES.contains(&size) => Ok(size),
-                _ => {
-                    let problem = format!("images can be made {} to {} pixels wide", SIZES.start(), SIZES.end());
-                    Err(settings.invalid("image_size", &problem))
-                }
-            },
+            (Self::Ilsvrc12, Some(size)) if SIZES.contains(&(size as usize)) => Ok(size as usize),
+            (Self::Ilsvrc12, Some(_)) => {
+                let problem = format!("images can be made {} to {} pixels wide", SIZES.start(), SIZES.end());
+                Err(settings.invalid(&ImageOptions::image_size(), &problem))
+            }
         }
     }
 
@@ -86,16 +86,16 @@ impl Original {
     /// declare only one default.
     fn labels(self, settings: &Settings) -> Result<Labels> {
         let background = self == Self::Ilsvrc12;
-        let by_default =
-            settings.entry("nb_classes").is_some_and(|entry| matches!(entry.origin, Origin::Default { .. }));
+        let key = DatasetOptions::nb_classes();
+        let by_default = settings.entry(&key).is_some_and(|entry| matches!(entry.origin, Origin::Default { .. }));
         let count = match by_default && background {
             true => 1 + look::CLASSES_MAX,
-            false => settings.get("nb_classes")?,
+            false => settings.get(key)?.into(),
         };
         let (least, most) = (2 + u64::from(background), look::CLASSES_MAX + u64::from(background));
         if !(least..=most).contains(&count) {
-            let problem = format!("in the shape of {} there can be {least} to {most} classes", self.name());
-            return Err(settings.invalid("nb_classes", &problem));
+            let problem = format!("in the shape of {} there can be {least} to {most} classes", self.word());
+            return Err(settings.invalid(&key, &problem));
         }
         Ok(Labels { count, background })
     }
@@ -121,7 +121,7 @@ impl Plugin for Synthetic {
     };
 
     fn options() -> Vec<OptionSpec> {
-        let common = CommonOptions {
+        let own = Defaults {
             nb_classes: 10,
             classes: 2..=1 + look::CLASSES_MAX as i64,
             train: 5_000,
@@ -132,15 +132,7 @@ impl Plugin for Synthetic {
             batch_size: 128,
             batch_size_eval: 100,
         };
-        let mut options = common.specs();
-        options.push(OptionSpec::choice(
-            "synthetic_shape",
-            "cifar10",
-            &Original::NAMES,
-            "Shape of the images and number of classes where the data set is not standing in for a certain one: cifar10 \
-             (32x32, 10 classes) or ilsvrc12 (224x224 or the net's image_size, 1001 classes unless nb_classes is set, label 0 unused).",
-        ));
-        options
+        [DatasetOptions::specs(&own), Options::specs()].concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
@@ -148,7 +140,7 @@ impl Plugin for Synthetic {
         let labels = original.labels(settings)?;
         let counts = Counts::read(settings, COUNT_MAX, COUNT_MAX)?;
         let size = original.size(settings)?;
-        let augment: bool = settings.get("enbl_augment")?;
+        let augment = settings.get(DatasetOptions::enbl_augment())?;
         // An eighth of the image on each side, as CIFAR-10's four pixels of 32.
         let augment = augment.then(|| Arc::new(PadCropFlip::new([3, size, size], size / 8, &PADDING)));
         Ok(Self { original, size, labels, counts, augment, training: Mutex::default(), test: Mutex::default() })
@@ -183,7 +175,7 @@ impl Dataset for Synthetic {
             .stand_in(true)
             .source(format!(
                 "synthetic images in the shape of {}, made on the fly; not real data",
-                self.original.name()
+                self.original.word()
             ))
     }
 
