@@ -1,7 +1,10 @@
 //! The trait of a net: a graph and the recipe to train it. Data only; no net trains itself.
 
+pub mod options;
+pub mod residual;
 mod sound;
 
+use crate::dataset::options::DatasetOptions;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::option::Value;
@@ -33,6 +36,12 @@ pub trait Net: Send {
         let _ = weights;
         Vec::new()
     }
+}
+
+/// The option that the first fully connected layer among weights tells: its number of classes.
+pub fn classes(weights: &[NamedShape]) -> Option<(String, Value)> {
+    let (_, shape) = weights.iter().find(|(_, shape)| shape.len() == 2)?;
+    Some(DatasetOptions::nb_classes().with(u32::try_from(shape[0]).ok()?))
 }
 
 /// A training recipe: loss is softmax cross-entropy plus `weight_decay / 2 · ‖w‖²` over the weights

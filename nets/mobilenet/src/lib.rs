@@ -10,14 +10,15 @@ mod v1;
 mod v2;
 mod width;
 
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Graph;
-use pocketflow::net::{Net, Recipe};
+use pocketflow::net::options::{ImageOptions, Training, TrainingOptions};
+use pocketflow::net::{NamedShape, Net, Recipe};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
 
-pub use recipe::Training;
 pub use style::Style;
 pub use v1::mobilenet_v1;
 pub use v2::mobilenet_v2;
@@ -30,6 +31,22 @@ pocketflow::plugin! { net "mobilenet_at_ilsvrc12" => MobilenetAtIlsvrc12 }
 pub enum Version {
     V1,
     V2,
+}
+
+pocketflow::options! {
+    /// The options of the graph, but the size of its images.
+    struct Options {
+        /// Version of MobileNet: 1 or 2.
+        version: u8 = int("mobilenet_version", 1, 1..=2),
+        // From 0, so that what is too small reaches the message that says why.
+        /// Factor on the channels of every layer, rounded as TF-slim does; published weights have
+        /// 0.25, 0.5, 0.75 and 1.0 (version 1) and 0.35 to 1.4 (version 2).
+        multiplier: f64 = float("mobilenet_depth_mult", 1.0, 0.0..=4.0),
+        /// Whose conventions to follow: `tensorflow`, SAME padding (what is odd goes right and
+        /// below) and batch-norm epsilon 1e-3; or `torchvision`, one pixel on all sides and 1e-5.
+        /// Choose where the weights come from.
+        style: Style = one_of("mobilenet_style", Style::Tensorflow),
+    }
 }
 
 /// The net under its settings.
@@ -50,47 +67,19 @@ impl Plugin for MobilenetAtIlsvrc12 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        let mut options = vec![
-            OptionSpec::int("mobilenet_version", 1, 1..=2, "Version of MobileNet: 1 or 2."),
-            // From 0, so that what is too small reaches the message that says why.
-            OptionSpec::float(
-                "mobilenet_depth_mult",
-                1.0,
-                0.0..=4.0,
-                "Factor on the channels of every layer, rounded as TF-slim does; published weights have 0.25, 0.5, 0.75 and \
-                 1.0 (version 1) and 0.35 to 1.4 (version 2).",
-            ),
-            OptionSpec::choice(
-                "mobilenet_style",
-                Style::TENSORFLOW,
-                &[Style::TENSORFLOW, Style::TORCHVISION],
-                "Whose conventions to follow: `tensorflow`, SAME padding (what is odd goes right and below) and batch-norm \
-                 epsilon 1e-3; or `torchvision`, one pixel on all sides and 1e-5. Choose where the weights come from.",
-            ),
-            OptionSpec::int("image_size", 224, 32..=1024, "Height and width of the images in pixels."),
-        ];
-        options.extend(recipe::options());
-        options
+        [Options::specs(), ImageOptions::specs(), TrainingOptions::specs(&recipe::TRAINING)].concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
-        let version = match settings.get::<u32>("mobilenet_version")? {
-            2 => Version::V2,
-            _ => Version::V1,
-        };
-        let multiplier = DepthMultiplier::new(settings.get("mobilenet_depth_mult")?)
-            .map_err(|problem| settings.invalid("mobilenet_depth_mult", &problem.to_string()))?;
-        let style = match settings.get::<String>("mobilenet_style")?.as_str() {
-            Style::TORCHVISION => Style::Torchvision,
-            _ => Style::Tensorflow,
-        };
+        let Options { version, multiplier, style } = Options::read(settings)?;
         Ok(Self {
-            version,
-            multiplier,
+            version: if version == 2 { Version::V2 } else { Version::V1 },
+            multiplier: DepthMultiplier::new(multiplier)
+                .map_err(|problem| settings.invalid(&Options::multiplier(), &problem.to_string()))?,
             style,
-            image_size: settings.get("image_size")?,
-            classes: settings.get("nb_classes")?,
-            training: Training::configure(settings, version)?,
+            image_size: settings.get(ImageOptions::image_size())? as usize,
+            classes: settings.get(DatasetOptions::nb_classes())? as usize,
+            training: Training::read(settings, &recipe::TRAINING)?,
         })
     }
 }
@@ -105,10 +94,10 @@ impl Net for MobilenetAtIlsvrc12 {
     }
 
     fn recipe(&self, _samples: u64) -> Recipe {
-        self.training.recipe()
+        recipe::recipe(&self.training, self.version)
     }
 
-    fn recognise(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
+    fn recognise(weights: &[NamedShape]) -> Vec<(String, Value)> {
         recognise::options(weights)
     }
 }

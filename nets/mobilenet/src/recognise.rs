@@ -1,7 +1,8 @@
 //! Which MobileNet a file of weights is of: the number of layers tells the version, the widest
 //! inputs the depth multiplier, and torchvision's names its conventions.
 
-use crate::style::Style;
+use crate::{Options, Style};
+use pocketflow::net::{NamedShape, classes};
 use pocketflow::option::Value;
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ const WIDEST_V1: f64 = 1024.0;
 const WIDEST_V2: f64 = 6.0 * 160.0;
 
 /// The options that are recognised, as far as they are.
-pub fn options(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
+pub fn options(weights: &[NamedShape]) -> Vec<(String, Value)> {
     let inputs: BTreeSet<usize> = weights.iter().filter_map(|(_, shape)| shape.get(1).copied()).collect();
     let mut inputs = inputs.into_iter().rev();
     let (version, multiplier) = match weights.len() {
@@ -25,14 +26,11 @@ pub fn options(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
         LAYERS_V2 => (2, inputs.nth(1).map(|second| second as f64 / WIDEST_V2)),
         _ => return Vec::new(),
     };
-    let mut options = vec![("mobilenet_version", Value::Int(version))];
-    options.extend(multiplier.map(|factor| ("mobilenet_depth_mult", Value::Float((factor * 1e4).round() / 1e4))));
-    if weights.iter().any(|(name, _)| name.split('.').any(|part| part == "features")) {
-        options.push(("mobilenet_style", Value::Text(Style::TORCHVISION.into())));
-    }
-    let classes = weights.iter().find(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape[0]);
-    options.extend(classes.map(|classes| ("nb_classes", Value::Int(classes as i64))));
-    options.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let style = weights.iter().any(|(name, _)| name.split('.').any(|part| part == "features"));
+    let version = [Options::version().with(version)].into_iter();
+    let multiplier = multiplier.map(|factor| Options::multiplier().with((factor * 1e4).round() / 1e4));
+    let style = style.then(|| Options::style().with(Style::Torchvision));
+    version.chain(multiplier).chain(style).chain(classes(weights)).collect()
 }
 
 #[cfg(test)]

@@ -1,21 +1,17 @@
 //! Whose conventions a MobileNet follows: TensorFlow and PyTorch pad differently and add another
 //! epsilon to the variance, so weights trained under one give other outputs under the other.
 
-/// A family of implementations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// TF-slim: SAME padding, epsilon 1e-3.
-    Tensorflow,
-    /// torchvision: the same padding on all sides, epsilon 1e-5.
-    Torchvision,
+pocketflow::choice! {
+    /// A family of implementations.
+    pub enum Style {
+        /// TF-slim: SAME padding, epsilon 1e-3.
+        Tensorflow = "tensorflow",
+        /// torchvision: the same padding on all sides, epsilon 1e-5.
+        Torchvision = "torchvision",
+    }
 }
 
 impl Style {
-    /// The word for [`Style::Tensorflow`] in settings.
-    pub const TENSORFLOW: &str = "tensorflow";
-    /// The word for [`Style::Torchvision`] in settings.
-    pub const TORCHVISION: &str = "torchvision";
-
     pub(crate) fn batch_norm_eps(self) -> f64 {
         match self {
             Self::Tensorflow => 1e-3,

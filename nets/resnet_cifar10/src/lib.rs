@@ -4,22 +4,36 @@
 mod recipe;
 mod resnet;
 
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Graph;
-use pocketflow::net::{Net, Recipe};
+use pocketflow::net::options::TrainingOptions;
+use pocketflow::net::{NamedShape, Net, Recipe, classes};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
 
-pub use recipe::Training;
-pub use resnet::{Shortcut, resnet};
+pub use pocketflow::net::residual::Shortcut;
+pub use resnet::resnet;
+
+use recipe::{ScheduleOptions, TRAINING, Training};
 
 pocketflow::plugin! { net "resnet_at_cifar10" => ResnetAtCifar10 }
 
+pocketflow::options! {
+    /// The options of the graph.
+    struct Options {
+        /// Layers of the network: 6n+2, as 20, 32, 44, 56, 110.
+        depth: usize = int("resnet_size", 20, 8..=1202),
+        /// Shortcuts where the size changes: `projection`, a strided 1 × 1 convolution (option B of
+        /// the paper), or `pad`, every second pixel and zero channels (option A).
+        shortcut: Shortcut = one_of("resnet_shortcut", Shortcut::Projection),
+    }
+}
+
 /// The net under its settings.
 pub struct ResnetAtCifar10 {
-    depth: usize,
-    shortcut: Shortcut,
+    options: Options,
     classes: usize,
     training: Training,
 }
@@ -32,57 +46,37 @@ impl Plugin for ResnetAtCifar10 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        let mut options = vec![
-            OptionSpec::int("resnet_size", 20, 8..=1202, "Layers of the network: 6n+2, as 20, 32, 44, 56, 110."),
-            OptionSpec::choice(
-                "resnet_shortcut",
-                "projection",
-                &["projection", "pad"],
-                "Shortcuts where the size changes: `projection`, a strided 1 × 1 convolution (option B of the paper), or \
-                 `pad`, every second pixel and zero channels (option A).",
-            ),
-        ];
-        options.extend(recipe::options());
-        options
+        [Options::specs(), TrainingOptions::specs(&TRAINING), ScheduleOptions::specs()].concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
-        let depth: usize = settings.get("resnet_size")?;
-        if depth % 6 != 2 {
-            let (below, above) = ((depth - 2) / 6 * 6 + 2, (depth - 2) / 6 * 6 + 8);
-            let problem = format!("not of the form 6n+2; the nearest are {below} and {above}");
-            return Err(settings.invalid("resnet_size", &problem));
+        let options = Options::read(settings)?;
+        if options.depth % 6 != 2 {
+            let below = (options.depth - 2) / 6 * 6 + 2;
+            let problem = format!("not of the form 6n+2; the nearest are {below} and {}", below + 6);
+            return Err(settings.invalid(&Options::depth(), &problem));
         }
-        let shortcut = match settings.get::<String>("resnet_shortcut")?.as_str() {
-            "pad" => Shortcut::Pad,
-            _ => Shortcut::Projection,
-        };
-        Ok(Self { depth, shortcut, classes: settings.get("nb_classes")?, training: Training::configure(settings)? })
+        let classes = settings.get(DatasetOptions::nb_classes())? as usize;
+        Ok(Self { options, classes, training: Training::read(settings)? })
     }
 }
 
 impl Net for ResnetAtCifar10 {
     fn graph(&self) -> Result<Graph> {
-        resnet(self.depth, self.shortcut, self.classes).map_err(Error::from)
+        resnet(self.options.depth, self.options.shortcut, self.classes).map_err(Error::from)
     }
 
     fn recipe(&self, samples: u64) -> Recipe {
         self.training.recipe(samples)
     }
 
-    fn recognise(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
+    fn recognise(weights: &[NamedShape]) -> Vec<(String, Value)> {
         let kernels = |size: usize| weights.iter().filter(|(_, shape)| shape.get(2..) == Some(&[size, size])).count();
         // All 3 × 3 convolutions and the fully connected layer; a file may hold the latter as one
         // convolution of 1 × 1.
         let layers = kernels(3) + 1;
-        let shortcut = if kernels(1) > 1 { "projection" } else { "pad" };
-        let mut options = vec![
-            ("resnet_size".to_owned(), Value::Int(layers as i64)),
-            ("resnet_shortcut".to_owned(), Value::Text(shortcut.into())),
-        ];
-        let classes = weights.iter().find(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape[0]);
-        options.extend(classes.map(|classes| ("nb_classes".to_owned(), Value::Int(classes as i64))));
-        options.retain(|(key, _)| key != "resnet_size" || layers % 6 == 2);
-        options
+        let shortcut = if kernels(1) > 1 { Shortcut::Projection } else { Shortcut::Pad };
+        let depth = (layers % 6 == 2).then(|| Options::depth().with(layers));
+        depth.into_iter().chain([Options::shortcut().with(shortcut)]).chain(classes(weights)).collect()
     }
 }

@@ -1,18 +1,7 @@
-//! The graph: a 3 × 3 stem, three stages of n blocks at 16, 32 and 64 channels, global average
-//! pooling, one fully connected layer. Post-activation blocks.
+//! The graph: a 3 × 3 stem, three stages of n residual blocks at 16, 32 and 64 channels.
 
-use pocketflow::graph::{Add, GlobalAvgPool, Graph, GraphBuilder, GraphError, Linear, NodeId, PadShortcut};
-
-/// What joins two stages (He et al. 2015, §3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shortcut {
-    /// Option B: a strided 1 × 1 convolution with batch normalisation.
-    Projection,
-    /// Option A: every second pixel, zero channels on both sides; no parameters.
-    Pad,
-}
-
-const BATCH_NORM_EPS: f64 = 1e-5;
+use pocketflow::graph::{Graph, GraphBuilder, GraphError};
+use pocketflow::net::residual::{self, BATCH_NORM_EPS, BlockKind, Shortcut};
 
 /// ResNet of `depth` = 6n+2 layers on `[3, 32, 32]`.
 ///
@@ -22,45 +11,9 @@ pub fn resnet(depth: usize, shortcut: Shortcut, classes: usize) -> Result<Graph,
     let mut builder = GraphBuilder::new(format!("resnet{depth}_at_cifar10"), [3, 32, 32]);
     let stem = builder.conv("conv1", builder.input(), 16, 3, 1, 1);
     let norm = builder.batch_norm("bn1", stem, BATCH_NORM_EPS);
-    let mut tip = builder.relu("relu", norm);
-    let mut channels = 16;
-    for (stage, width) in [16, 32, 64].into_iter().enumerate() {
-        for index in 0..(depth - 2) / 6 {
-            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-            let name = format!("layer{}.{index}", stage + 1);
-            tip = block(&mut builder, &name, tip, channels, width, stride, shortcut);
-            channels = width;
-        }
-    }
-    let pooled = builder.add("avgpool", GlobalAvgPool, &[tip]);
-    builder.add("fc", Linear { out: classes, bias: true }, &[pooled]);
-    builder.finish()
-}
-
-fn block(
-    builder: &mut GraphBuilder,
-    name: &str,
-    from: NodeId,
-    channels: usize,
-    width: usize,
-    stride: usize,
-    shortcut: Shortcut,
-) -> NodeId {
-    let conv1 = builder.conv(format!("{name}.conv1"), from, width, 3, stride, 1);
-    let bn1 = builder.batch_norm(format!("{name}.bn1"), conv1, BATCH_NORM_EPS);
-    let relu1 = builder.relu(format!("{name}.relu1"), bn1);
-    let conv2 = builder.conv(format!("{name}.conv2"), relu1, width, 3, 1, 1);
-    let bn2 = builder.batch_norm(format!("{name}.bn2"), conv2, BATCH_NORM_EPS);
-    let identity = match shortcut {
-        _ if stride == 1 && channels == width => from,
-        Shortcut::Pad => builder.add(format!("{name}.shortcut"), PadShortcut { out: width, stride }, &[from]),
-        Shortcut::Projection => {
-            let conv = builder.conv(format!("{name}.downsample.0"), from, width, 1, stride, 0);
-            builder.batch_norm(format!("{name}.downsample.1"), conv, BATCH_NORM_EPS)
-        }
-    };
-    let sum = builder.add(format!("{name}.add"), Add, &[bn2, identity]);
-    builder.relu(format!("{name}.relu2"), sum)
+    let tip = builder.relu("relu", norm);
+    let stages = [16, 32, 64].map(|width| (width, (depth - 2) / 6));
+    residual::finish(builder, tip, &stages, BlockKind::Basic, shortcut, classes)
 }
 
 #[cfg(test)]

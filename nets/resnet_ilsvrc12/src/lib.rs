@@ -2,20 +2,45 @@
 //! ILSVRC-12, node for node and name for name as torchvision builds them, so that its published
 //! weights give its published outputs.
 
-mod recipe;
 mod resnet;
 
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Graph;
-use pocketflow::net::{Net, Recipe};
+use pocketflow::net::options::{Defaults, ImageOptions, Training, TrainingOptions};
+use pocketflow::net::{NamedShape, Net, Recipe, classes};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
 
-pub use recipe::Training;
 pub use resnet::{Size, resnet};
 
 pocketflow::plugin! { net "resnet_at_ilsvrc12" => ResnetAtIlsvrc12 }
+
+/// Epochs of the full training, and those after which the original divides the learning rate by
+/// ten.
+const EPOCHS: f64 = 100.0;
+const BOUNDARIES: [f64; 4] = [30.0, 60.0, 80.0, 90.0];
+
+const TRAINING: Defaults = Defaults {
+    epochs: " (100) and on the boundaries (30, 60, 80, 90).",
+    lrn_rate: 0.1,
+    lrn_rate_falls: "; divided by ten at each boundary.",
+    batch_size_norm: 256,
+    nesterov: false,
+    weight_decay: 1e-4,
+    fine_tune_boundaries: [5.0, 20.0],
+};
+
+pocketflow::options! {
+    /// The option of the graph.
+    struct Options {
+        // A whole number and no choice: nets may share a key only with the same type. Wide, so that
+        // a wrong number reaches the message that lists the right ones.
+        /// Layers of the network: 18, 34, 50, 101 or 152.
+        layers: usize = int("resnet_size", 18, 1..=10_000),
+    }
+}
 
 /// The net under its settings.
 pub struct ResnetAtIlsvrc12 {
@@ -33,28 +58,20 @@ impl Plugin for ResnetAtIlsvrc12 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        let mut options = vec![
-            // A whole number and no choice: nets may share a key only with the same type. Wide, so
-            // that a wrong number reaches the message that lists the right ones.
-            OptionSpec::int("resnet_size", 18, 1..=10_000, "Layers of the network: 18, 34, 50, 101 or 152."),
-            OptionSpec::int("image_size", 224, 32..=1024, "Height and width of the images in pixels."),
-        ];
-        options.extend(recipe::options());
-        options
+        [Options::specs(), ImageOptions::specs(), TrainingOptions::specs(&TRAINING)].concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
-        let layers: usize = settings.get("resnet_size")?;
-        let Some(size) = Size::of(layers) else {
+        let Some(size) = Size::of(settings.get(Options::layers())?) else {
             let sizes: Vec<String> = Size::ALL.iter().map(|size| size.layers().to_string()).collect();
             let problem = format!("there is no such ResNet for ILSVRC-12; choose one of {}", sizes.join(", "));
-            return Err(settings.invalid("resnet_size", &problem));
+            return Err(settings.invalid(&Options::layers(), &problem));
         };
         Ok(Self {
             size,
-            image_size: settings.get("image_size")?,
-            classes: settings.get("nb_classes")?,
-            training: Training::configure(settings)?,
+            image_size: settings.get(ImageOptions::image_size())? as usize,
+            classes: settings.get(DatasetOptions::nb_classes())? as usize,
+            training: Training::read(settings, &TRAINING)?,
         })
     }
 }
@@ -65,14 +82,11 @@ impl Net for ResnetAtIlsvrc12 {
     }
 
     fn recipe(&self, _samples: u64) -> Recipe {
-        self.training.recipe()
+        self.training.recipe(EPOCHS, self.training.piecewise(&BOUNDARIES))
     }
 
-    fn recognise(weights: &[(String, Vec<usize>)]) -> Vec<(String, Value)> {
+    fn recognise(weights: &[NamedShape]) -> Vec<(String, Value)> {
         let size = Size::ALL.into_iter().find(|size| size.weights() == weights.len());
-        let classes = weights.iter().find(|(_, shape)| shape.len() == 2).map(|(_, shape)| shape[0]);
-        let size = size.map(|size| ("resnet_size".to_owned(), size.layers()));
-        let options = size.into_iter().chain(classes.map(|classes| ("nb_classes".to_owned(), classes)));
-        options.map(|(key, number)| (key, Value::Int(number as i64))).collect()
+        size.map(|size| Options::layers().with(size.layers())).into_iter().chain(classes(weights)).collect()
     }
 }

@@ -1,8 +1,7 @@
-//! The graph: a 7 × 7 stem and a max pooling, four stages of blocks at 64 to 512 channels, global
-//! average pooling, one fully connected layer. Post-activation blocks; a bottleneck strides in its
-//! 3 × 3 convolution, as torchvision has it (the paper: in the first 1 × 1).
+//! The graph: a 7 × 7 stem and a max pooling, four stages of residual blocks at 64 to 512 channels.
 
-use pocketflow::graph::{Add, GlobalAvgPool, Graph, GraphBuilder, GraphError, Linear, MaxPool, NodeId};
+use pocketflow::graph::{Graph, GraphBuilder, GraphError, MaxPool};
+use pocketflow::net::residual::{self, BATCH_NORM_EPS, BlockKind, Shortcut};
 
 /// Which of the paper's five networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +54,8 @@ impl Size {
     }
 }
 
-const BATCH_NORM_EPS: f64 = 1e-5;
-/// Channels of the four stages; a bottleneck puts out [`BOTTLENECK_EXPANSION`] times as many.
+/// Channels of the four stages.
 const WIDTHS: [usize; 4] = [64, 128, 256, 512];
-const BOTTLENECK_EXPANSION: usize = 4;
 
 /// The ResNet for images of `[3, image_size, image_size]`.
 ///
@@ -67,86 +64,13 @@ const BOTTLENECK_EXPANSION: usize = 4;
 pub fn resnet(size: Size, image_size: usize, classes: usize) -> Result<Graph, GraphError> {
     let name = format!("resnet{}_at_ilsvrc12", size.layers());
     let mut builder = GraphBuilder::new(name, [3, image_size, image_size]);
-    let stem = builder.conv("conv1", builder.input(), 64, 7, 2, 3);
+    let stem = builder.conv("conv1", builder.input(), WIDTHS[0], 7, 2, 3);
     let norm = builder.batch_norm("bn1", stem, BATCH_NORM_EPS);
     let relu = builder.relu("relu", norm);
-    let mut tip = builder.add("maxpool", MaxPool { kernel: 3, stride: 2, padding: 1 }, &[relu]);
-    let mut channels = 64;
-    for (stage, (width, blocks)) in WIDTHS.into_iter().zip(size.blocks()).enumerate() {
-        for index in 0..blocks {
-            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-            let name = format!("layer{}.{index}", stage + 1);
-            let block = Block { name, from: tip, channels, width, stride };
-            (tip, channels) = match size.has_bottlenecks() {
-                true => block.bottleneck(&mut builder),
-                false => block.basic(&mut builder),
-            };
-        }
-    }
-    let pooled = builder.add("avgpool", GlobalAvgPool, &[tip]);
-    builder.add("fc", Linear { out: classes, bias: true }, &[pooled]);
-    builder.finish()
-}
-
-/// A residual block that is to be built. Either kind gives its last node and the number of channels
-/// there.
-struct Block {
-    name: String,
-    from: NodeId,
-    /// Of `from`.
-    channels: usize,
-    width: usize,
-    stride: usize,
-}
-
-impl Block {
-    fn basic(&self, builder: &mut GraphBuilder) -> (NodeId, usize) {
-        let norm1 = self.conv(builder, 1, self.from, self.width, 3, self.stride);
-        let relu1 = builder.relu(self.part("relu1"), norm1);
-        let norm2 = self.conv(builder, 2, relu1, self.width, 3, 1);
-        self.join(builder, norm2, self.width, "relu2")
-    }
-
-    fn bottleneck(&self, builder: &mut GraphBuilder) -> (NodeId, usize) {
-        let norm1 = self.conv(builder, 1, self.from, self.width, 1, 1);
-        let relu1 = builder.relu(self.part("relu1"), norm1);
-        let norm2 = self.conv(builder, 2, relu1, self.width, 3, self.stride);
-        let relu2 = builder.relu(self.part("relu2"), norm2);
-        let out = BOTTLENECK_EXPANSION * self.width;
-        let norm3 = self.conv(builder, 3, relu2, out, 1, 1);
-        self.join(builder, norm3, out, "relu3")
-    }
-
-    /// The `index`-th convolution with its batch normalisation.
-    fn conv(
-        &self,
-        builder: &mut GraphBuilder,
-        index: usize,
-        from: NodeId,
-        out: usize,
-        kernel: usize,
-        stride: usize,
-    ) -> NodeId {
-        let conv = builder.conv(self.part(&format!("conv{index}")), from, out, kernel, stride, kernel / 2);
-        builder.batch_norm(self.part(&format!("bn{index}")), conv, BATCH_NORM_EPS)
-    }
-
-    /// Adds the shortcut: a projection (the paper's option B) where the shape changes.
-    fn join(&self, builder: &mut GraphBuilder, residual: NodeId, out: usize, relu: &str) -> (NodeId, usize) {
-        let identity = match self.stride == 1 && self.channels == out {
-            true => self.from,
-            false => {
-                let conv = builder.conv(self.part("downsample.0"), self.from, out, 1, self.stride, 0);
-                builder.batch_norm(self.part("downsample.1"), conv, BATCH_NORM_EPS)
-            }
-        };
-        let sum = builder.add(self.part("add"), Add, &[residual, identity]);
-        (builder.relu(self.part(relu), sum), out)
-    }
-
-    fn part(&self, part: &str) -> String {
-        format!("{}.{part}", self.name)
-    }
+    let tip = builder.add("maxpool", MaxPool { kernel: 3, stride: 2, padding: 1 }, &[relu]);
+    let stages: Vec<(usize, usize)> = WIDTHS.into_iter().zip(size.blocks()).collect();
+    let kind = if size.has_bottlenecks() { BlockKind::Bottleneck } else { BlockKind::Basic };
+    residual::finish(builder, tip, &stages, kind, Shortcut::Projection, classes)
 }
 
 #[cfg(test)]
