@@ -6,32 +6,9 @@ use crate::deploy::images::{expect_classes, expect_size};
 use pocketflow::Result;
 use pocketflow::dataset::{Batches, Dataset, DatasetInfo, Shard, Split};
 use pocketflow::graph::Graph;
-use pocketflow::option::{Kind, OptionSpec, Value};
+use pocketflow::option::{HostOptions, Key, Value};
 use pocketflow::settings::Settings;
 use std::sync::Arc;
-
-/// The keys of the two options.
-pub const MEAN: &str = "input_mean";
-pub const STD: &str = "input_std";
-
-/// Their declarations.
-pub fn options() -> [OptionSpec; 2] {
-    [
-        OptionSpec::new(
-            MEAN,
-            Kind::Floats { min: -1000.0, max: 1000.0 },
-            None,
-            "Mean of the pixels (0 to 255) of each channel: the network's input is (pixel - mean) / std. Unset: the model's \
-             that is evaluated, else the data set's.",
-        ),
-        OptionSpec::new(
-            STD,
-            Kind::Floats { min: 0.001, max: 1000.0 },
-            None,
-            "Standard deviation of the pixels of each channel, as input_mean.",
-        ),
-    ]
-}
 
 /// Mean or standard deviation as a value, with the digits that a person would write.
 pub fn value(numbers: &[f32]) -> Value {
@@ -58,20 +35,20 @@ pub fn as_set(dataset: Arc<dyn Dataset>, settings: &Settings) -> Result<Arc<dyn 
 /// As [`as_set`].
 pub fn set(info: &mut DatasetInfo, settings: &Settings) -> Result<()> {
     let channels = info.shape[0];
-    let numbers = |key: &str| -> Result<Option<Vec<f32>>> {
-        let Some(numbers) = settings.find::<Vec<f64>>(key)? else { return Ok(None) };
+    let numbers = |key: Key<Option<Vec<f64>>>| -> Result<Option<Vec<f32>>> {
+        let Some(numbers) = settings.get(key)? else { return Ok(None) };
         match numbers.len() == channels {
             true => Ok(Some(numbers.into_iter().map(|number| number as f32).collect())),
             false => {
                 let problem = format!("one number for each of {channels} channels, separated by commas, is needed");
-                Err(settings.invalid(key, &problem))
+                Err(settings.invalid(&key, &problem))
             }
         }
     };
-    if let Some(mean) = numbers(MEAN)? {
+    if let Some(mean) = numbers(HostOptions::input_mean())? {
         info.mean = mean;
     }
-    if let Some(std) = numbers(STD)? {
+    if let Some(std) = numbers(HostOptions::input_std())? {
         info.std = std;
     }
     Ok(())

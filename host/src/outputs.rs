@@ -12,7 +12,7 @@ use crate::select::Selection;
 use place::Place;
 use pocketflow::Result;
 use pocketflow::atomic::{clear_left_files, try_to_write};
-use pocketflow::option::{Kind, OptionSpec, PathUse, Value};
+use pocketflow::option::{HostOptions, Kind, OptionSpec, PathUse, Value};
 use pocketflow::settings::{Origin, Settings};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -116,10 +116,10 @@ impl Outputs {
         }
         let needed = match key {
             // The folder of the run is checked where it is made.
-            "run_dir" => false,
-            "save_path_dst" => settings.get("enbl_dst").unwrap_or(false),
+            key if key == HostOptions::run_dir().name() => false,
+            key if key == HostOptions::save_path_dst().name() => settings.get(HostOptions::enbl_dst()).unwrap_or(false),
             // Images that are made do not lie anywhere.
-            "data_dir" => has_files,
+            key if key == HostOptions::data_dir().name() => has_files,
             _ => true,
         };
         if text.is_empty() || !needed {

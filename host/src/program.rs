@@ -10,6 +10,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::run::{self, Program, Task};
 use crate::{ending, probe, signals};
+use pocketflow::option::{Choice, ExecMode, HostOptions};
 use pocketflow::plugin::Declaration;
 use pocketflow::{Error, Result};
 use std::ffi::OsString;
@@ -114,10 +115,11 @@ fn train_or_evaluate(
     invocation: &Invocation,
     layers: Layers,
 ) -> Result<u8> {
-    let task = match layers.choice("exec_mode")?.as_deref() {
-        Some("train") => Task::Train,
-        Some("eval") => Task::Evaluate,
-        other => return Err(Error::failed(format!("`exec_mode` = {} is not known", other.unwrap_or("unset")))),
+    let mode = layers.choice(&HostOptions::exec_mode())?.unwrap_or_default();
+    let task = match ExecMode::of_word(&mode) {
+        Some(ExecMode::Train) => Task::Train,
+        Some(ExecMode::Eval) => Task::Evaluate,
+        None => return Err(Error::failed(format!("`exec_mode` = {mode} is not known"))),
     };
     run::run(&program(registry, progress, log, invocation.format), layers, task).map(|()| 0)
 }

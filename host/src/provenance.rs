@@ -13,7 +13,7 @@ use crate::select::Selection;
 use fingerprint::NOTHING;
 use pocketflow::dataset::DatasetInfo;
 use pocketflow::error::Context;
-use pocketflow::option::{Kind, PathUse, Value};
+use pocketflow::option::{HostOptions, Kind, PathUse, Value};
 use pocketflow::plugin::PluginKind;
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
@@ -24,8 +24,6 @@ use std::path::{Path, PathBuf};
 pub const TABLE: &str = "provenance";
 /// Where the relative paths of the settings begin.
 const WORKING_FOLDER: &str = "working folder";
-/// The option of a file that is read only where there is distillation.
-const TEACHER: &str = "save_path_dst";
 
 /// Names of what a run is made from, with a fingerprint of each.
 pub type Fingerprints = BTreeMap<String, String>;
@@ -49,7 +47,9 @@ impl<'a> Files<'a> {
     pub fn is_result(&self, key: &str) -> bool {
         let written = |path_use: &PathUse| matches!(path_use, PathUse::Written { .. });
         let own = self.selection.learner.writes.iter().any(|written| written == key);
-        let read_first = key == "save_path" && !self.begun && self.settings.get("enbl_warm_start").unwrap_or(false);
+        let read_first = key == HostOptions::save_path().name()
+            && !self.begun
+            && self.settings.get(HostOptions::enbl_warm_start()).unwrap_or(false);
         let spec = self.selection.spec(&self.host, key).map(|(spec, _)| spec).filter(|spec| spec.kind == Kind::Path);
         spec.is_some_and(|spec| written(&spec.path_use) || own && !read_first)
     }
@@ -76,8 +76,9 @@ impl<'a> Files<'a> {
 
     /// The files that the run reads, by option. Folders, as those of data, are none.
     fn inputs(&self) -> Vec<(&str, PathBuf)> {
-        let taught = self.settings.get("enbl_dst").unwrap_or(false);
-        let is_read = |key: &str| !self.is_result(key) && (taught || key != TEACHER);
+        let taught = self.settings.get(HostOptions::enbl_dst()).unwrap_or(false);
+        let teacher = HostOptions::save_path_dst().name();
+        let is_read = |key: &str| !self.is_result(key) && (taught || key != teacher);
         self.paths().filter(|(key, path)| is_read(key) && !path.is_dir()).collect()
     }
 
@@ -131,7 +132,7 @@ pub fn now(registry: &Registry, files: &Files<'_>, info: &DatasetInfo) -> Result
         all.insert(input_name(key), fingerprint::file(&path)?);
     }
     all.insert("data".into(), fingerprint::data(info));
-    let folder = files.settings.find::<PathBuf>("data_dir")?;
+    let folder = files.settings.get(HostOptions::data_dir())?;
     if let Some(folder) = folder.filter(|folder| !info.stand_in && folder.exists()) {
         all.insert("files of data_dir".into(), fingerprint::folder(&folder)?);
     }

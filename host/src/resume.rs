@@ -4,14 +4,14 @@
 use crate::provenance::{self, Files, Was};
 use crate::run_dir;
 use pocketflow::error::Context;
-use pocketflow::option::Value;
+use pocketflow::option::{HostOptions, Value};
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Keys that say where a run is kept and shown, not what it computes.
-const FREE: [&str; 3] = ["resume", "run_dir", "summ_step"];
+const FREE: [&str; 3] = [HostOptions::resume().name(), HostOptions::run_dir().name(), HostOptions::summ_step().name()];
 
 /// Compares the settings of now with those that the run in `dir` began with. Paths of results may
 /// differ, and those of files with the content that they had; true where such paths do.

@@ -23,6 +23,7 @@ use pocketflow::graph::Graph;
 use pocketflow::job::{Event, Host, Job};
 use pocketflow::model::Model;
 use pocketflow::net::Net;
+use pocketflow::option::HostOptions;
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
 use pocketflow::{Error, ErrorKind, Result};
@@ -74,7 +75,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     let Selected { mut selection, dataset, settings, warning } = select::select(&program.registry, &layers, saved)?;
     options::expect_one_worker(&settings)?;
     let net: Box<dyn Net> = match &task {
-        Task::EvaluateModel { model, .. } if !select::is_chosen(&layers, "net")? => {
+        Task::EvaluateModel { model, .. } if !select::is_chosen(&layers, &HostOptions::net())? => {
             let plugin = selection.net_plugin(&program.registry, &settings)?;
             Box::new(OwnGraph::new(model.graph.clone(), plugin))
         }
@@ -83,13 +84,13 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
     graph.validate()?;
     normalised::expect_fit(&graph, &dataset.info())?;
-    let resumes = settings.get::<bool>("resume")?;
+    let resumes = settings.get(HostOptions::resume())?;
     let check_outputs = |run_dir: Option<&Path>, selection: &Selection| match &task {
         Task::Train => Outputs::of_training(&settings, selection, &program.registry, run_dir).check(),
         Task::Evaluate | Task::EvaluateModel { .. } => Ok(()),
     };
     if !resumes {
-        check_outputs(settings.find::<PathBuf>("run_dir")?.as_deref(), &selection)?;
+        check_outputs(settings.get(HostOptions::run_dir())?.as_deref(), &selection)?;
     }
     let folder = open_folder(&mut selection, &settings, &task, resumes)?;
     program.log.keep_in(folder.path())?;
@@ -162,11 +163,11 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
 
 /// The folder of this run, made or taken up; the choice is kept in the selection.
 fn open_folder(selection: &mut Selection, settings: &Settings, task: &Task, resumes: bool) -> Result<RunDir> {
-    let given = settings.find::<PathBuf>("run_dir")?;
+    let given = settings.get(HostOptions::run_dir())?;
     let (base, name) = (Path::new(run_dir::RUNS), format!("{}-{}", selection.net.name, selection.learner.name));
     match (task, resumes, given) {
         (Task::Evaluate | Task::EvaluateModel { .. }, true, _) => {
-            Err(settings.invalid("resume", "only a training can be resumed"))
+            Err(settings.invalid(&HostOptions::resume(), "only a training can be resumed"))
         }
         (_, true, Some(path)) => RunDir::reopen(&path),
         (_, false, Some(path)) => RunDir::create(&path),
@@ -229,18 +230,18 @@ fn header(
     if data.stand_in {
         images += "\nSTAND-IN DATA, not the images this net is for";
     }
-    let device = match text("device").as_deref() {
+    let device = match text(&HostOptions::device()).as_deref() {
         None | Some("auto") if libtorch::has_cuda() => "the first GPU, or the CPU without one".to_owned(),
         None | Some("auto") => "CPU".to_owned(),
         Some(device) => device.to_owned(),
     };
-    let threads = text("threads").unwrap_or_default();
+    let threads = text(&HostOptions::threads()).unwrap_or_default();
     let mut lines = vec![
         ("learner", format!("{}, {}: {}", selection.learner.name, task.word(), selection.learner.about)),
         ("net", format!("{}, {} parameters", graph.name, grouped(parameters as u64))),
         ("data", images),
         ("device", format!("{device}, {threads} thread{}", if threads == "1" { "" } else { "s" })),
-        ("seed", text("seed").unwrap_or_default()),
+        ("seed", text(&HostOptions::seed()).unwrap_or_default()),
         ("run folder", folder.display().to_string()),
     ];
     if let Task::EvaluateModel { path, .. } = task {
@@ -268,7 +269,7 @@ fn complete(mut report: Report, selection: &Selection, settings: &Settings, data
     fill(&mut report.net, &selection.net.name);
     fill(&mut report.dataset, &data.name);
     report.stand_in_data |= data.stand_in;
-    report.seed = settings.get("seed")?;
+    report.seed = settings.get(HostOptions::seed())?;
     Ok(report)
 }
 

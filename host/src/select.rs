@@ -9,11 +9,13 @@ use crate::layers::Layers;
 use crate::normalised;
 use crate::registry::Registry;
 use pocketflow::dataset::Dataset;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Shape;
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::names;
 use pocketflow::net::Net;
-use pocketflow::option::{Kind, OptionSpec, Value};
+use pocketflow::net::options::ImageOptions;
+use pocketflow::option::{HostOptions, Kind, OptionSpec, Value};
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, ErrorKind, Result};
@@ -59,17 +61,16 @@ enum Over {
 }
 
 impl Derived {
-    fn fills(key: &'static str, value: Value, reason: impl Into<String>) -> Self {
-        Self { key: key.into(), value, reason: reason.into(), over: Over::Nothing }
+    fn fills(key: &'static str, value: impl Into<Value>, reason: impl Into<String>) -> Self {
+        Self { key: key.into(), value: value.into(), reason: reason.into(), over: Over::Nothing }
     }
 
     fn knows(key: &'static str, value: usize, reason: impl Into<String>) -> Self {
-        let value = Value::Int(i64::try_from(value).unwrap_or(i64::MAX));
-        Self { key: key.into(), value, reason: reason.into(), over: Over::Default }
+        Self { key: key.into(), value: value.into(), reason: reason.into(), over: Over::Default }
     }
 
     fn replaces(key: &'static str, text: &str, reason: impl Into<String>) -> Self {
-        Self { key: key.into(), value: Value::Text(text.into()), reason: reason.into(), over: Over::Written }
+        Self { key: key.into(), value: text.into(), reason: reason.into(), over: Over::Written }
     }
 
     fn apply(&self, settings: &mut Settings) {
@@ -81,8 +82,8 @@ impl Derived {
             (_, None) => true,
             // The option's own word for "as many as there are"; more than there are would wait for
             // each other.
-            (_, Some(Value::Int(0))) if self.key == "threads" => true,
-            (_, Some(Value::Int(asked))) if self.key == "threads" => {
+            (_, Some(Value::Int(0))) if self.key == HostOptions::threads().name() => true,
+            (_, Some(Value::Int(asked))) if self.key == HostOptions::threads().name() => {
                 matches!(self.value, Value::Int(cores) if cores < *asked)
             }
             (over, Some(now)) => over == Over::Written && *now != self.value,
@@ -130,44 +131,46 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
     let mut derived = Vec::new();
     let learner = {
         let saved = saved.map(|saved| (saved.meta.learner.as_str(), "the model was made by it"));
-        plugin(registry, layers, PluginKind::Learner, "learner", saved, &mut derived)?
+        plugin(registry, layers, PluginKind::Learner, HostOptions::learner().name(), saved, &mut derived)?
     };
     let net = match saved.map(|saved| saved.meta).filter(|meta| is_missing(registry, &meta.net)) {
-        Some(meta) if !is_chosen(layers, "net")? => {
-            derived.push(Derived::replaces("net", &meta.net, "the model is of it"));
+        Some(meta) if !is_chosen(layers, &HostOptions::net())? => {
+            derived.push(Derived::replaces(HostOptions::net().name(), &meta.net, "the model is of it"));
             OwnGraph::declaration(&meta.net, &meta.dataset)
         }
         _ => {
             let saved = saved.map(|saved| (saved.meta.net.as_str(), "the model is of it"));
-            plugin(registry, layers, PluginKind::Net, "net", saved, &mut derived)?
+            plugin(registry, layers, PluginKind::Net, HostOptions::net().name(), saved, &mut derived)?
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    derived.push(Derived::fills("threads", Value::Int(threads as i64), "all cores"));
-    if let Some((asked, origin)) = layers.chosen("threads")?
+    derived.push(Derived::fills(HostOptions::threads().name(), threads, "all cores"));
+    if let Some((asked, origin)) = layers.chosen(&HostOptions::threads())?
         && asked.parse().is_ok_and(|asked: usize| asked > threads)
     {
         let cores = if threads == 1 { "core" } else { "cores" };
         tracing::warn!("`threads` = {asked} ({origin}): this machine has {threads} {cores}; {threads} are used");
     }
     let agents = of_kind(registry, PluginKind::Agent).cloned().collect();
-    let chosen = layers.chosen("dataset")?.filter(|(name, _)| name != AUTO);
+    let chosen = layers.chosen(&HostOptions::dataset())?.filter(|(name, _)| name != AUTO);
     let auto = chosen.is_none();
     let dataset = match chosen {
-        Some((name, origin)) => canonical(registry, PluginKind::Dataset, "dataset", (&name, &origin), &mut derived)?,
+        Some((name, origin)) => {
+            canonical(registry, PluginKind::Dataset, HostOptions::dataset().name(), (&name, &origin), &mut derived)?
+        }
         None => own_dataset(registry, &net, &mut derived)?,
     };
     if let Some(own) = net.datasets.first().filter(|own| dataset.is_for(own)) {
         // Chosen by name, it still has to look like the data set that the net is for.
-        let value = Value::Text(own.clone());
-        derived.push(Derived::fills("stand_in_for", value, format!("the data set of {}", net.name)));
+        let reason = format!("the data set of {}", net.name);
+        derived.push(Derived::fills(HostOptions::stand_in_for().name(), own.as_str(), reason));
     }
     if let Some(saved) = saved {
         if let Some([_, height, _]) = saved.image {
-            derived.push(Derived::knows("image_size", height, "the model takes such images"));
+            derived.push(Derived::knows(ImageOptions::image_size().name(), height, "the model takes such images"));
         }
         if let Some(classes) = saved.classes {
-            derived.push(Derived::knows("nb_classes", classes, "the model tells so many apart"));
+            derived.push(Derived::knows(DatasetOptions::nb_classes().name(), classes, "the model tells so many apart"));
         }
         let words = net.options.iter().filter(|spec| matches!(spec.kind, Kind::Choice(_)));
         derived.extend(words.filter_map(|spec| {
@@ -181,7 +184,7 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
     let settings = own.settings(layers)?;
     match registry.dataset(&own.dataset.name, &settings) {
         Ok(dataset) => opened(layers, own, dataset, saved, None),
-        Err(error) if error.kind() == ErrorKind::DataNotFound && is_chosen(layers, data_dir::KEY)? => {
+        Err(error) if error.kind() == ErrorKind::DataNotFound && is_chosen(layers, &HostOptions::data_dir())? => {
             Err(data_dir::without_data(&own, &settings, &error))
         }
         Err(error) if auto && error.kind() == ErrorKind::DataNotFound => {
@@ -204,13 +207,13 @@ fn opened(
     let info = dataset.info();
     if !info.labels.is_empty() {
         let reason = format!("what {} has", info.name);
-        selection.derived.push(Derived::knows("nb_classes", info.labels.len(), reason));
+        selection.derived.push(Derived::knows(DatasetOptions::nb_classes().name(), info.labels.len(), reason));
     }
     if let Some(saved) = saved {
-        let own = [(normalised::MEAN, &saved.meta.mean, &info.mean), (normalised::STD, &saved.meta.std, &info.std)];
-        for (key, model, data) in own {
+        let (mean, std) = (HostOptions::input_mean(), HostOptions::input_std());
+        for (key, model, data) in [(mean, &saved.meta.mean, &info.mean), (std, &saved.meta.std, &info.std)] {
             if !model.is_empty() && model != data {
-                selection.derived.push(Derived::fills(key, normalised::value(model), "the model's own"));
+                selection.derived.push(Derived::fills(key.name(), normalised::value(model), "the model's own"));
             }
         }
     }
@@ -225,7 +228,7 @@ fn own_dataset(registry: &Registry, net: &Declaration, derived: &mut Vec<Derived
         let message = format!("net `{}` names no data set of its own; choose one by --dataset", net.name);
         return Err(Error::config(message));
     };
-    derived.push(Derived::replaces("dataset", own, format!("the data set of {}", net.name)));
+    derived.push(Derived::replaces(HostOptions::dataset().name(), own, format!("the data set of {}", net.name)));
     let found = registry.find(PluginKind::Dataset, own);
     let found = found.map_err(|error| error.context(format!("net `{}` needs the data set `{own}`", net.name)))?;
     Ok(found.declaration.clone())
@@ -242,10 +245,10 @@ fn stand_in(
     let Some(other) = of_kind(registry, PluginKind::Dataset).find(|dataset| dataset.is_for(&real)) else {
         return Err(missing.clone());
     };
-    selection.derived.retain(|derived| derived.key != "dataset");
+    selection.derived.retain(|derived| derived.key != HostOptions::dataset().name());
     let reason = format!("{real} is not found");
-    selection.derived.push(Derived::replaces("dataset", &other.name, &reason));
-    selection.derived.push(Derived::replaces("stand_in_for", &real, &reason));
+    selection.derived.push(Derived::replaces(HostOptions::dataset().name(), &other.name, &reason));
+    selection.derived.push(Derived::replaces(HostOptions::stand_in_for().name(), &real, &reason));
     selection.dataset = other.clone();
     let settings = selection.settings(layers)?;
     let dataset = registry.dataset(&other.name, &settings)?;
@@ -340,15 +343,15 @@ impl Selection {
 
     /// Keeps the choice of the run's folder.
     pub fn set_run_dir(&mut self, path: &Path, reason: &str) {
-        self.derived.push(Derived::replaces("run_dir", &path.display().to_string(), reason));
+        self.derived.push(Derived::replaces(HostOptions::run_dir().name(), &path.display().to_string(), reason));
     }
 
     /// Says where a data set is looked for. A stand-in is made, not found.
     fn with_data_dir(mut self) -> Self {
         if self.has_files() {
-            let value = Value::Text(format!("./data/{}", self.dataset.name));
+            let place = format!("./data/{}", self.dataset.name);
             let reason = format!("where {} is looked for", self.dataset.name);
-            self.derived.push(Derived::fills("data_dir", value, reason));
+            self.derived.push(Derived::fills(HostOptions::data_dir().name(), place, reason));
         }
         self
     }

@@ -14,7 +14,7 @@ use crate::signals::Stop;
 use pocketflow::agent::Agent;
 use pocketflow::dataset::Dataset;
 use pocketflow::job::{Event, Host, Job};
-use pocketflow::option::OptionSpec;
+use pocketflow::option::{HostOptions, OptionSpec};
 use pocketflow::plugin::PluginKind;
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
@@ -113,7 +113,7 @@ impl Services {
         // The outer learner's flags are no mistakes while it waits for this one.
         let mut settings = selection.settings_with(&self.layers, &[&outer])?;
         let reason = format!("learner {asking} runs {name}");
-        settings.derive("learner", pocketflow::option::Value::Text(name.clone()), &reason);
+        settings.derive(&HostOptions::learner(), name.clone(), &reason);
         let data_changed = self.replace(&selection, &mut settings, replaced, &reason)?;
         let dataset = match data_changed {
             true => normalised::as_set(self.registry.dataset(&selection.dataset.name, &settings)?, &settings)?,

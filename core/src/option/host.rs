@@ -23,9 +23,9 @@ const COUNT: std::ops::RangeInclusive<i64> = 1..=i64::MAX;
 
 crate::options! {
     /// The options of the host, as its help lists them.
-    pub struct HostOptions(default_learner: &str) {
+    pub struct HostOptions(full_precision: &str) {
         /// The compression method, by the name of its plugin.
-        pub learner: String = text("learner", default_learner),
+        pub learner: String = text("learner", full_precision),
         /// The network to train or compress, by the name of its plugin.
         pub net: Option<String> = text("net", "").optional(),
         /// The images, by the name of a plugin; auto: the net's own, or its stand-in where the data
@@ -57,8 +57,11 @@ crate::options! {
         pub loss_w_dst: f64 = float("loss_w_dst", 4.0, 0.0..=f64::INFINITY),
         /// Temperature that softens the answers in distillation.
         pub tempr_dst: f64 = float("tempr_dst", 4.0, 0.01..=1000.0),
-        /// The model that distillation learns from.
+        /// The model that distillation learns from; where there is none, the one at save_path is
+        /// saved there.
         pub save_path_dst: PathBuf = path("save_path_dst", "./models_dst/model.ckpt").made_if_missing(),
+        /// The learner that trains the model at save_path where there is none.
+        pub parent_learner: String = text("parent_learner", full_precision),
         /// Training steps between two entries of the metrics.
         pub summ_step: u64 = int("summ_step", 100, COUNT),
         /// Training steps between two checkpoints.

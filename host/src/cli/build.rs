@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use pocketflow::integer::Target;
 use pocketflow::names::{canonical, shown as shown_name};
-use pocketflow::option::{Kind, OptionSpec};
+use pocketflow::option::{HostOptions, Kind, OptionSpec};
 use pocketflow::plugin::{Declaration, PluginKind};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -307,9 +307,11 @@ fn choices(owner: &Owner, spec: &OptionSpec, declarations: &[Declaration]) -> Ve
     match (&spec.kind, owner.kind, spec.key.as_str()) {
         (Kind::Choice(choices), ..) => choices.clone(),
         (Kind::Switch, ..) => vec!["True".into(), "False".into()],
-        (_, None, "learner") => plugins(PluginKind::Learner).collect(),
-        (_, None, "net") => plugins(PluginKind::Net).collect(),
-        (_, None, "dataset") => std::iter::once("auto".to_owned()).chain(plugins(PluginKind::Dataset)).collect(),
+        (_, None, key) if key == HostOptions::learner().name() => plugins(PluginKind::Learner).collect(),
+        (_, None, key) if key == HostOptions::net().name() => plugins(PluginKind::Net).collect(),
+        (_, None, key) if key == HostOptions::dataset().name() => {
+            std::iter::once(AUTO.to_owned()).chain(plugins(PluginKind::Dataset)).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! The command line as plain words: what can be known of it before the options are.
 
 use crate::options::host_options;
-use pocketflow::option::Kind;
+use pocketflow::option::{HostOptions, Kind};
 use pocketflow::plugin::Declaration;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -31,7 +31,8 @@ pub fn early(args: &[OsString]) -> Early {
     let mut words = args.iter().skip(1).take_while(|word| *word != "--").peekable();
     while let Some(word) = words.next() {
         let Some((name, value)) = flag(word) else { continue };
-        if !matches!(name.as_str(), "plugin-dir" | "log" | "learner" | "net" | "dataset") {
+        let chooses = [HostOptions::learner().name(), HostOptions::net().name(), HostOptions::dataset().name()];
+        if !["plugin-dir", "log"].into_iter().chain(chooses).any(|known| known == name) {
             continue;
         }
         let value = match value {

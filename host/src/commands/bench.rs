@@ -11,6 +11,7 @@ use crate::report::table::{right_aligned, table};
 use crate::run::Program;
 use crate::signals::AtOnce;
 use pocketflow::dataset::Split;
+use pocketflow::option::HostOptions;
 use pocketflow::{Error, Result};
 use pocketflow_runtime::io::ImageInput;
 use pocketflow_runtime::measure::{Effort, Latency, latency};
@@ -69,7 +70,7 @@ pub fn bench(
         files.iter().flat_map(|file| choices(file).into_iter().map(move |choice| (file, choice))).collect();
     let mut rows = Vec::new();
     for (file, choice) in &files {
-        let threads: usize = file.selected.settings.get("threads")?;
+        let threads = file.selected.settings.get(HostOptions::threads())?;
         let mut runtime = file.open(*choice, libraries, threads)?;
         let mut split = Images::open(&file.selected.dataset, Split::Eval, 0, images)?;
         let measured = measure(&mut *runtime, &mut split)?;
@@ -86,7 +87,7 @@ pub fn bench(
         });
     }
     let most =
-        files.iter().map(|(file, _)| file.selected.settings.get::<usize>("threads")).collect::<Result<Vec<_>>>()?;
+        files.iter().map(|(file, _)| file.selected.settings.get(HostOptions::threads())).collect::<Result<Vec<_>>>()?;
     let most = most.into_iter().max().unwrap_or(1);
     let mut counts = vec![1, most];
     counts.dedup();

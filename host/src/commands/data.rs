@@ -6,9 +6,10 @@ use crate::layers::Layers;
 use crate::registry::Registry;
 use crate::report::numbers::grouped;
 use crate::report::table::{right_aligned, table};
+use crate::select::AUTO;
 use pocketflow::dataset::check::CheckReport;
 use pocketflow::names::shown_line;
-use pocketflow::option::Value;
+use pocketflow::option::HostOptions;
 use pocketflow::plugin::{Declaration, PluginKind};
 use pocketflow::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -31,7 +32,7 @@ pub fn check(registry: &Registry, layers: &Layers, dir: &Path, format: Format) -
     let mut missing = Vec::new();
     for dataset in &candidates {
         let mut settings = layers.resolve(&[dataset])?;
-        settings.derive("data_dir", Value::Text(dir.display().to_string()), "the folder to check");
+        settings.derive(&HostOptions::data_dir(), dir.display().to_string(), "the folder to check");
         match registry.check_data(&dataset.name, &settings, progress()) {
             Ok(report) => {
                 let sound = report.is_sound();
@@ -69,9 +70,9 @@ pub fn check(registry: &Registry, layers: &Layers, dir: &Path, format: Format) -
 
 /// The data sets that it may be: one that was named, or all that are no stand-ins.
 fn candidates(registry: &Registry, layers: &Layers) -> Result<Vec<Declaration>> {
-    let named = match layers.chosen("dataset")?.filter(|(name, _)| name != "auto") {
+    let named = match layers.chosen(&HostOptions::dataset())?.filter(|(name, _)| name != AUTO) {
         Some((name, _)) => Some(name),
-        None => match layers.chosen("net")? {
+        None => match layers.chosen(&HostOptions::net())? {
             Some((net, _)) => registry.find(PluginKind::Net, &net)?.declaration.datasets.first().cloned(),
             None => None,
         },

@@ -12,6 +12,7 @@ use crate::run::{self, Program, Task};
 use crate::signals::AtOnce;
 use pocketflow::dataset::Split;
 use pocketflow::model::Model;
+use pocketflow::option::HostOptions;
 use pocketflow::{Error, Result};
 use pocketflow_runtime::{Choice, LibraryPaths, Runtime};
 use serde_json::json;
@@ -46,7 +47,7 @@ pub fn eval(
 fn exported(program: &Program, layers: &Layers, path: &Path, choice: Choice, libraries: &LibraryPaths) -> Result<()> {
     let _watched = AtOnce::watch()?;
     let file = Exported::select(program, layers, path)?;
-    let threads: usize = file.selected.settings.get("threads")?;
+    let threads = file.selected.settings.get(HostOptions::threads())?;
     let mut runtime = file.open(choice, libraries, threads)?;
     let run = |runtime: &mut dyn Runtime| {
         let mut images = Images::open(&file.selected.dataset, Split::Eval, 0, u64::MAX)?;

@@ -17,6 +17,7 @@ use pocketflow::atomic::together::Together;
 use pocketflow::error::Context;
 use pocketflow::integer::Target;
 use pocketflow::model::Model;
+use pocketflow::option::HostOptions;
 use pocketflow::plugin::PluginKind;
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, ErrorKind, Result};
@@ -217,9 +218,9 @@ impl Data {
 fn missing_plugin(program: &Program, layers: &Layers, model: &Model) -> Result<Option<String>> {
     let meta = &model.meta;
     let own = [
-        (PluginKind::Learner, "learner", &meta.learner),
-        (PluginKind::Net, "net", &meta.net),
-        (PluginKind::Dataset, "dataset", &meta.dataset),
+        (PluginKind::Learner, HostOptions::learner().name(), &meta.learner),
+        (PluginKind::Net, HostOptions::net().name(), &meta.net),
+        (PluginKind::Dataset, HostOptions::dataset().name(), &meta.dataset),
     ];
     for (kind, key, name) in own {
         if !select::is_chosen(layers, key)?

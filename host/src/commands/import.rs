@@ -6,23 +6,22 @@ mod table;
 use crate::cli::ImportFlags;
 use crate::errors;
 use crate::layers::Layers;
-use crate::normalised;
 use crate::outputs::Outputs;
 use crate::report::numbers::grouped;
 use crate::run::Program;
 use crate::select::{self, Imported};
 use crate::signals::AtOnce;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::error::Context;
 use pocketflow::graph::Graph;
 use pocketflow::model::{Model, ModelMeta};
-use pocketflow::option::Value;
+use pocketflow::option::{HostOptions, Key, Value};
 use pocketflow::quant::QuantPlan;
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
 use pocketflow_weights::map::{Assigned, ImportReport, NameMap, match_file};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Reads the file, gives each parameter its tensor, saves the model, prints what became of every
 /// tensor.
@@ -58,11 +57,12 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
     let values = tensors.into_iter().map(|(name, tensor)| (name, tensor.values)).collect();
     let model = Model::new(graph, QuantPlan::default(), meta, values)
         .with_context(|| format!("the weights of {shown} make no model; nothing was saved"))?;
-    let path: PathBuf = settings.get("save_path")?;
+    let path = settings.get(HostOptions::save_path())?;
     let bytes = at_once.writing(|| model.save(&path))?;
     let saved = path.display().to_string();
     if program.json {
-        let options = selection.net.options.iter().map(|spec| spec.key.as_str()).chain(["nb_classes"]);
+        let options = selection.net.options.iter().map(|spec| spec.key.as_str());
+        let options = options.chain([DatasetOptions::nb_classes().name()]);
         let options = options.filter_map(|key| Some((key, settings.entry(key)?.value.as_ref()?)));
         let options: BTreeMap<&str, &Value> = options.collect();
         return errors::print_result(&text_of(&json!({
@@ -89,19 +89,19 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
 
 /// That the model can be saved, before anything is computed.
 fn check_file(program: &Program, settings: &Settings, flags: &ImportFlags) -> Result<()> {
-    let path: PathBuf = settings.get("save_path")?;
+    let path = settings.get(HostOptions::save_path())?;
     let mut outputs = Outputs::default();
     outputs.read("the file of weights", &flags.weights);
     if let Some(map) = &flags.map {
         outputs.read("the file of --map", map);
     }
     outputs.read_program(settings, &program.registry);
-    if let Some(setting) = settings.entry("save_path") {
+    if let Some(setting) = settings.entry(&HostOptions::save_path()) {
         outputs.write(format!("`save_path` = {}", path.display()), setting.origin.clone(), &path);
     }
     outputs.check()?;
     match path.exists() && !flags.overwrite {
-        true => Err(settings.invalid("save_path", "there is a file already; --overwrite replaces it")),
+        true => Err(settings.invalid(&HostOptions::save_path(), "there is a file already; --overwrite replaces it")),
         false => Ok(()),
     }
 }
@@ -116,19 +116,19 @@ fn described(graph: &Graph, flags: &[String]) -> String {
 /// Whether the normalisation is another than a run would take of itself.
 fn is_own(imported: &Imported) -> bool {
     let chosen = |key: &str| imported.settings.entry(key).is_some_and(|setting| setting.value.is_some());
-    chosen(normalised::MEAN) || chosen(normalised::STD)
+    chosen(&HostOptions::input_mean()) || chosen(&HostOptions::input_std())
 }
 
 /// Where the model comes from, and what its input and output mean.
 fn meta(imported: &Imported, graph: &Graph) -> Result<ModelMeta> {
     let Imported { selection, settings, info, .. } = imported;
-    let own = |key: &str| -> Result<Option<Vec<f32>>> {
-        let numbers = settings.find::<Vec<f64>>(key)?;
+    let own = |key: Key<Option<Vec<f64>>>| -> Result<Option<Vec<f32>>> {
+        let numbers = settings.get(key)?;
         Ok(numbers.map(|numbers| numbers.into_iter().map(|number| number as f32).collect()))
     };
     let (mean, std) = match info {
         Some(info) => (info.mean.clone(), info.std.clone()),
-        None => match (own(normalised::MEAN)?, own(normalised::STD)?) {
+        None => match (own(HostOptions::input_mean())?, own(HostOptions::input_std())?) {
             (Some(mean), Some(std)) => (mean, std),
             _ => return Err(unknown_input(settings, &selection.dataset.name)),
         },
@@ -154,7 +154,7 @@ fn meta(imported: &Imported, graph: &Graph) -> Result<ModelMeta> {
 }
 
 fn unknown_input(settings: &Settings, dataset: &str) -> Error {
-    let place = settings.entry("data_dir").and_then(|setting| setting.value.as_ref());
+    let place = settings.entry(&HostOptions::data_dir()).and_then(|setting| setting.value.as_ref());
     let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
     Error::config(format!(
         "how the images are normalised is not known: there is no `{dataset}`{place}; give --data-dir, or --input-mean and \

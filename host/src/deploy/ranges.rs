@@ -4,6 +4,7 @@ use super::images::Images;
 use crate::select::Selected;
 use pocketflow::dataset::Split;
 use pocketflow::model::Model;
+use pocketflow::option::HostOptions;
 use pocketflow::{Error, Result};
 use pocketflow_export::calibrate::{Calibration, Method};
 use std::collections::BTreeMap;
@@ -22,8 +23,8 @@ pub fn from_images(
     count: u64,
     method: Method,
 ) -> Result<BTreeMap<String, [f32; 2]>> {
-    let threads: usize = selected.settings.get("threads")?;
-    let seed: u64 = selected.settings.get("seed")?;
+    let threads = selected.settings.get(HostOptions::threads())?;
+    let seed = selected.settings.get(HostOptions::seed())?;
     let mut images = Images::open(&selected.dataset, Split::Plain, seed, count)?;
     let mut calibration = Calibration::new(model, names)?;
     let mut waiting: Vec<Vec<u8>> = Vec::with_capacity(AT_ONCE);

@@ -9,6 +9,7 @@ use crate::report::numbers::{bytes, grouped, percent, trimmed};
 use crate::report::table::{right_aligned, table};
 use crate::select::Selected;
 use pocketflow::dataset::{DatasetInfo, Split};
+use pocketflow::option::HostOptions;
 use pocketflow::{Error, Result};
 use pocketflow_export::deployed::{Fate, LayerNote};
 use pocketflow_runtime::{Choice, LibraryPaths, Normalisation, Opened, open};
@@ -98,7 +99,7 @@ pub fn verify(
     libraries: &LibraryPaths,
 ) -> Result<Checked> {
     let info = selected.dataset.info();
-    let threads: usize = selected.settings.get("threads")?;
+    let threads = selected.settings.get(HostOptions::threads())?;
     let mut checked = Checked::default();
     let run = |name: &str, choice: Choice, checked: &mut Checked| -> Result<()> {
         let path = folder.join(name);

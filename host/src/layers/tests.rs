@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::layers::sample::{layers, try_layers};
+use pocketflow::option::{HostOptions, Key};
 use proptest::prelude::*;
 
 fn owners(names: &[&str]) -> Vec<Declaration> {
@@ -60,28 +61,28 @@ fn user_file_then_project_file_then_named_files() {
     let invocation = Invocation { configs: vec![file("named.toml", "summ_step = 6\n")], ..Invocation::default() };
     let layers = load_from(&sources, &invocation, &[], &options::host_options(), Vec::new()).unwrap();
     let settings = layers.resolve(&[]).unwrap();
-    let all: Vec<i64> = ["seed", "n", "summ_step"].iter().map(|key| settings.get(key).unwrap()).collect();
+    let all: Vec<i64> = ["seed", "n", "summ_step"].iter().map(|key| settings.get(Key::new(key)).unwrap()).collect();
     assert_eq!(all, [1, 4, 6]);
 }
 
 #[test]
 fn every_option_has_its_default_or_is_unset() {
     let settings = resolve(&layers(&[], &[]), &["uniform", "resnet_at_cifar10"]).unwrap();
-    assert_eq!(settings.get::<i64>("uql_weight_bits").unwrap(), 4);
-    assert_eq!(settings.get::<i64>("resnet_size").unwrap(), 8);
-    assert_eq!(settings.find::<String>("net").unwrap(), None);
-    assert_eq!(settings.get::<f64>("loss_w_dst").unwrap(), 4.0);
-    assert_eq!(settings.get::<String>("learner").unwrap(), "full-prec");
+    assert_eq!(settings.get(Key::<i64>::new("uql_weight_bits")).unwrap(), 4);
+    assert_eq!(settings.get(Key::<i64>::new("resnet_size")).unwrap(), 8);
+    assert_eq!(settings.get(HostOptions::net()).unwrap(), None);
+    assert_eq!(settings.get(HostOptions::loss_w_dst()).unwrap(), 4.0);
+    assert_eq!(settings.get(HostOptions::learner()).unwrap(), "full-prec");
     assert!(settings.entry("batch_size").is_none(), "no data set is selected");
 }
 
 #[test]
 fn aliases_are_the_same_option_in_every_layer() {
     let settings = resolve(&layers(&[], &[("a.toml", "uql_quant_epochs = 3")]), &["uniform"]).unwrap();
-    assert_eq!(settings.get::<f64>("uql_quant_epoch").unwrap(), 3.0);
+    assert_eq!(settings.get(Key::<f64>::new("uql_quant_epoch")).unwrap(), 3.0);
     let made = try_layers(&[], &[("a.toml", "uql_quant_epochs = 3")], &[("POCKETFLOW_UQL_QUANT_EPOCHS", "5")]).unwrap();
     let settings = resolve(&made, &["uniform"]).unwrap();
-    assert_eq!(settings.get::<f64>("uql_quant_epoch").unwrap(), 5.0);
+    assert_eq!(settings.get(Key::<f64>::new("uql_quant_epoch")).unwrap(), 5.0);
     let error = try_layers(&[], &[("a.toml", "uql_quant_epochs = 3\n\nuql_quant_epoch = 4\n")], &[]).unwrap_err();
     insta::assert_snapshot!(error, @"a.toml:3: `uql_quant_epoch` and `uql_quant_epochs` are one option; it is given already: a.toml:1");
 }
@@ -136,7 +137,7 @@ fn files_may_hold_keys_of_other_plugins_but_flags_and_variables_may_not() {
 #[test]
 fn the_selected_net_decides_the_range() {
     let made = layers(&[], &[("a.toml", "resnet_size = 152")]);
-    assert_eq!(resolve(&made, &["resnet_at_ilsvrc12"]).unwrap().get::<i64>("resnet_size").unwrap(), 152);
+    assert_eq!(resolve(&made, &["resnet_at_ilsvrc12"]).unwrap().get(Key::<i64>::new("resnet_size")).unwrap(), 152);
     let error = resolve(&made, &["resnet_at_cifar10"]).unwrap_err().to_string();
     insta::assert_snapshot!(error, @"a.toml:1: `resnet_size` = 152 (option of net resnet_at_cifar10): 152 is out of range: a whole number from 8 to 110");
 }

@@ -7,12 +7,13 @@ use super::layers::{self, Bars, Weights};
 use super::metrics::Line;
 use super::numbers::{bytes, grouped, percent, points, seconds, trimmed};
 use super::search;
+use crate::options::OF_ONE_RUN;
 use crate::plain;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use pocketflow::job::Event;
 use pocketflow::names::shown_line;
-use pocketflow::option::Value;
+use pocketflow::option::{HostOptions, Value};
 use pocketflow::report::{LayerReport, Report};
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, Result};
@@ -287,11 +288,11 @@ fn command(settings: &Settings) -> String {
         matches!(origin, Some(Origin::File { .. } | Origin::Variable { .. } | Origin::Flag { .. }))
     };
     // What to do comes first; where this run kept its files is not part of it.
-    let first = ["learner", "net", "dataset"].into_iter().filter(given);
+    let first = [HostOptions::learner().name(), HostOptions::net().name(), HostOptions::dataset().name()];
     let rest = settings.iter().map(|(key, _)| key).filter(given);
-    let rest = rest.filter(|key| !["learner", "net", "dataset", "run_dir", "resume"].contains(key));
+    let rest = rest.filter(|key| !first.contains(key) && !OF_ONE_RUN.contains(key));
     let mut words = vec!["host".to_owned()];
-    for key in first.chain(rest) {
+    for key in first.into_iter().filter(given).chain(rest) {
         if let Some(value) = settings.entry(key).and_then(|setting| setting.value.as_ref()) {
             words.push(quoted(&format!("--{}={}", key.replace('_', "-"), written(value))));
         }

@@ -4,13 +4,15 @@
 use super::{AUTO, Derived, Over, Selection, canonical, data_dir, is_chosen, own_dataset, plugin};
 use crate::layers::Layers;
 use crate::normalised;
-use crate::options::host_options;
+use crate::options::LEARNER;
 use crate::registry::Registry;
 use pocketflow::dataset::DatasetInfo;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Shape;
 use pocketflow::net::Net;
-use pocketflow::option::Value;
-use pocketflow::plugin::{Declaration, PluginKind};
+use pocketflow::net::options::ImageOptions;
+use pocketflow::option::{HostOptions, Value};
+use pocketflow::plugin::PluginKind;
 use pocketflow::settings::Settings;
 use pocketflow::{ErrorKind, Result};
 
@@ -37,33 +39,35 @@ pub fn for_weights(
     image: Option<Shape>,
 ) -> Result<Imported> {
     let mut derived = Vec::new();
-    let net = plugin(registry, layers, PluginKind::Net, "net", None, &mut derived)?;
-    let dataset = match layers.chosen("dataset")?.filter(|(name, _)| name != AUTO) {
-        Some((name, origin)) => canonical(registry, PluginKind::Dataset, "dataset", (&name, &origin), &mut derived)?,
+    let net = plugin(registry, layers, PluginKind::Net, HostOptions::net().name(), None, &mut derived)?;
+    let dataset = match layers.chosen(&HostOptions::dataset())?.filter(|(name, _)| name != AUTO) {
+        Some((name, origin)) => {
+            canonical(registry, PluginKind::Dataset, HostOptions::dataset().name(), (&name, &origin), &mut derived)?
+        }
         None => own_dataset(registry, &net, &mut derived)?,
     };
-    let learner = own_learner(registry)?;
+    let learner = registry.find(PluginKind::Learner, LEARNER)?.declaration.clone();
     let reason = "weights that are imported are in full precision";
-    derived.push(Derived::replaces("learner", &learner.name, reason));
+    derived.push(Derived::replaces(HostOptions::learner().name(), &learner.name, reason));
     let recognised = registry.recognise(&net.name, weights)?;
     let of_data = |key: &str| dataset.options.iter().find(|spec| spec.key == key).and_then(|spec| spec.default.clone());
     for (key, value) in recognised {
         // One class less than the data set has is its background, which the net keeps.
         let lacks_background = matches!((&value, of_data(&key)),
-            (Value::Int(known), Some(Value::Int(all))) if key == "nb_classes" && known.checked_add(1) == Some(all));
+            (Value::Int(known), Some(Value::Int(all))) if key == DatasetOptions::nb_classes().name() && known.checked_add(1) == Some(all));
         if !lacks_background {
             derived.push(Derived { key: key.into(), value, reason: "the weights say so".into(), over: Over::Default });
         }
     }
     if let Some([_, height, _]) = image {
-        derived.push(Derived::knows("image_size", height, "the file takes such images"));
+        derived.push(Derived::knows(ImageOptions::image_size().name(), height, "the file takes such images"));
     }
     let selection = Selection { learner, net, dataset, agents: Vec::new(), derived }.with_data_dir();
     let settings = selection.settings(layers)?;
     let net = registry.net(&selection.net.name, &settings)?;
     let opened = registry.dataset(&selection.dataset.name, &settings).map(|dataset| dataset.info());
     let opened = match opened {
-        Err(error) if error.kind() == ErrorKind::DataNotFound && is_chosen(layers, data_dir::KEY)? => {
+        Err(error) if error.kind() == ErrorKind::DataNotFound && is_chosen(layers, &HostOptions::data_dir())? => {
             return Err(data_dir::without_data(&selection, &settings, &error));
         }
         opened => opened,
@@ -77,11 +81,4 @@ pub fn for_weights(
         Err(error) => return Err(error),
     };
     Ok(Imported { selection, settings, net, info })
-}
-
-/// The learner of models that are in full precision: the host's default, whatever files say.
-fn own_learner(registry: &Registry) -> Result<Declaration> {
-    let default = host_options().into_iter().find(|spec| spec.key == "learner").and_then(|spec| spec.default);
-    let name = default.map(|value| value.to_string()).unwrap_or_default();
-    Ok(registry.find(PluginKind::Learner, &name)?.declaration.clone())
 }
