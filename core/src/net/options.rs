@@ -42,7 +42,10 @@ crate::options! {
         pub batch_size_norm: f64 = int("batch_size_norm", own.batch_size_norm, 1..=65_536),
         /// Momentum of stochastic gradient descent.
         pub momentum: f64 = float("momentum", 0.9, 0.0..=0.999)
-            .doc(format!("Momentum{} of stochastic gradient descent.", if own.nesterov { " (Nesterov's)" } else { "" })),
+            .doc(match own.nesterov {
+                true => "Momentum (Nesterov's) of stochastic gradient descent.",
+                false => "Momentum of stochastic gradient descent.",
+            }),
         /// Weight decay of the layers' weights.
         pub weight_decay: f64 = float("loss_w_dcy", own.weight_decay, 0.0..=1.0),
     }

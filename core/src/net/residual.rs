@@ -1,6 +1,6 @@
 //! Residual networks (He et al. 2015, arXiv 1512.03385) from their stem on: stages of
-//! post-activation blocks, global average pooling, one fully connected layer, all with torchvision's
-//! names.
+//! post-activation blocks, global average pooling, one fully connected layer, all with the names
+//! that torchvision gives them.
 
 use crate::graph::{Add, GlobalAvgPool, Graph, GraphBuilder, GraphError, Linear, NodeId, PadShortcut};
 

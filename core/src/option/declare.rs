@@ -21,7 +21,8 @@
 /// let settings = Settings::defaults([("uniform", Options::specs())]);
 /// assert_eq!(Options::read(&settings)?, Options { bits: 4, plan: None });
 /// assert_eq!(settings.get(Options::bits())?, 4);
-/// assert_eq!(settings.invalid(&Options::bits(), "odd").to_string(), "`uql_bits` = 4 (default of uniform): odd");
+/// let error = settings.invalid(&Options::bits(), "odd").to_string();
+/// assert_eq!(error, "`uql_bits` = 4 (default of uniform): odd");
 /// # Ok::<(), pocketflow::Error>(())
 /// ```
 ///
@@ -63,7 +64,7 @@ macro_rules! options {
             }
 
             $(
-                #[doc = concat!("The key of [`", stringify!($name), "::", stringify!($field), "`](#structfield.", stringify!($field), ").")]
+                #[doc = concat!("Returns the key of the field `", stringify!($field), "`.")]
                 $of_field const fn $field() -> $crate::option::Key<$type> {
                     $crate::option::Key::new($key)
                 }

@@ -76,15 +76,9 @@ impl<T> Keyed<T> for Key<T> {
     }
 }
 
-impl<T> Keyed<T> for &str {
+impl<T, S: AsRef<str> + ?Sized> Keyed<T> for &S {
     fn name(&self) -> &str {
-        self
-    }
-}
-
-impl<T> Keyed<T> for &String {
-    fn name(&self) -> &str {
-        self
+        self.as_ref()
     }
 }
 
