@@ -25,9 +25,14 @@ fn quantized(place: &Place, flags: &str) -> Value {
     place.json(&format!("{run}/report.json"))
 }
 
-/// Exports a folder's model; what `export.json` says.
+/// Exports a folder's model, of 200 test images; what `export.json` says.
 fn exported(place: &Place, folder: &str, flags: &str) -> Value {
-    place.host(&format!("export --model_dir={folder} --nb_smpls_eval=200 --threads=1 {flags}")).expect(0);
+    exported_on(200, place, folder, flags)
+}
+
+/// As [`exported`], of so many test images.
+fn exported_on(images: u32, place: &Place, folder: &str, flags: &str) -> Value {
+    place.host(&format!("export --model_dir={folder} --nb_smpls_eval={images} --threads=1 {flags}")).expect(0);
     place.json(&format!("{folder}/export.json"))
 }
 
