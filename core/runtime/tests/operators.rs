@@ -132,6 +132,7 @@ fn sample(name: &str) -> Graph {
         "BatchNorm" => BatchNorm { eps: 1e-5 }.into(),
         "Relu" => Relu.into(),
         "Relu6" => Relu6.into(),
+        "HardSwish" => HardSwish.into(),
         "Add" => Add.into(),
         "MaxPool" => MaxPool { kernel: 3, stride: 2, padding: 1 }.into(),
         "GlobalAvgPool" => GlobalAvgPool.into(),

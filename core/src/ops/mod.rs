@@ -6,6 +6,7 @@ mod add;
 mod batch_norm;
 mod conv2d;
 mod global_avg_pool;
+mod hard_swish;
 mod input;
 mod linear;
 mod max_pool;
@@ -18,6 +19,7 @@ pub use add::Add;
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
 pub use global_avg_pool::GlobalAvgPool;
+pub use hard_swish::HardSwish;
 pub use input::Input;
 pub use linear::Linear;
 pub use max_pool::MaxPool;
@@ -37,7 +39,9 @@ pub type Shape = [usize; 3];
 #[macro_export]
 macro_rules! for_each_operator {
     ($macro:ident) => {
-        $macro! { Input, Conv2d, BatchNorm, Relu, Relu6, Add, MaxPool, GlobalAvgPool, Linear, PadShortcut }
+        $macro! {
+            Input, Conv2d, BatchNorm, Relu, Relu6, HardSwish, Add, MaxPool, GlobalAvgPool, Linear, PadShortcut
+        }
     };
 }
 
@@ -192,7 +196,7 @@ mod tests {
     #[test]
     fn the_words_of_files_stay() {
         let conv = Conv2d { out: 4, kernel: [3, 1], stride: [2, 1], padding: [0, 1, 2, 3], groups: 2, bias: false };
-        let words: [(Op, &str); 10] = [
+        let words: [(Op, &str); 11] = [
             (Input { shape: [3, 8, 8] }.into(), r#"{"op":"input","shape":[3,8,8]}"#),
             (
                 conv.into(),
@@ -204,6 +208,7 @@ mod tests {
             (BatchNorm { eps: 1e-5 }.into(), r#"{"op":"batch_norm","eps":0.00001}"#),
             (Relu.into(), r#"{"op":"relu"}"#),
             (Relu6.into(), r#"{"op":"relu6"}"#),
+            (HardSwish.into(), r#"{"op":"hard_swish"}"#),
             (Add.into(), r#"{"op":"add"}"#),
             (
                 MaxPool { kernel: 3, stride: 2, padding: 1 }.into(),

@@ -72,7 +72,7 @@ impl Data {
 }
 
 /// A type that activations have: float32, int8 or uint8.
-pub(super) trait Element: Copy + Default + Send + Sync + 'static {
+pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     fn slice(data: &Data) -> Option<&[Self]>;
     /// The vector inside; what holds another type becomes an empty one of this.
     fn vector(data: &mut Data) -> &mut Vec<Self>;
@@ -106,7 +106,7 @@ element!(i8, Int8);
 element!(u8, Uint8);
 
 /// A type of codes: int8 or uint8.
-pub(super) trait Code: Element + PartialOrd {
+pub(crate) trait Code: Element + PartialOrd {
     const DTYPE: DType;
     const LOWEST: i32;
     const HIGHEST: i32;

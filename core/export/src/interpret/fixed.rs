@@ -10,7 +10,7 @@
 
 /// A real multiplier as `mantissa · 2^(shift − 31)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Multiplier {
+pub(crate) struct Multiplier {
     /// 0 … 2³¹ − 1; as `new` makes it 0, or 2³⁰ and more.
     pub mantissa: i32,
     /// −31 … 30.
@@ -47,7 +47,7 @@ impl Multiplier {
 /// [`Multiplier::apply`] with the shift split in two, so that loops over channels become vector
 /// code. `mantissa` ≥ 0.
 #[inline(always)]
-pub(super) fn scale(x: i32, mantissa: i32, left: i32, right: i32) -> i32 {
+pub(crate) fn scale(x: i32, mantissa: i32, left: i32, right: i32) -> i32 {
     // With a mantissa ≥ 0 the saturating case of the doubling high product cannot happen.
     let product = i64::from(x.wrapping_shl(left as u32)) * i64::from(mantissa);
     divide_by_power_of_two(((product + (1 << 30)) >> 31) as i32, right)
@@ -67,7 +67,7 @@ fn fraction_and_exponent(value: f64) -> (f64, i32) {
 /// ⌊a · b / 2³¹ + ½⌋, saturating where both are −2³¹ (gemmlowp's
 /// SaturatingRoundingDoublingHighMul).
 #[inline(always)]
-pub(super) fn doubling_high_product(a: i32, b: i32) -> i32 {
+pub(crate) fn doubling_high_product(a: i32, b: i32) -> i32 {
     if a == i32::MIN && b == i32::MIN {
         return i32::MAX;
     }
@@ -77,7 +77,7 @@ pub(super) fn doubling_high_product(a: i32, b: i32) -> i32 {
 /// x / 2^exponent to the nearest, halves away from zero; `exponent` 0 … 31 (gemmlowp's
 /// RoundingDivideByPOT).
 #[inline(always)]
-pub(super) fn divide_by_power_of_two(x: i32, exponent: i32) -> i32 {
+pub(crate) fn divide_by_power_of_two(x: i32, exponent: i32) -> i32 {
     let mask = ((1i64 << exponent) - 1) as i32;
     let threshold = ((mask as u32 >> 1) as i32).wrapping_add((x < 0) as i32);
     // The remainder is never negative: below 2^exponent ≤ 2³¹.
@@ -104,7 +104,7 @@ fn exp_between_minus_quarter_and_zero(a: i32) -> i32 {
 }
 
 /// exp(a) of −32 ≤ a ≤ 0 with 26 bits after the point; the result has 31.
-pub(super) fn exp_of_negative(a: i32) -> i32 {
+pub(crate) fn exp_of_negative(a: i32) -> i32 {
     /// exp(−2^(i − 2)) with 31 bits after the point.
     const FACTORS: [i32; 7] = [1_672_461_947, 1_302_514_674, 790_015_084, 290_630_308, 39_332_535, 720_401, 242];
     const FRACTION: i32 = 26;
@@ -141,7 +141,7 @@ fn reciprocal_of_one_plus(a: i32) -> i32 {
 
 /// 1 / x of x > 0 with `integer_bits` before the point: a mantissa with 31 bits after the point (½
 /// … 1), and the power of two that it is to be divided by.
-pub(super) fn reciprocal(x: i32, integer_bits: i32) -> (i32, i32) {
+pub(crate) fn reciprocal(x: i32, integer_bits: i32) -> (i32, i32) {
     let headroom = (x as u32).leading_zeros();
     let fraction = ((x as u32) << headroom).wrapping_sub(1 << 31) as i32;
     (reciprocal_of_one_plus(fraction), integer_bits - headroom as i32)

@@ -5,7 +5,7 @@ use super::data::{Data, Element};
 use pocketflow::{Error, Result};
 
 /// An operator with its constants, ready to run. Construction has checked every shape and type.
-pub(super) trait Kernel: Send + Sync {
+pub(crate) trait Kernel: Send + Sync {
     /// From the operator's activations, in their order, to its output. Writes the output whole,
     /// whatever it held.
     fn run(&self, inputs: &[&Data], output: &mut Data, scratch: &mut Scratch) -> Result<()>;
@@ -13,20 +13,20 @@ pub(super) trait Kernel: Send + Sync {
 
 /// Memory that kernels use while they run: images with their borders.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     pub floats: Vec<f32>,
     pub integers: Vec<i32>,
 }
 
 /// The activation number `index`.
-pub(super) fn read<'a, T: Element>(inputs: &[&'a Data], index: usize) -> Result<&'a [T]> {
+pub(crate) fn read<'a, T: Element>(inputs: &[&'a Data], index: usize) -> Result<&'a [T]> {
     inputs.get(index).and_then(|data| T::slice(data)).ok_or_else(|| {
         Error::failed(format!("input {index} of an operator is missing or has another type than its model says"))
     })
 }
 
 /// The output with room for `length` values; all are to be written.
-pub(super) fn write<T: Element>(output: &mut Data, length: usize) -> &mut [T] {
+pub(crate) fn write<T: Element>(output: &mut Data, length: usize) -> &mut [T] {
     let values = T::vector(output);
     values.resize(length, T::default());
     values
@@ -57,4 +57,4 @@ macro_rules! wide {
         }
     };
 }
-pub(super) use wide;
+pub(crate) use wide;

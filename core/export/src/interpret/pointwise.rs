@@ -10,7 +10,7 @@ use pocketflow::Result;
 use std::marker::PhantomData;
 
 /// Compiles RELU and RELU6 as operators of their own.
-pub(super) fn activation(site: &Site, activation: Activation) -> Result<Box<dyn Kernel>> {
+pub(crate) fn activation(site: &Site, activation: Activation) -> Result<Box<dyn Kernel>> {
     site.expect_one_type()?;
     let input = site.input(0)?;
     site.expect_output(&input.shape)?;
@@ -22,8 +22,37 @@ pub(super) fn activation(site: &Site, activation: Activation) -> Result<Box<dyn 
     }
 }
 
+/// From what codes lie above the input's zero point to what they lie above the output's.
+pub(crate) type OfCodes<'a> = Box<dyn Fn(i32) -> i32 + 'a>;
+
+/// Compiles a function of each value alone. `codes` makes that of codes, from the two grids.
+pub(crate) fn function<'a>(
+    site: &'a Site,
+    floats: fn(f32) -> f32,
+    codes: impl Fn(Grid, Grid) -> Result<OfCodes<'a>>,
+) -> Result<Box<dyn Kernel>> {
+    site.expect_one_type()?;
+    let input = site.input(0)?;
+    site.expect_output(&input.shape)?;
+    let grids = || Ok((site.grid(input)?, site.grid(site.output()?)?));
+    match input.dtype {
+        DType::Float32 => Ok(Box::new(Floats(floats))),
+        DType::Int8 => grids().and_then(|(from, to)| Ok(tabled::<i8>(&codes(from, to)?, from, to))),
+        DType::Uint8 => grids().and_then(|(from, to)| Ok(tabled::<u8>(&codes(from, to)?, from, to))),
+        other => Err(site.error(format!("it does not compute with {other:?}"))),
+    }
+}
+
+fn tabled<T: Code>(of_codes: &OfCodes<'_>, input: Grid, output: Grid) -> Box<dyn Kernel> {
+    let codes = (T::LOWEST..=T::HIGHEST).map(|code| {
+        let code = of_codes(code - input.zero_point).saturating_add(output.zero_point);
+        T::narrow(code.clamp(T::LOWEST, T::HIGHEST))
+    });
+    Box::new(Table { codes: codes.collect(), from: PhantomData::<T> })
+}
+
 /// Compiles QUANTIZE: from float32, or from one grid to another.
-pub(super) fn quantize(site: &Site) -> Result<Box<dyn Kernel>> {
+pub(crate) fn quantize(site: &Site) -> Result<Box<dyn Kernel>> {
     let (input, output) = (site.input(0)?, site.output()?);
     site.expect_output(&input.shape)?;
     match (input.dtype, output.dtype) {
@@ -38,7 +67,7 @@ pub(super) fn quantize(site: &Site) -> Result<Box<dyn Kernel>> {
 }
 
 /// Compiles DEQUANTIZE: of codes on one grid, or on one for each slice of a dimension.
-pub(super) fn dequantize(site: &Site) -> Result<Box<dyn Kernel>> {
+pub(crate) fn dequantize(site: &Site) -> Result<Box<dyn Kernel>> {
     let (input, output) = (site.input(0)?, site.output()?);
     site.expect_output(&input.shape)?;
     match (input.dtype, output.dtype) {
@@ -78,6 +107,18 @@ fn rescaled<T: Code, U: Code>(site: &Site, activation: Activation, single: bool)
         U::narrow(code.clamp(low, high))
     });
     Ok(Box::new(Table { codes: table.collect(), from: PhantomData::<T> }))
+}
+
+struct Floats(fn(f32) -> f32);
+
+impl Kernel for Floats {
+    fn run(&self, inputs: &[&Data], output: &mut Data, _: &mut Scratch) -> Result<()> {
+        let source = read::<f32>(inputs, 0)?;
+        for (target, value) in write::<f32>(output, source.len()).iter_mut().zip(source) {
+            *target = (self.0)(*value);
+        }
+        Ok(())
+    }
 }
 
 struct FloatRange([f32; 2]);

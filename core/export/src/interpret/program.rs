@@ -6,6 +6,7 @@ use super::pool::Reduction;
 use super::site::Site;
 use super::{Rounding, add, check, convolution, depthwise, mean, moving, pointwise, pool, softmax};
 use crate::deployed::Activation;
+use crate::ops::builtin;
 use crate::tflite::model::{DType, Kind, Tensor, TfliteModel};
 use pocketflow::Result;
 
@@ -173,8 +174,9 @@ fn compile(site: &Site) -> Result<Box<dyn Kernel>> {
         Kind::Relu6 => pointwise::activation(site, Activation::Relu6),
         Kind::Quantize => pointwise::quantize(site),
         Kind::Dequantize => pointwise::dequantize(site),
-        Kind::Other { code } => {
-            Err(site.error(format!("the reference interpreter does not know builtin operator {code}")))
-        }
+        Kind::Other { code } => match builtin(*code) {
+            Some(builtin) => (builtin.compile)(site),
+            None => Err(site.error(format!("the reference interpreter does not know builtin operator {code}"))),
+        },
     }
 }

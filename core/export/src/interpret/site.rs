@@ -8,13 +8,13 @@ use pocketflow::{Error, Result};
 
 /// value = scale · (code − zero point) of a whole tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Grid {
+pub(crate) struct Grid {
     pub scale: f32,
     pub zero_point: i32,
 }
 
 /// An operator that is being compiled.
-pub(super) struct Site<'a> {
+pub(crate) struct Site<'a> {
     model: &'a TfliteModel,
     index: usize,
     pub operator: &'a Operator,
@@ -116,7 +116,7 @@ impl<'a> Site<'a> {
 }
 
 /// The schema's name of an operator.
-pub(super) fn name(kind: &Kind) -> String {
+pub(crate) fn name(kind: &Kind) -> String {
     match kind {
         Kind::Conv2d { .. } => "CONV_2D",
         Kind::DepthwiseConv2d { .. } => "DEPTHWISE_CONV_2D",

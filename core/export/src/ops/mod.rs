@@ -5,6 +5,7 @@ mod add;
 mod batch_norm;
 mod conv2d;
 mod global_avg_pool;
+mod hard_swish;
 mod input;
 mod linear;
 mod max_pool;
@@ -14,13 +15,34 @@ mod relu6;
 
 use crate::deployed::lowering::{Lowering, Weighed};
 use crate::deployed::{Activation, Grid, Operator};
+use crate::interpret::kernel::Kernel;
+use crate::interpret::site::Site;
 use crate::tflite::build::network::Network;
 use crate::{onnx, pb};
-use pocketflow::graph::{Node, NodeId, Op};
+use pocketflow::graph::{self, Node, NodeId, Op};
 use pocketflow::{Error, Result};
+
+/// An operator of .tflite files, on each value alone and without options, that
+/// [`Kind`](crate::tflite::model::Kind) has no name for.
+pub(crate) struct Builtin {
+    /// Of the format's list of operators.
+    pub code: i32,
+    /// The lowest version that takes codes.
+    pub version_for_codes: i32,
+    /// Makes the reference interpreter's kernel.
+    pub compile: fn(&Site<'_>) -> Result<Box<dyn Kernel>>,
+}
 
 /// How an operator gets into files. A format that has no word for it says so in an error.
 pub(crate) trait Export {
+    /// What .tflite files call it.
+    fn builtin() -> Option<Builtin>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// The function that it is where it ends the operator before it.
     fn activation(&self) -> Activation {
         Activation::None
@@ -67,6 +89,11 @@ macro_rules! exports {
         /// An operator's way into files.
         pub(crate) fn export(op: &Op) -> &dyn Export {
             match op { $(Op::$name(op) => op),* }
+        }
+
+        /// The operator of ours that .tflite files call that.
+        pub(crate) fn builtin(code: i32) -> Option<Builtin> {
+            [$(<graph::$name as Export>::builtin()),*].into_iter().flatten().find(|builtin| builtin.code == code)
         }
     };
 }

@@ -152,7 +152,7 @@ pub enum Kind {
     Relu6,
     Quantize,
     Dequantize,
-    /// Anything else, by its builtin code: read, never written or run.
+    /// Anything else, by its builtin code: read; written and run where an operator of ours is it.
     Other {
         code: i32,
     },

@@ -4,6 +4,7 @@ mod add;
 mod batch_norm;
 mod conv2d;
 mod global_avg_pool;
+mod hard_swish;
 mod input;
 mod linear;
 mod max_pool;

@@ -1,6 +1,7 @@
 //! An operator's code and its table of options.
 
 use crate::deployed::Activation;
+use crate::ops::builtin;
 use crate::tflite::model::{Kind, Padding};
 use crate::tflite::schema::table::{self, BuiltinOperator, BuiltinOptions};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
@@ -101,6 +102,7 @@ pub(super) fn create(flat: &mut FlatBufferBuilder<'_>, operator: &Kind) -> Resul
             let table = table::DequantizeOptions::create(flat, &table::DequantizeOptionsArgs {}).as_union_value();
             (BuiltinOperator::DEQUANTIZE, BuiltinOptions::DequantizeOptions, Some(table))
         }
+        Kind::Other { code } if builtin(*code).is_some() => (BuiltinOperator(*code), BuiltinOptions::NONE, None),
         Kind::Other { code } => {
             return Err(Error::failed(format!("the operator with the builtin code {code} can be read, not written")));
         }

@@ -2,6 +2,7 @@
 //! file (TensorFlow Lite's op_version rules for what [`Kind`] can say; compared with the files that
 //! TensorFlow 2.21's converter makes).
 
+use crate::ops::builtin;
 use crate::tflite::model::{DType, Kind, Tensor};
 
 /// `input`: the operator's first.
@@ -12,6 +13,7 @@ pub(super) fn of(kind: &Kind, input: Option<&Tensor>) -> i32 {
         (Kind::Conv2d { .. } | Kind::DepthwiseConv2d { .. }, DType::Int8) => 3,
         (Kind::FullyConnected { .. }, DType::Int8) => 4,
         (Kind::Reshape { .. } | Kind::Quantize, _) => 1,
+        (Kind::Other { code }, DType::Int8 | DType::Uint8) => builtin(*code).map_or(1, |it| it.version_for_codes),
         (_, DType::Int8) | (Kind::Relu | Kind::Relu6, DType::Uint8) => 2,
         _ => 1,
     }
