@@ -23,9 +23,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Asks to stop after so many training steps, and keeps what it was told.
+#[derive(Default)]
 struct TestHost {
     stop_after: u64,
+    /// How often it is asked after these steps before it asks to stop.
+    patience: AtomicU64,
     steps: AtomicU64,
+    evaluations: AtomicU64,
     notes: Mutex<Vec<String>>,
 }
 
@@ -33,13 +37,16 @@ impl Host for TestHost {
     fn event(&self, event: Event) {
         match event {
             Event::Step { .. } => drop(self.steps.fetch_add(1, Ordering::SeqCst)),
+            Event::Evaluation { .. } => drop(self.evaluations.fetch_add(1, Ordering::SeqCst)),
             Event::Note { text, .. } => self.notes.lock().unwrap().push(text),
             _ => {}
         }
     }
 
     fn interrupted(&self) -> bool {
+        let waits = |left: u64| left.checked_sub(1);
         self.steps.load(Ordering::SeqCst) >= self.stop_after
+            && self.patience.fetch_update(Ordering::SeqCst, Ordering::SeqCst, waits).is_err()
     }
 
     fn run_learner(&self, learner: &str, _replaced: &[(String, String)]) -> Result<Report> {
@@ -98,7 +105,7 @@ fn job(dir: &Path, run: &str, stop_after: u64, changed: &[(&str, Value)]) -> (Jo
     for (key, value) in changed {
         settings.derive(key, value.clone(), "the test case");
     }
-    let host = Arc::new(TestHost { stop_after, steps: AtomicU64::new(0), notes: Mutex::default() });
+    let host = Arc::new(TestHost { stop_after, ..TestHost::default() });
     let job = Job {
         net_id: "resnet_at_cifar10".into(),
         net: Box::new(ResnetAtCifar10::configure(&settings).unwrap()),
@@ -173,6 +180,28 @@ fn a_stopped_run_ends_in_the_same_bytes() {
     let [whole, undelayed] =
         ["whole", "undelayed"].map(|run| std::fs::read(dir.path().join(run).join("eval.ckpt")).unwrap());
     assert!(whole != undelayed, "delays do something");
+}
+
+/// The loop asks once after the last step of an epoch, and the evaluation after each batch: the
+/// second answer stops the evaluation.
+#[test]
+fn an_evaluation_that_was_stopped_is_made_up_for() {
+    let dir = place();
+    let (whole, counted) = job(dir.path(), "whole", u64::MAX, &[]);
+    train(&whole).unwrap();
+    let evaluations = |host: &TestHost| host.evaluations.load(Ordering::SeqCst);
+    assert_eq!(evaluations(&counted), 2, "one an epoch");
+    let (stopped, first) = job(dir.path(), "stopped", 10, &[]);
+    first.patience.store(1, Ordering::SeqCst);
+    assert_eq!(train(&stopped).unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(evaluations(&first), 0, "it was stopped in the first evaluation");
+    let (again, second) = job(dir.path(), "stopped", u64::MAX, &[]);
+    train(&again).unwrap();
+    assert_eq!(evaluations(&second), 2, "that of the first epoch, too");
+    for name in ["train.ckpt", "eval.ckpt"] {
+        let [whole, stopped] = ["whole", "stopped"].map(|run| std::fs::read(dir.path().join(run).join(name)).unwrap());
+        assert!(whole == stopped, "{name}");
+    }
 }
 
 #[test]
