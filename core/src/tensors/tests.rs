@@ -1,5 +1,5 @@
 use super::*;
-use crate::quant::quantize;
+use crate::quant::{Grid, Quantized, largest_code, quantize};
 use proptest::prelude::*;
 use serde_json::json;
 
