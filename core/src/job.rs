@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::net::Net;
 use crate::report::Report;
 use crate::settings::Settings;
+use crate::workers::Group;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Job {
     /// For [`crate::learner::Learner::evaluate`]: the model file to evaluate; `None`: where the
     /// learner saves.
     pub model: Option<PathBuf>,
+    /// The workers that do this job together.
+    pub group: Group,
 }
 
 impl Job {

@@ -52,6 +52,7 @@ pub mod settings;
 pub mod sums;
 pub mod tensors;
 mod tolerant;
+pub mod workers;
 
 pub use error::{Error, ErrorKind, Result};
 

@@ -17,7 +17,7 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .pic(true)
-        .includes([include.clone(), include.join("torch/csrc/api/include")])
+        .includes([include.clone(), include.join("torch/csrc/api/include"), PathBuf::from("kernels/gloo")])
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .warnings(false)
         .opt_level(3)
@@ -29,7 +29,7 @@ fn main() {
         .flag("-fno-trapping-math")
         .flag_if_supported("-mprefer-vector-width=512")
         .files(
-            ["norm_act", "weights", "optimizers", "operators", "images", "memory", "random"]
+            ["norm_act", "weights", "optimizers", "operators", "images", "memory", "random", "group"]
                 .map(|name| format!("kernels/{name}.cpp")),
         )
         .compile("pocketflow_kernels");

@@ -43,3 +43,4 @@ pub mod run_dir;
 pub mod select;
 pub mod services;
 pub mod signals;
+pub mod workers;

@@ -2,7 +2,6 @@
 //! ([`pocketflow::option::HostOptions`]).
 
 use crate::layers::problem::Problem;
-use pocketflow::Result;
 use pocketflow::option::{HostOptions, Kind, OptionSpec};
 use pocketflow::settings::Settings;
 
@@ -14,8 +13,13 @@ pub const OWNER: &str = "host";
 pub const OF_ONE_RUN: [&str; 2] = [HostOptions::run_dir().name(), HostOptions::resume().name()];
 
 /// Variables with our prefix that are no option.
-pub const OTHER_VARIABLES: [&str; 4] =
-    [crate::probe::limits::SECONDS_VARIABLE, "POCKETFLOW_PLUGIN_PATH", "POCKETFLOW_LITERT", "POCKETFLOW_ONNXRUNTIME"];
+pub const OTHER_VARIABLES: [&str; 5] = [
+    crate::probe::limits::SECONDS_VARIABLE,
+    crate::workers::STARTED_BY,
+    "POCKETFLOW_PLUGIN_PATH",
+    "POCKETFLOW_LITERT",
+    "POCKETFLOW_ONNXRUNTIME",
+];
 
 /// The learner of models in full precision, which runs where nobody chose one.
 pub const LEARNER: &str = "full-prec";
@@ -40,17 +44,6 @@ pub(crate) fn check_values(settings: &Settings) -> Vec<Problem> {
             &setting.origin,
             format!("`{}` = {text}: expected auto, cpu or cuda:N with the number of a GPU, as cuda:0", key.name()),
         )],
-    }
-}
-
-/// That the run is of one worker; others are for a later version.
-///
-/// # Errors
-/// It is of more.
-pub fn expect_one_worker(settings: &Settings) -> Result<()> {
-    match settings.get(HostOptions::n())? {
-        0 | 1 => Ok(()),
-        _ => Err(settings.invalid(&HostOptions::n(), "this version trains with one worker; leave it out or give 1")),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::logging::Log;
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::run::{self, Program, Task};
-use crate::{ending, probe, signals};
+use crate::{ending, probe, signals, workers};
 use pocketflow::option::{Choice, ExecMode, HostOptions};
 use pocketflow::plugin::Declaration;
 use pocketflow::{Error, Result};
@@ -27,6 +27,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(errors::status(error.kind()));
     }
     ending::watch();
+    workers::end_with_parent();
     let args: Vec<OsString> = std::env::args_os().collect();
     let progress = Arc::new(Progress::new());
     let done = catch_unwind(AssertUnwindSafe(|| carry_out(&args, &progress)));

@@ -74,6 +74,13 @@ impl Progress {
         Self { screen: Mutex::new(Screen { out, stage: None, spoke: None }), now: Box::new(now), color }
     }
 
+    /// Shows nothing from now on.
+    pub fn silence(&self) {
+        let mut screen = self.screen();
+        screen.end();
+        screen.out = Out::Lines(Box::new(std::io::sink()));
+    }
+
     /// Shows one event.
     pub fn event(&self, event: &Event) {
         let now = (self.now)();

@@ -3,6 +3,7 @@
 
 use crate::provenance::{self, Files, Was};
 use crate::run_dir;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::error::Context;
 use pocketflow::option::{HostOptions, Value};
 use pocketflow::settings::{Origin, Settings};
@@ -11,7 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Keys that say where a run is kept and shown, not what it computes.
-const FREE: [&str; 3] = [HostOptions::resume().name(), HostOptions::run_dir().name(), HostOptions::summ_step().name()];
+const FREE: [&str; 4] = [
+    HostOptions::resume().name(),
+    HostOptions::run_dir().name(),
+    HostOptions::summ_step().name(),
+    HostOptions::worker_timeout().name(),
+];
+/// Keys that may differ together where another number of workers goes on with batches of as many
+/// images in all.
+const OF_WORKERS: [&str; 3] =
+    [HostOptions::n().name(), DatasetOptions::batch_size().name(), HostOptions::threads().name()];
 
 /// Compares the settings of now with those that the run in `dir` began with. Paths of results may
 /// differ, and those of files with the content that they had; true where such paths do.
@@ -37,8 +47,10 @@ fn compare(dir: &Path, settings: &Settings, mut may_differ: impl FnMut(&str) -> 
         Error::config(format!("`{}` is damaged ({problem}); the run cannot be resumed", path.display()))
     })?;
     let mut differences = Vec::new();
+    let shared_out_anew = shared_out_anew(&began, settings);
     for (key, difference) in self::differences(&path, &began, settings) {
-        if !may_differ(&key)? {
+        let of_workers = shared_out_anew && OF_WORKERS.contains(&key.as_str());
+        if !of_workers && !may_differ(&key)? {
             differences.push(difference);
         }
     }
@@ -66,6 +78,18 @@ fn read(text: &str) -> std::result::Result<Lines, toml::de::Error> {
         (key, (value.into_inner(), at))
     });
     Ok(lines.collect())
+}
+
+/// Whether the same batches are shared out to another number of workers.
+fn shared_out_anew(began: &Lines, settings: &Settings) -> bool {
+    let before = |key: &str| began.get(key).and_then(|(value, _)| value.as_integer());
+    let (n, size) = (HostOptions::n(), DatasetOptions::batch_size());
+    let were = (before(n.name()), before(size.name()));
+    let are = (settings.get(n).map(i64::from), settings.get(size).map(|size| i64::try_from(size)));
+    match (were, are) {
+        ((Some(n), Some(size)), (Ok(now), Ok(Ok(now_size)))) => n != now && n * size == now * now_size,
+        _ => false,
+    }
 }
 
 /// By key, as text.

@@ -16,6 +16,7 @@ use crate::run_dir::{self, RunDir};
 use crate::select::{self, Saved, Selected, Selection};
 use crate::services::{Parts, Services};
 use crate::signals::Stop;
+use crate::workers::{self, Apart, Others, Place};
 use crate::{ending, errors, resume};
 use pocketflow::dataset::DatasetInfo;
 use pocketflow::error::Context;
@@ -73,7 +74,12 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         Task::Train | Task::Evaluate => None,
     };
     let Selected { mut selection, dataset, settings, warning } = select::select(&program.registry, &layers, saved)?;
-    options::expect_one_worker(&settings)?;
+    let place = Place::of(&settings)?;
+    let apart = match place.group.leads() {
+        true => None,
+        false => Some(Apart::make(place.group.rank)?),
+    };
+    let settings = settled(&place, apart.as_ref(), &mut selection, settings, &layers)?;
     let net: Box<dyn Net> = match &task {
         Task::EvaluateModel { model, .. } if !select::is_chosen(&layers, &HostOptions::net())? => {
             let plugin = selection.net_plugin(&program.registry, &settings)?;
@@ -84,7 +90,8 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
     graph.validate()?;
     normalised::expect_fit(&graph, &dataset.info())?;
-    let resumes = settings.get(HostOptions::resume())?;
+    // Worker 0 alone has what a run goes on from.
+    let resumes = settings.get(HostOptions::resume())? && apart.is_none();
     let check_outputs = |run_dir: Option<&Path>, selection: &Selection| match &task {
         Task::Train => Outputs::of_training(&settings, selection, &program.registry, run_dir).check(),
         Task::Evaluate | Task::EvaluateModel { .. } => Ok(()),
@@ -92,7 +99,10 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     if !resumes {
         check_outputs(settings.get(HostOptions::run_dir())?.as_deref(), &selection)?;
     }
-    let folder = open_folder(&mut selection, &settings, &task, resumes)?;
+    let folder = match &apart {
+        Some(apart) => apart.run_dir()?,
+        None => open_folder(&mut selection, &settings, &task, resumes)?,
+    };
     program.log.keep_in(folder.path())?;
     let settings = selection.settings(&layers)?;
     let goes_on = resumes && folder.has(run_dir::SETTINGS);
@@ -116,8 +126,13 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         Kept::begin(folder.path(), &layers::to_toml(&settings), provenance::now(&program.registry, &files, &info)?)?
     };
     let awaited = files.missing(&kept);
-    say_header(program, &header(&selection, &settings, &graph, &info, &task, folder.path()));
+    match &apart {
+        Some(_) => program.progress.silence(),
+        None => say_header(program, &header(&selection, &settings, &graph, &info, &task, folder.path())),
+    }
     let stop = Stop::watch()?;
+    let mut group = place.group.clone();
+    group.facts = workers::facts(&settings, options::host_options().iter().chain(selection.options()));
     let services = Services::new(Parts {
         registry: Arc::clone(&program.registry),
         layers,
@@ -128,6 +143,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         awaited,
         progress: Arc::clone(&program.progress),
         stop,
+        group,
         recorder: Recorder::open(folder.path(), goes_on)?,
     });
     if let Some(text) = warning {
@@ -143,13 +159,15 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
         Task::EvaluateModel { path, .. } => Some(path.clone()),
         Task::Train | Task::Evaluate => None,
     };
-    let job = Job { settings, net_id, net, dataset, host, run_dir, model };
+    let job = Job { settings, net_id, net, dataset, host, run_dir, model, group: services.next_group() };
     ending::of_run(&job.run_dir, &job.run_dir.join(run_dir::LOG), matches!(task, Task::Train));
     let mut learner = program.registry.learner(&selection.learner.name, &job.settings)?;
+    let others = Others::start(&place)?;
     let worked = match task {
         Task::Train => learner.train(&job),
         Task::Evaluate | Task::EvaluateModel { .. } => learner.evaluate(&job),
     };
+    let worked = others.finish(worked);
     program.progress.finish();
     let kept = services.finish();
     let report = match worked {
@@ -158,7 +176,30 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     };
     report::write(folder.path(), &report, &job.settings)?;
     kept.with_context(|| format!("the figures in `{}` are incomplete", folder.path().display()))?;
-    print_report(program, folder.path(), &report)
+    match apart {
+        Some(_) => Ok(()),
+        None => print_report(program, folder.path(), &report),
+    }
+}
+
+/// The settings with what follows from the worker's place.
+fn settled(
+    place: &Place,
+    apart: Option<&Apart>,
+    selection: &mut Selection,
+    settings: Settings,
+    layers: &Layers,
+) -> Result<Settings> {
+    if let Some(origin) = &place.origin {
+        selection.set_workers(place.group.size, origin);
+    }
+    if let Some(apart) = apart {
+        apart.keep_to(selection, &settings, &options::host_options())?;
+    }
+    match place.origin.is_some() || apart.is_some() {
+        true => selection.settings(layers),
+        false => Ok(settings),
+    }
 }
 
 /// The folder of this run, made or taken up; the choice is kept in the selection.
@@ -236,11 +277,15 @@ fn header(
         Some(device) => device.to_owned(),
     };
     let threads = text(&HostOptions::threads()).unwrap_or_default();
+    let workers = match text(&HostOptions::n()).as_deref() {
+        None | Some("1") => String::new(),
+        Some(n) => format!(" for each of {n} workers"),
+    };
     let mut lines = vec![
         ("learner", format!("{}, {}: {}", selection.learner.name, task.word(), selection.learner.about)),
         ("net", format!("{}, {} parameters", graph.name, grouped(parameters as u64))),
         ("data", images),
-        ("device", format!("{device}, {threads} thread{}", if threads == "1" { "" } else { "s" })),
+        ("device", format!("{device}, {threads} thread{}{workers}", if threads == "1" { "" } else { "s" })),
         ("seed", text(&HostOptions::seed()).unwrap_or_default()),
         ("run folder", folder.display().to_string()),
     ];

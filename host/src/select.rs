@@ -8,6 +8,7 @@ use crate::deploy::own_graph::OwnGraph;
 use crate::layers::Layers;
 use crate::normalised;
 use crate::registry::Registry;
+use crate::workers;
 use pocketflow::dataset::Dataset;
 use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Shape;
@@ -143,8 +144,12 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
             plugin(registry, layers, PluginKind::Net, HostOptions::net().name(), saved, &mut derived)?
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    derived.push(Derived::fills(HostOptions::threads().name(), threads, "all cores"));
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let started = layers.chosen(&HostOptions::n())?.and_then(|(n, _)| n.parse().ok()).unwrap_or(1);
+    let here = workers::on_this_machine().max(started);
+    let threads = (cores / here).max(1);
+    let share = if here > 1 { "this worker's share of the cores" } else { "all cores" };
+    derived.push(Derived::fills(HostOptions::threads().name(), threads, share));
     if let Some((asked, origin)) = layers.chosen(&HostOptions::threads())?
         && asked.parse().is_ok_and(|asked: usize| asked > threads)
     {
@@ -339,6 +344,18 @@ impl Selection {
     /// Whether no plugin has the net.
     pub fn lacks_net_plugin(&self, registry: &Registry) -> bool {
         is_missing(registry, &self.net.name)
+    }
+
+    /// Leads the path of an option elsewhere.
+    pub fn lead(&mut self, key: &str, path: &Path, reason: &str) {
+        let (key, value) = (key.to_owned().into(), path.display().to_string().into());
+        self.derived.push(Derived { key, value, reason: reason.into(), over: Over::Written });
+    }
+
+    /// Keeps the number of workers where others than the user say it.
+    pub fn set_workers(&mut self, count: u32, reason: &str) {
+        let (key, value) = (HostOptions::n().name().into(), i64::from(count).into());
+        self.derived.push(Derived { key, value, reason: reason.into(), over: Over::Written });
     }
 
     /// Keeps the choice of the run's folder.

@@ -18,8 +18,10 @@ use pocketflow::option::{HostOptions, OptionSpec};
 use pocketflow::plugin::PluginKind;
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
+use pocketflow::workers::Group;
 use pocketflow::{Error, ErrorKind, Result};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The host's side of one run.
@@ -37,6 +39,9 @@ pub struct Services {
     progress: Arc<Progress>,
     stop: Stop,
     recorder: Mutex<Recording>,
+    group: Group,
+    /// Jobs that were given so far.
+    jobs: AtomicU32,
     /// The learners at work, the outermost first: each asked for the next.
     at_work: Mutex<Vec<String>>,
 }
@@ -59,12 +64,14 @@ pub struct Parts {
     pub awaited: Vec<(String, PathBuf)>,
     pub progress: Arc<Progress>,
     pub stop: Stop,
+    pub group: Group,
     pub recorder: Recorder,
 }
 
 impl Services {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { registry, layers, selection, dataset, run_dir, kept, awaited, progress, stop, recorder } = parts;
+        let Parts { registry, layers, selection, dataset, run_dir, kept, awaited, progress, stop, group, recorder } =
+            parts;
         let at_work = Mutex::new(vec![selection.learner.name.clone()]);
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -78,9 +85,18 @@ impl Services {
             awaited,
             progress,
             stop,
+            group,
+            jobs: AtomicU32::new(0),
             recorder: Mutex::new(Recording { recorder, failed: None }),
             at_work,
         })
+    }
+
+    /// The group of workers of the next job.
+    pub fn next_group(&self) -> Group {
+        let mut group = self.group.clone();
+        group.job = self.jobs.fetch_add(1, Ordering::Relaxed);
+        group
     }
 
     /// Sees to it that all events are on disk.
@@ -132,6 +148,7 @@ impl Services {
             host,
             run_dir: self.run_dir.clone(),
             model: None,
+            group: self.next_group(),
             settings,
         };
         self.keep_plugin(PluginKind::Learner, &name)?;

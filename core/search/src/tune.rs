@@ -6,7 +6,7 @@ use crate::evaluator::{Evaluator, stop_if_asked};
 use pocketflow::dataset::Split;
 use pocketflow::net::Schedule;
 use pocketflow::{Error, Result};
-use pocketflow_torch::loader::{Loader, Stream};
+use pocketflow_torch::loader::{Loader, Share, Stream};
 use pocketflow_torch::network::{Mode, Network};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
 use pocketflow_torch::train::step::{Step, Stepped, descend, step};
@@ -69,6 +69,8 @@ fn globally(evaluator: &mut Evaluator, tuning: &Tuning) -> Result<bool> {
         seed: job.settings.get("seed")?,
         first: 0,
         per_epoch: Some(job.dataset.info().samples(Split::Fit) / batch_size.max(1) as u64),
+        // Every worker tunes on the same images, and so judges as one worker would.
+        share: Share::WHOLE,
     })?;
     let network = evaluator.network();
     let mut optimizer = Optimizer::new(Rule::Adam, tuning.weight_decay, network);

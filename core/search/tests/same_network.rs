@@ -60,6 +60,7 @@ fn job() -> Job {
         host: Arc::new(Alone),
         run_dir: "run".into(),
         model: None,
+        group: pocketflow::workers::Group::alone(),
         settings,
     }
 }

@@ -12,6 +12,7 @@ use crate::learner::Learner;
 use crate::net::{Net, Recipe};
 use crate::report::Report;
 use crate::settings::Settings;
+use crate::workers::Group;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::RBox;
 use abi_stable::{StableAbi, sabi_trait};
@@ -26,6 +27,8 @@ pub struct Facts {
     pub net_id: String,
     pub run_dir: PathBuf,
     pub model: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Group::is_alone")]
+    pub group: Group,
 }
 
 #[repr(C)]
@@ -94,6 +97,7 @@ fn send(job: &Job) -> Result<WireJob> {
         net_id: job.net_id.clone(),
         run_dir: job.run_dir.clone(),
         model: job.model.clone(),
+        group: job.group.clone(),
     };
     let net: *const dyn Net = &*job.net;
     Ok(WireJob {
@@ -105,7 +109,7 @@ fn send(job: &Job) -> Result<WireJob> {
 }
 
 fn receive(job: WireJob) -> Result<Job> {
-    let Facts { settings, net_id, run_dir, model } = unpack("a job", &job.facts)?;
+    let Facts { settings, net_id, run_dir, model, group } = unpack("a job", &job.facts)?;
     Ok(Job {
         settings,
         net: net::consume(Callee::host(), job.net, &net_id),
@@ -114,6 +118,7 @@ fn receive(job: WireJob) -> Result<Job> {
         host: services::consume(job.host),
         run_dir,
         model,
+        group,
     })
 }
 

@@ -23,7 +23,7 @@
 //! | [`Declaration`](crate::plugin::Declaration) | all but kind and name | | `Declaration::check`, in the host's registry |
 //! | [`OptionSpec`](crate::option::OptionSpec) | all but key and kind | a `Kind` takes what is of the default's type, a `PathUse` is `Read`; both with a note in `plugins list` and `check` | as the declaration's |
 //! | [`Settings`](crate::settings::Settings) | all but the entries | an `Origin` is kept as text; a setting whose value cannot be read is left out, as if nobody declared it | the host, against each `OptionSpec` |
-//! | the parts of a `Job` | the model | | |
+//! | the parts of a `Job` | the model, the group | | |
 //! | [`Recipe`](crate::net::Recipe) | all but epochs and schedule | a `Schedule` is refused: trained otherwise, the net would be another | `Recipe::check` |
 //! | [`Graph`](crate::graph::Graph) | nothing | an operator is refused | `Graph::validate` |
 //! | [`DatasetInfo`](crate::dataset::DatasetInfo) | counts, `stand_in`, source | | `DatasetInfo::check`; each pass is counted |

@@ -4,6 +4,7 @@
 use super::{FineTune, Recipe, Schedule};
 use crate::dataset::options::DatasetOptions;
 use crate::error::Result;
+use crate::option::HostOptions;
 use crate::settings::Settings;
 
 crate::options! {
@@ -68,7 +69,9 @@ impl Training {
     /// # Errors
     /// A setting is missing or holds another type.
     pub fn read(settings: &Settings, own: &'static Defaults) -> Result<Self> {
-        let batch_size = settings.get(DatasetOptions::batch_size())? as f64;
+        // Of all workers: as many images go into a step.
+        let workers = settings.entry(HostOptions::n().name()).map_or(Ok(1), |_| settings.get(HostOptions::n()))?;
+        let batch_size = settings.get(DatasetOptions::batch_size())? as f64 * f64::from(workers);
         Ok(Self { own, options: TrainingOptions::read(settings)?, batch_size })
     }
 

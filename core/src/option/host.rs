@@ -45,8 +45,11 @@ crate::options! {
         pub seed: u64 = int("seed", 0, 0..=i64::MAX),
         /// Where the run leaves its files; unset: a new directory under ./runs.
         pub run_dir: Option<PathBuf> = path("run_dir", "").optional(),
-        /// Workers that train together, each on its share of a batch.
+        /// Workers that train together, each with batches of its own; started here unless another
+        /// program starts them.
         pub n: u32 = int("n", 1, 1..=1024),
+        /// Seconds that a worker waits for another one before the run ends.
+        pub worker_timeout: u32 = int("worker_timeout", 25, 1..=86_400),
         /// The full-precision model: where it goes and is looked for.
         pub save_path: PathBuf = path("save_path", "./models/model.ckpt").made_if_missing(),
         /// Start training from the model at save_path.

@@ -1,10 +1,10 @@
 //! What a job computes with: the device, the threads, the precision and the group of workers. A
 //! value that is made once from the settings and lent to everything that makes tensors.
 
-use crate::workers::{Alone, Workers};
+use crate::workers::{Alone, Together, Workers};
 use crate::{kernels, torch_error};
 use pocketflow::Result;
-use pocketflow::settings::Settings;
+use pocketflow::job::Job;
 use std::sync::Arc;
 use tch::{Cuda, Device, Tensor};
 
@@ -17,12 +17,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes `device`, `threads` and `amp` from the settings and prepares libtorch. The number of
-    /// threads and the memory that is kept are libtorch's own and hold for the whole process.
+    /// Takes `device`, `threads` and `amp` from the job's settings, prepares libtorch and joins the
+    /// job's group of workers: once a job. The number of threads and the memory that is kept are
+    /// libtorch's own and hold for the whole process.
     ///
     /// # Errors
-    /// A device that is not there; mixed precision on the CPU; more workers than one.
-    pub fn new(settings: &Settings) -> Result<Self> {
+    /// A device that is not there; mixed precision on the CPU; a group that does not come together.
+    pub fn new(job: &Job) -> Result<Self> {
+        let settings = &job.settings;
         let wanted: String = settings.get("device")?;
         let gpu =
             choose(&wanted, Cuda::device_count().max(0)).map_err(|problem| settings.invalid("device", &problem))?;
@@ -31,20 +33,27 @@ impl Engine {
             let problem = "mixed precision needs a GPU, and this job runs on the CPU; leave it out";
             return Err(settings.invalid("amp", problem));
         }
-        if settings.find::<u32>("n")?.unwrap_or(1) > 1 {
-            return Err(settings.invalid("n", "this version trains with one worker; leave it out"));
-        }
         let threads: i32 = settings.find::<u32>("threads")?.unwrap_or(0).try_into().unwrap_or(i32::MAX);
         if threads > 0 {
             tch::set_num_threads(threads);
         }
         kernels::keep_memory()?;
-        Ok(Self { device: gpu.map_or(Device::Cpu, Device::Cuda), mixed, workers: Arc::new(Alone) })
+        let workers: Arc<dyn Workers> = match job.group.is_alone() {
+            true => Arc::new(Alone),
+            false => Arc::new(Together::join(&job.group, &facts(job))?),
+        };
+        Ok(Self { device: gpu.map_or(Device::Cpu, Device::Cuda), mixed, workers })
     }
 
     /// An engine of one worker on the CPU, as libtorch is: for programs without settings.
     pub fn cpu() -> Self {
         Self { device: Device::Cpu, mixed: false, workers: Arc::new(Alone) }
+    }
+
+    /// The engine of a worker of a group.
+    #[must_use]
+    pub fn with_workers(self, workers: Arc<dyn Workers>) -> Self {
+        Self { workers, ..self }
     }
 
     /// Returns the device that the job's tensors belong on.
@@ -76,6 +85,13 @@ impl Engine {
         let _mixed = if self.mixed { Some(kernels::MixedPrecision::on()?) } else { None };
         pass()
     }
+}
+
+/// What must be the same for all workers of a job: lines of a name, a tab and a value.
+fn facts(job: &Job) -> String {
+    let info = job.dataset.info();
+    let images = format!("data set\t{} of {} and {} images\n", info.name, info.train, info.eval);
+    format!("libtorch\t{}\n{images}{}", crate::LIBTORCH_VERSION, job.group.facts)
 }
 
 /// Returns the number of the GPU that `wanted` names, `None` for the CPU: `cpu`, `cuda:N`, or

@@ -1,12 +1,13 @@
 //! A network's figures on a split.
 
-use crate::loader::{Loader, Stream};
+use crate::loader::{Loader, Share, Stream};
 use crate::loss;
 use crate::network::{Mode, Network};
 use crate::torch_error;
+use crate::workers::Reduction;
 use pocketflow::dataset::Split;
 use pocketflow::job::Job;
-use pocketflow::{Error, Result};
+use pocketflow::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
@@ -46,22 +47,9 @@ pub fn evaluate(network: &Network, job: &Job, split: Split) -> Result<Metrics> {
 /// # Errors
 /// As there.
 pub fn judge(network: &Network, job: &Job, split: Split) -> Result<(Metrics, Vec<u32>)> {
-    let (mut top1, mut top5, mut loss, mut samples) = (0.0, 0.0, 0.0, 0);
-    let mut classes: Vec<u32> = Vec::new();
-    let mut varied = Varied::default();
-    each_batch(network, job, split, |logits, labels| {
-        let count = labels.size()[0];
-        let (first, fifth) = loss::hits(logits, labels, 5);
-        top1 += first;
-        top5 += fifth;
-        loss += tch::no_grad(|| loss::cross_entropy(logits, labels))?.double_value(&[]) * count as f64;
-        samples += count as u64;
-        let best = loss::ranked(logits).select(-1, 0);
-        let best = Vec::<i64>::try_from(best).map_err(|error| torch_error("read classes", &error))?;
-        varied.see(labels)?;
-        classes.extend(best.into_iter().map(|class| class as u32));
-        Ok(())
-    })?;
+    let mut own = Sums::default();
+    let shown = each_batch(network, job, split, |logits, labels| own.add(logits, labels));
+    let Sums { top1, top5, loss, samples, classes, labels } = own.of_all(network, job, shown)?;
     let n = (samples as f64).max(1.0);
     let loss = loss / n;
     if !loss.is_finite() {
@@ -71,28 +59,84 @@ pub fn judge(network: &Network, job: &Job, split: Split) -> Result<(Metrics, Vec
             split.images()
         )));
     }
-    let constant = classes.first().copied().filter(|first| varied.yes && classes.iter().all(|class| class == first));
+    let varied = labels.is_some_and(|[least, most]| least < most);
+    let constant = classes.first().copied().filter(|first| varied && classes.iter().all(|class| class == first));
     Ok((Metrics { top1: top1 / n, top5: top5 / n, loss, samples, constant }, classes))
 }
 
-/// Whether images are of more than one class.
+/// What is summed up over the images of a split.
 #[derive(Default)]
-struct Varied {
-    yes: bool,
-    first: Option<i64>,
+struct Sums {
+    top1: f64,
+    top5: f64,
+    loss: f64,
+    samples: u64,
+    /// The most likely class of each image.
+    classes: Vec<u32>,
+    /// The least and the largest label.
+    labels: Option<[i64; 2]>,
 }
 
-impl Varied {
-    /// `labels` of a batch.
-    fn see(&mut self, labels: &Tensor) -> Result<()> {
-        if !self.yes && labels.numel() > 0 {
-            let labels = Vec::<i64>::try_from(labels).map_err(|error| torch_error("read labels", &error))?;
-            let first = *self.first.get_or_insert(labels[0]);
-            self.yes = labels.iter().any(|label| *label != first);
+impl Sums {
+    /// Adds the images of a batch.
+    fn add(&mut self, logits: &Tensor, labels: &Tensor) -> Result<()> {
+        let count = labels.size()[0];
+        let (first, fifth) = loss::hits(logits, labels, 5);
+        self.top1 += first;
+        self.top5 += fifth;
+        self.loss += tch::no_grad(|| loss::cross_entropy(logits, labels))?.double_value(&[]) * count as f64;
+        self.samples += count as u64;
+        let best = loss::ranked(logits).select(-1, 0);
+        let best = Vec::<i64>::try_from(best).map_err(|error| torch_error("read classes", &error))?;
+        self.classes.extend(best.into_iter().map(|class| class as u32));
+        let labels = Vec::<i64>::try_from(labels).map_err(|error| torch_error("read labels", &error))?;
+        let [mut least, mut most] = self.labels.unwrap_or([i64::MAX, i64::MIN]);
+        for label in labels {
+            (least, most) = (least.min(label), most.max(label));
         }
+        self.labels = Some([least, most]);
         Ok(())
     }
+
+    /// Returns the sums over the images of all workers, classes in the order of the split. `shown`
+    /// is how it went here: all workers stop where one does.
+    fn of_all(self, network: &Network, job: &Job, shown: Result<()>) -> Result<Self> {
+        let workers = network.engine().workers();
+        if workers.size() == 1 {
+            return shown.map(|()| self);
+        }
+        let interrupted = matches!(&shown, Err(error) if error.kind() == ErrorKind::Interrupted);
+        let failed = shown.is_err() && !interrupted;
+        let flag = |flag: bool| f64::from(u8::from(flag));
+        let mut numbers = [self.top1, self.top5, self.loss, self.samples as f64, flag(interrupted), flag(failed)];
+        workers.sums(&mut numbers)?;
+        shown?;
+        let [top1, top5, loss, samples, interrupted, failed] = numbers;
+        if failed > 0.0 {
+            return Err(Error::failed("another worker could not evaluate its images; what it says is the cause"));
+        }
+        if interrupted > 0.0 {
+            return Err(Error::interrupted(STOPPED));
+        }
+        let batch: usize = job.settings.get("batch_size_eval")?;
+        let mut all = vec![0_i64; samples as usize];
+        let places = all.chunks_mut(batch).skip(workers.rank() as usize).step_by(workers.size() as usize);
+        for (place, class) in places.flatten().zip(&self.classes) {
+            *place = i64::from(*class);
+        }
+        let [least, most] = self.labels.unwrap_or([i64::MAX, i64::MIN + 1]);
+        let mut all = [Tensor::from_slice(&all)];
+        workers.reduce(&mut all, Reduction::Sum)?;
+        let mut ends = [Tensor::from_slice(&[-least, most])];
+        workers.reduce(&mut ends, Reduction::Max)?;
+        let classes = Vec::<i64>::try_from(&all[0]).map_err(|error| torch_error("read classes", &error))?;
+        let classes = classes.into_iter().map(|class| class as u32).collect();
+        let labels = Some([-ends[0].int64_value(&[0]), ends[0].int64_value(&[1])]);
+        Ok(Self { top1, top5, loss, samples: samples as u64, classes, labels })
+    }
 }
+
+const STOPPED: &str = "stopped during an evaluation";
 
 /// Calls `each` with logits and labels of one batch after the other.
 fn each_batch(
@@ -109,12 +153,13 @@ fn each_batch(
         seed: 0,
         first: 0,
         per_epoch: None,
+        share: Share::of(network.engine()),
     })?;
     while let Some(batch) = loader.next_batch(&*job.host)? {
         let logits = tch::no_grad(|| network.forward(&batch.images, Mode::Eval))?;
         each(&logits, &batch.labels)?;
         if job.host.interrupted() {
-            return Err(Error::interrupted("stopped during an evaluation"));
+            return Err(Error::interrupted(STOPPED));
         }
     }
     Ok(())

@@ -1,6 +1,10 @@
 //! Safe wrappers of the C++ kernels in `kernels/`. Tensors cross as pointers to `at::Tensor`, as in
 //! torch-sys; a C++ exception comes back as a message.
 
+mod processes;
+
+pub use processes::Processes;
+
 use pocketflow::quant::Grid;
 use pocketflow::{Error, Result};
 use std::ffi::{CStr, c_char, c_double, c_int, c_void};

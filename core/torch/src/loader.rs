@@ -35,6 +35,27 @@ pub struct Stream {
     pub first: u64,
     /// Batches an epoch; with `None` one pass over the split, an incomplete last batch included.
     pub per_epoch: Option<u64>,
+    /// The share of this worker: where there are several, each takes every so-many-th batch of the
+    /// pass, so that together they take the images of one worker with a batch as large as theirs.
+    pub share: Share,
+}
+
+/// One of several workers that take turns at the batches of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub rank: u64,
+    pub size: u64,
+}
+
+impl Share {
+    /// Everything.
+    pub const WHOLE: Self = Self { rank: 0, size: 1 };
+
+    /// The share of this worker in the engine's group.
+    pub fn of(engine: &Engine) -> Self {
+        let workers = engine.workers();
+        Self { rank: workers.rank().into(), size: workers.size().into() }
+    }
 }
 
 /// The receiving end.
@@ -82,7 +103,9 @@ fn run(stream: &Stream, delivery: &Delivery<Loaded>) -> Result<()> {
     let (mut epoch, mut done) = (stream.first / per_epoch, stream.first % per_epoch);
     loop {
         let mut pass = stream.dataset.open(stream.split, Shard::WHOLE, mix(stream.seed, epoch))?;
-        pass.skip(done * stream.batch_size as u64)?;
+        let size = stream.batch_size as u64;
+        let Share { rank, size: workers } = stream.share;
+        pass.skip((done * workers + rank) * size)?;
         while done < per_epoch && pass.next(&mut batch)? {
             // The data set may have taken so long that the process is at its end, and libtorch with
             // it.
@@ -98,6 +121,7 @@ fn run(stream: &Stream, delivery: &Delivery<Loaded>) -> Result<()> {
                 return Ok(());
             }
             done += 1;
+            pass.skip((workers - 1) * size)?;
         }
         if stream.per_epoch.is_none() {
             return Ok(());
@@ -172,6 +196,7 @@ mod tests {
             seed: 0,
             first: 0,
             per_epoch: None,
+            share: Share::WHOLE,
         };
         let mut loader = Loader::start(stream).unwrap();
         let error = loader.next_batch(&NeverStopped).err().expect("not the end of the data");

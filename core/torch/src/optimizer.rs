@@ -3,6 +3,7 @@
 use crate::kernels::{self, StepLists};
 use crate::network::{Network, Trainable};
 use crate::values::{floats, set_floats};
+use crate::workers::Workers;
 use pocketflow::graph::Role;
 use pocketflow::{Error, Result};
 use std::collections::BTreeMap;
@@ -79,6 +80,17 @@ impl Optimizer {
     /// that there are none of.
     pub fn gradients(&self) -> Vec<Tensor> {
         self.trained.iter().map(|each| each.leaf.grad()).filter(Tensor::defined).collect()
+    }
+
+    /// Gives every worker worker 0's state, after `steps` steps.
+    ///
+    /// # Errors
+    /// A worker that does not answer.
+    pub fn take_first(&mut self, workers: &dyn Workers, steps: i64) -> Result<()> {
+        let mut tensors: Vec<Tensor> = self.first.iter().chain(&self.second).map(Tensor::shallow_clone).collect();
+        workers.broadcast(&mut tensors)?;
+        self.steps = steps;
+        Ok(())
     }
 
     /// Returns the state, by name, for a checkpoint.

@@ -50,6 +50,15 @@ pub enum Stored {
     Value(ActivationQuant),
 }
 
+/// How what quantizers of several workers keep becomes one after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merging {
+    /// Each tensor, of floats, is the mean of the workers'.
+    Mean,
+    /// Each tensor begins with a minimum and a maximum, which become those of all workers.
+    Range,
+}
+
 /// What the engine can compute together with other work, in place of [`Quantizer::quantize`].
 pub enum Fused<'a> {
     /// Weights on a grid, whose gradient goes straight through.
@@ -83,6 +92,11 @@ pub trait Quantizer: Send {
     /// values, and a resumed run writes them back into these same tensors.
     fn state(&self) -> Vec<(&'static str, Tensor)> {
         Vec::new()
+    }
+
+    /// Returns how [`Quantizer::state`] of several workers, each with its own images, becomes one.
+    fn merging(&self) -> Merging {
+        Merging::Mean
     }
 
     /// Returns what the engine can compute in place of [`Quantizer::quantize`].

@@ -62,7 +62,7 @@ impl<'a> Workflow<'a> {
     /// Settings that the engine or the data set cannot take.
     pub fn begin(job: &'a Job, learner: &'static str) -> Result<Self> {
         let started = Instant::now();
-        let engine = Engine::new(&job.settings)?;
+        let engine = Engine::new(job)?;
         let (trained, evaluated) = splits(job)?;
         let recipe = job.net.recipe(job.dataset.info().samples(trained));
         Ok(Self { job, engine, evaluated, recipe, learner, started, images: OnceCell::new() })
@@ -155,7 +155,7 @@ impl<'a> Workflow<'a> {
 /// # Errors
 /// As [`outcome::evaluated`].
 pub fn evaluate_saved(job: &Job, learner: &str, path: &Path) -> Result<Report> {
-    let engine = Engine::new(&job.settings)?;
+    let engine = Engine::new(job)?;
     let mut report = outcome::evaluated(&engine, job, learner, path)?;
     compare(&mut report, parent::metrics(&engine, job)?);
     Ok(report)

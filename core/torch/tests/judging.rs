@@ -81,6 +81,7 @@ fn job(labels: &[u32]) -> Job {
         host: Arc::new(Quiet),
         run_dir: "nowhere".into(),
         model: None,
+        group: pocketflow::workers::Group::alone(),
     }
 }
 

@@ -40,6 +40,7 @@ pub fn evaluate(
         host: host.clone(),
         run_dir: folder.to_owned(),
         model: Some(path.to_owned()),
+        group: pocketflow::workers::Group::alone(),
     };
     let report = registry.learner(&selected.selection.learner.name, &job.settings)?.evaluate(&job)?;
     drop(job);

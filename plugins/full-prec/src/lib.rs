@@ -86,6 +86,6 @@ impl Learner for FullPrec {
             Some(path) => path.clone(),
             None => job.settings.get("save_path")?,
         };
-        outcome::evaluated(&Engine::new(&job.settings)?, job, NAME, &path)
+        outcome::evaluated(&Engine::new(job)?, job, NAME, &path)
     }
 }

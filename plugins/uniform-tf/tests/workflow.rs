@@ -113,6 +113,7 @@ fn job(dir: &Path, run: &str, stop_after: u64, changed: &[(&str, Value)]) -> (Jo
         host: host.clone(),
         run_dir: dir.join(run),
         model: None,
+        group: pocketflow::workers::Group::alone(),
         settings,
     };
     std::fs::create_dir_all(&job.run_dir).unwrap();

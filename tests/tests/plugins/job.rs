@@ -57,6 +57,7 @@ pub fn job_on(registry: &Registry, dataset: Arc<dyn Dataset>, settings: Settings
         host,
         run_dir: "/tmp/runs/x".into(),
         model: None,
+        group: pocketflow::workers::Group::alone(),
         settings,
     }
 }

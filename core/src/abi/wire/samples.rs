@@ -166,6 +166,7 @@ pub fn job() -> Facts {
         net_id: "resnet_at_cifar10".into(),
         run_dir: "runs/1".into(),
         model: Some("models/model.ckpt".into()),
+        group: crate::workers::Group::alone(),
     }
 }
 

@@ -10,6 +10,7 @@ mod observe;
 mod parameters;
 mod program;
 mod quantizers;
+mod together;
 
 pub use forward::Mode;
 pub use integer::Integers;

@@ -2,7 +2,7 @@
 
 use super::parameters::Parameters;
 use crate::kernels::{self, ActQuantizer, Fold, WeightJob};
-use crate::quantizer::{Fused, GridValues, GridWeights, Pass, Quantizer, Stored};
+use crate::quantizer::{Fused, GridValues, GridWeights, Merging, Pass, Quantizer, Stored};
 use crate::values::set_floats;
 use pocketflow::fold::fold_graph;
 use pocketflow::graph::{BatchNorm, Graph, NodeId, Op, Role};
@@ -273,6 +273,17 @@ impl Quantizers {
             }
         });
         state
+    }
+
+    /// Returns the tensors of [`Quantizers::state`] that become one in the way of `merging`.
+    pub fn merged(&self, graph: &Graph, parameters: &Parameters, merging: Merging) -> Vec<Tensor> {
+        let mut tensors = Vec::new();
+        self.each(graph, parameters, |_, quantizer| {
+            if quantizer.merging() == merging {
+                tensors.extend(quantizer.state().into_iter().map(|(_, tensor)| tensor));
+            }
+        });
+        tensors
     }
 
     /// Returns what the optimizer trains of the quantizers, by name: tensor, factor on the rate,

@@ -2,7 +2,7 @@
 //! TensorFlow's affine grids, values on an affine grid over the range that was tracked. Both are
 //! straight-through estimators (Bengio et al. 2013, arXiv 1308.3432) with fused kernels.
 
-use super::{Fused, Pass, Quantizer, Stored};
+use super::{Fused, Merging, Pass, Quantizer, Stored};
 use crate::kernels::{self, ActQuantizer, WeightGrid, WeightJob};
 use pocketflow::Result;
 use pocketflow::affine::Affine;
@@ -118,6 +118,10 @@ impl Quantizer for GridValues {
 
     fn state(&self) -> Vec<(&'static str, Tensor)> {
         vec![("range", self.range.shallow_clone())]
+    }
+
+    fn merging(&self) -> Merging {
+        Merging::Range
     }
 
     fn fused(&self, pass: Pass) -> Option<Fused<'_>> {

@@ -93,10 +93,13 @@ pub fn train_on(network: &mut Network, job: &Job, training: &Training, splits: (
     let settings = &job.settings;
     let (split, evaluated) = splits;
     let info = job.dataset.info();
-    let batch_size: u64 = settings.get("batch_size")?;
+    let workers = u64::from(network.engine().workers().size());
+    // Of all workers together.
+    let batch_size = settings.get::<u64>("batch_size")? * workers;
     let steps_per_epoch = info.samples(split) / batch_size;
     if steps_per_epoch == 0 {
-        let problem = format!("the training split has only {} images: not one batch is full", info.samples(split));
+        let (images, each) = (info.samples(split), if workers > 1 { " on each of the workers" } else { "" });
+        let problem = format!("the training split has only {images} images: not one batch is full{each}");
         return Err(settings.invalid("batch_size", &problem));
     }
     let total_steps = (training.epochs * steps_per_epoch as f64).round() as u64;
@@ -137,5 +140,6 @@ pub fn train_on(network: &mut Network, job: &Job, training: &Training, splits: (
     if settings.get("resume")? {
         run.take_up()?;
     }
+    run.take_first()?;
     run.run(split)
 }

@@ -5,7 +5,7 @@ use super::step::{Step, Stepped, step};
 use super::{Trained, Training, split_name};
 use crate::checkpoint::{self, Progress, Saved};
 use crate::evaluate::evaluate;
-use crate::loader::{Loaded, Loader, Stream};
+use crate::loader::{Loaded, Loader, Share, Stream};
 use crate::network::{Mode, Network};
 use crate::optimizer::Optimizer;
 use pocketflow::checkpoints::{Checkpoints, Found};
@@ -36,8 +36,25 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Goes on from the phase's checkpoint where there is one.
+    /// Gives all workers what worker 0 begins with.
+    pub fn take_first(&mut self) -> Result<()> {
+        let engine = self.network.engine().clone();
+        let workers = engine.workers();
+        if workers.size() == 1 {
+            return Ok(());
+        }
+        let unreadable = |error: serde_json::Error| Error::failed(format!("what worker 0 begins with: {error}"));
+        let progress = workers.share(serde_json::to_vec(&self.progress).map_err(unreadable)?)?;
+        self.progress = serde_json::from_slice(&progress).map_err(unreadable)?;
+        self.network.take_first()?;
+        self.optimizer.take_first(workers, self.progress.step as i64)
+    }
+
+    /// Goes on from the phase's checkpoint where there is one; worker 0 alone has them.
     pub fn take_up(&mut self) -> Result<()> {
+        if !self.network.engine().workers().leads() {
+            return Ok(());
+        }
         let found = checkpoint::load(&self.checkpoints, &self.progress, self.network, &mut self.optimizer)?;
         if let Some(Found { state, warning }) = found {
             self.progress = state;
@@ -59,10 +76,11 @@ impl Run<'_> {
             engine: self.network.engine().clone(),
             dataset: Arc::clone(&self.job.dataset),
             split,
-            batch_size: self.progress.batch_size as usize,
+            batch_size: self.progress.batch_size as usize / self.network.engine().workers().size() as usize,
             seed: self.progress.seed,
             first: done,
             per_epoch: Some(self.steps_per_epoch),
+            share: Share::of(self.network.engine()),
         })?;
         if self.progress.evaluation_due {
             self.evaluate()?;
@@ -168,7 +186,7 @@ impl Run<'_> {
     /// Saves, unless this step is saved already: two files of one step would be no use where one is
     /// damaged.
     fn save(&mut self) -> Result<()> {
-        if self.saved == Some(self.progress.step) {
+        if self.saved == Some(self.progress.step) || !self.network.engine().workers().leads() {
             return Ok(());
         }
         match checkpoint::save(&self.checkpoints, &self.progress, self.network, &self.optimizer)? {

@@ -5,6 +5,7 @@ use crate::loss::{self, Distillation};
 use crate::network::{Mode, Network};
 use crate::optimizer::Optimizer;
 use crate::torch_error;
+use crate::workers::Reduction;
 use pocketflow::Result;
 use tch::{Device, Kind, Tensor};
 
@@ -19,7 +20,7 @@ pub struct Step<'a> {
 
 /// What a step found, on the device, so that nobody has to wait for it.
 pub struct Found {
-    /// The loss of the batch, a scalar in double precision.
+    /// The loss of the batch of all workers, a scalar in double precision.
     pub loss: Tensor,
     /// How many images of the batch were told right, a scalar in double precision.
     pub hits: Tensor,
@@ -48,7 +49,11 @@ pub fn step(network: &mut Network, optimizer: &mut Optimizer, batch: &Loaded, ho
         return Ok(Stepped::Diverged(value));
     }
     let [hits, _] = loss::hit_counts(&logits, &batch.labels, 1);
-    Ok(Stepped::Done(Found { loss: loss.detach().to_kind(Kind::Double), hits }))
+    let mut found = [loss.detach().to_kind(Kind::Double), hits];
+    let workers = network.engine().workers();
+    workers.reduce(&mut found, Reduction::Sum)?;
+    let [loss, hits] = found;
+    Ok(Stepped::Done(Found { loss: loss / f64::from(workers.size()), hits }))
 }
 
 /// Goes down the gradient of a loss, averaged over the workers. Returns the loss where it is not
@@ -57,14 +62,23 @@ pub fn step(network: &mut Network, optimizer: &mut Optimizer, batch: &Loaded, ho
 /// # Errors
 /// libtorch's; a worker that does not answer.
 pub fn descend(network: &mut Network, optimizer: &mut Optimizer, loss: &Tensor, rate: f64) -> Result<Option<f64>> {
-    if network.engine().device() == Device::Cpu {
-        let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            return Ok(Some(value));
+    let engine = network.engine().clone();
+    let workers = engine.workers();
+    if engine.device() == Device::Cpu {
+        // All workers stop at a loss that is no number, whoever has it.
+        let mut value = [loss.double_value(&[])];
+        workers.sums(&mut value)?;
+        if !value[0].is_finite() {
+            return Ok(Some(value[0]));
         }
     }
     loss.f_backward().map_err(|error| torch_error("backward pass", &error))?;
-    network.engine().workers().mean(&mut optimizer.gradients())?;
+    if workers.size() > 1 {
+        let mut averaged = optimizer.gradients();
+        averaged.extend(network.averaged());
+        workers.mean(&mut averaged)?;
+        network.widen_ranges()?;
+    }
     optimizer.step(network, rate)?;
     Ok(None)
 }
