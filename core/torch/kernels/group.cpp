@@ -6,6 +6,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <c10/util/Logging.h>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -30,6 +31,9 @@ std::vector<at::Tensor> list(const tensor *tensors, int64_t count) {
 extern "C" char *pf_group(const char *host, int port, int serves, int rank, int size, int64_t timeout_ms,
                           const char *interface, const char *prefix, Group **out) {
   return guarded([&] {
+    // What goes wrong is told by the exception; libtorch's own words come with every attempt, and
+    // with the addresses of its code.
+    if (!std::getenv("TORCH_CPP_LOG_LEVEL")) FLAGS_caffe2_log_level = 3;
     const std::chrono::milliseconds timeout(timeout_ms);
     c10d::TCPStoreOptions to;
     to.port = static_cast<uint16_t>(port);
