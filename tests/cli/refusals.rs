@@ -53,15 +53,17 @@ fn both_spellings_of_a_name_mean_one_plugin() {
 #[test]
 fn workers_are_counted_before_a_run_folder_is_made() {
     let place = Place::new();
-    for flag in ["-n=4", "-n 4", "-n4", "--n=4", "--n 4"] {
-        let outcome = place.host(&format!("{} {flag}", patient())).expect(2);
-        outcome.says(&["`n` = 4 (flag --n)", "this version trains with one worker"]);
+    for flag in ["-n=0", "-n 2000", "-n4x", "--n=-1"] {
+        place.host(&format!("{} {flag}", patient())).expect(2).says(&["`n` = "]);
     }
-    place.write("pocketflow.toml", "n = 2\n");
-    place.run("").expect(2).says(&["pocketflow.toml:1", "one worker"]);
+    let mut contradicted = place.command(&format!("{} -n=4", patient()));
+    contradicted.env("RANK", "0").env("WORLD_SIZE", "2").env("MASTER_ADDR", "127.0.0.1");
+    let outcome = crate::outcome(contradicted.spawn().unwrap());
+    outcome.expect(2).says(&["`n` = 4 (flag --n)", "2 workers"]);
     assert!(place.runs().is_empty());
-    place.run("-n=1 --run_dir=one").expect(0);
-    place.run("--n 1 --run_dir=two").expect(0);
+    for (number, flag) in ["-n=2", "-n 2", "-n2", "--n=2", "--n 2", "-n=1"].iter().enumerate() {
+        place.host(&format!("{} {flag} --run_dir={number}", patient())).expect(0);
+    }
 }
 
 #[test]

@@ -192,8 +192,11 @@ fn help_shows_the_options_of_selected_plugins() {
                                       [a whole number, 0 or more; default: 0]
           --run-dir <PATH>            Where the run leaves its files; unset: a new directory under
                                       ./runs.
-      -n, --n <N>                     Workers that train together, each on its share of a batch. [a
-                                      whole number from 1 to 1024; default: 1]
+      -n, --n <N>                     Workers that train together, each with batches of its own; started
+                                      here unless another program starts them. [a whole number from 1 to
+                                      1024; default: 1]
+          --worker-timeout <N>        Seconds that a worker waits for another one before the run ends.
+                                      [a whole number from 1 to 86400; default: 25]
           --save-path <PATH>          The full-precision model: where it goes and is looked for.
                                       [default: ./models/model.ckpt]
           --enbl-warm-start[=<BOOL>]  Start training from the model at save_path. [default: False]

@@ -139,6 +139,7 @@ pub(crate) mod tests {
         summ_step                100                      default of host
         tempr_dst                4.0                      default of host
         threads                  0                        default of host
+        worker_timeout           25                       default of host
         # learner uniform
         uql_activation_bits      32                       default of uniform
         uql_bit_plan             (unset)                  default of uniform
