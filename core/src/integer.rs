@@ -2,31 +2,28 @@
 //! learner must quantize in training so that the deployed network computes the same.
 
 use crate::graph::{Graph, NodeId, Op, Placement};
+use crate::option::Choice;
 use crate::quant::{ActivationQuant, Buckets, FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
 use serde::{Deserialize, Serialize};
 
-/// The integers that a deployed network computes with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// int8, weights symmetric per output channel: what today's kernels are fastest at.
-    #[default]
-    Int8,
-    /// uint8, weights asymmetric per tensor: what TensorFlow's first quantized models, and the
-    /// original's demo, use.
-    Uint8,
+crate::choice! {
+    /// The integers that a deployed network computes with.
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Target {
+        /// int8, weights symmetric per output channel: what today's kernels are fastest at.
+        #[default]
+        Int8 = "int8",
+        /// uint8, weights asymmetric per tensor: what TensorFlow's first quantized models, and the
+        /// original's demo, use.
+        Uint8 = "uint8",
+    }
 }
 
 impl Target {
-    pub const NAMES: [&'static str; 2] = ["int8", "uint8"];
-
+    /// Returns the word for it, as in options and files.
     pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
-
-    /// The target of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Int8, Self::Uint8].into_iter().find(|target| target.name() == name)
+        self.word()
     }
 
     /// How it quantizes the weights of a layer.

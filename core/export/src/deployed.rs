@@ -5,10 +5,12 @@ mod layer;
 mod lower;
 pub(crate) mod lowering;
 mod note;
+mod unquantized;
 mod weight_range;
 
 pub use lower::{Lowered, lower, lower_to_floats, lower_within, without_range};
 pub use note::{Fate, LayerNote};
+pub use unquantized::LowerError;
 pub use weight_range::WeightRange;
 
 use pocketflow::graph::Op;

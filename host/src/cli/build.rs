@@ -7,12 +7,12 @@ use crate::options::{OTHER_VARIABLES, host_options};
 use crate::provenance;
 use crate::registry::Reserved;
 use crate::select::AUTO;
-use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
+use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use pocketflow::integer::Target;
 use pocketflow::names::{canonical, shown as shown_name};
-use pocketflow::option::{HostOptions, Kind, OptionSpec};
+use pocketflow::option::{Choice, HostOptions, Kind, OptionSpec};
 use pocketflow::plugin::{Declaration, PluginKind};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -166,7 +166,7 @@ fn export_args() -> Vec<Arg> {
             .long("type")
             .value_name("TYPE")
             .default_value("int8")
-            .value_parser(Target::NAMES)
+            .value_parser(PossibleValuesParser::new(Target::WORDS.iter().map(|(word, _)| *word)))
             .help("int8: weights per channel, the fast one; uint8: per tensor, as TensorFlow's first quantized models"),
         count("@calibration_images", "calibration-images", "512").help("Training images that ranges are taken from"),
         Arg::new("@calibration_method")

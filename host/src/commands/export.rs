@@ -17,12 +17,12 @@ use pocketflow::atomic::together::Together;
 use pocketflow::error::Context;
 use pocketflow::integer::Target;
 use pocketflow::model::Model;
-use pocketflow::option::HostOptions;
+use pocketflow::option::{Choice, HostOptions};
 use pocketflow::plugin::PluginKind;
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, ErrorKind, Result};
 use pocketflow_export::calibrate::Method;
-use pocketflow_export::deployed::{Fate, LayerNote, WeightRange, lower_within, without_range};
+use pocketflow_export::deployed::{Fate, LayerNote, LowerError, WeightRange, lower_within, without_range};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +46,7 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
     let together =
         at_once.whole(|| check_files(program, folder, &path, flags).and_then(|()| Together::begin(folder)))?;
     let model = Model::load(&path)?;
-    let target = Target::parse(&flags.target).ok_or_else(|| Error::config(format!("no type `{}`", flags.target)))?;
+    let target = Target::of_word(&flags.target).ok_or_else(|| Error::config(format!("no type `{}`", flags.target)))?;
     let writes = |wanted: &str| flags.formats.iter().any(|format| format == wanted);
     if flags.onnx_reduce_range && !writes("onnx") {
         return Err(Error::config("--onnx_reduce_range is about the .onnx file, and --format names no onnx"));
@@ -290,9 +290,19 @@ fn integers(model: &Model, target: Target, flags: &ExportFlags, data: &Data) -> 
             )));
         }
     };
-    let lowered = |weights| lower_within(model, target, &ranges, flags.post_quant, weights);
+    let lowered = |weights| {
+        lower_within(model, target, &ranges, flags.post_quant, weights).map_err(|error| refused(error, flags))
+    };
     let onnx = flags.onnx_reduce_range.then(|| lowered(WeightRange::Reduced)).transpose()?;
     Ok(files::Integers { lowered: lowered(WeightRange::Full)?, onnx })
+}
+
+/// Why a model cannot be lowered, with the flag that does what training did not.
+fn refused(error: LowerError, flags: &ExportFlags) -> Error {
+    match error.is_unquantized() && !flags.post_quant {
+        true => Error::config(format!("{error}; give --enbl_post_quant to quantize them now, from training images")),
+        false => error.into(),
+    }
 }
 
 fn method(flags: &ExportFlags) -> Result<Method> {

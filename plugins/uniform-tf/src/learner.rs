@@ -3,7 +3,7 @@
 //! evaluation model.
 
 use crate::NAME;
-use crate::options::{Options, specs};
+use crate::options::Options;
 use pocketflow::Result;
 use pocketflow::biases::round_biases;
 use pocketflow::clip::WeightRange;
@@ -35,7 +35,7 @@ impl Plugin for UniformTf {
     };
 
     fn options() -> Vec<OptionSpec> {
-        specs()
+        Options::specs()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
@@ -52,7 +52,7 @@ impl Learner for UniformTf {
         let graph = &parent.model.graph;
         let values = parent.model.all_values()?;
         let mut network =
-            Network::for_integers(&work.engine, graph, options.integers, [&info.mean, &info.std], &values)?;
+            Network::for_integers(&work.engine, graph, options.integers(), [&info.mean, &info.std], &values)?;
         work.prepare(&mut network, Preparation { range: WeightRange::MinMax, statistics: false })?;
 
         let recipe = &work.recipe;
@@ -70,9 +70,8 @@ impl Learner for UniformTf {
         let delayed = trained.steps <= options.quant_delay;
         if delayed {
             let (delay, steps) = (options.quant_delay, trained.steps);
-            job.warn(format!(
-                "uqtf_quant_delay = {delay}, but there were only {steps} steps: quantized after training"
-            ));
+            let key = Options::quant_delay().name();
+            job.warn(format!("{key} = {delay}, but there were only {steps} steps: quantized after training"));
         }
         network.set_quantizing(true)?;
         let metrics = match trained.last {
@@ -84,7 +83,7 @@ impl Learner for UniformTf {
         network.to_model(meta.clone())?.save(&options.save_path)?;
         job.note(format!("training model saved to {}", options.save_path.display()));
         let mut model = network.to_folded_model(meta)?;
-        let (target, folded) = (options.integers.target, model.graph.clone());
+        let (target, folded) = (options.target, model.graph.clone());
         align_plan(&folded, target, &mut model.plan.activations);
         round_biases(&mut model, target)?;
         let before = fold_values(graph, &fold_graph(graph)?, &network.values()?)?;

@@ -4,6 +4,7 @@
 use super::layer::BITS;
 use super::lowering::{Floats, Lowering};
 use super::note::{Fate, LayerNote};
+use super::unquantized::LowerError;
 use super::{Activation, DeployedNet, Layer, Operator, Value, WeightRange};
 use crate::ops::export;
 use pocketflow::fold::fold_model;
@@ -47,7 +48,12 @@ pub fn without_range(model: &Model, target: Target) -> Result<Vec<String>> {
 /// No quantized weights, without `post_quant`; values that lack a range (all of them, by name);
 /// more bits than the target holds; an operator that integer runtimes do not have; weights that are
 /// not finite.
-pub fn lower(model: &Model, target: Target, ranges: &BTreeMap<String, [f32; 2]>, post_quant: bool) -> Result<Lowered> {
+pub fn lower(
+    model: &Model,
+    target: Target,
+    ranges: &BTreeMap<String, [f32; 2]>,
+    post_quant: bool,
+) -> Result<Lowered, LowerError> {
     lower_within(model, target, ranges, post_quant, WeightRange::Full)
 }
 
@@ -61,14 +67,14 @@ pub fn lower_within(
     ranges: &BTreeMap<String, [f32; 2]>,
     post_quant: bool,
     weight_range: WeightRange,
-) -> Result<Lowered> {
+) -> Result<Lowered, LowerError> {
     let folded = fold_model(model)?;
     let mut ranges = ranges.clone();
     align_ranges(&folded.graph, target, BITS, &mut ranges);
     let floats = if post_quant { Floats::Quantized } else { Floats::Kept };
     let lowering = Lowering { weight_range, ..Lowering::new(model, &folded, target, &ranges, floats)? };
     lowering.check()?;
-    lowering.run()
+    Ok(lowering.run()?)
 }
 
 /// The model in float throughout: weights as quantization left them, values not quantized.
@@ -84,14 +90,12 @@ pub fn lower_to_floats(model: &Model) -> Result<DeployedNet> {
 
 impl Lowering<'_> {
     /// Everything that is missing, said at once.
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<(), LowerError> {
         let graph = self.graph();
-        let advice = "give --enbl_post_quant to quantize them now, from training images";
         let kept = self.floats == Floats::Kept;
         if kept && self.original.plan.weights.is_empty() {
-            let layers = graph.nodes.iter().filter(|node| node.op.is_layer()).map(|node| node.name.as_str());
-            let names = layers.collect::<Vec<_>>().join(", ");
-            return Err(Error::config(format!("training left all layers in float: {names}; {advice}")));
+            let layers = graph.nodes.iter().filter(|node| node.op.is_layer()).map(|node| node.name.clone());
+            return Err(LowerError::Float { layers: layers.collect() });
         }
         let too_many = |bits: u32| (BITS + 1..FULL_PRECISION_BITS).contains(&bits) && kept;
         // In the folded model weights may be packed no more: the plan of the original tells.
@@ -100,19 +104,18 @@ impl Lowering<'_> {
         let planned = |name: &str| self.model.plan.activations.get(name);
         let values = own().filter_map(|(_, node)| Some((planned(&node.name)?.bits, node.name.as_str(), "")));
         let wide = weights.chain(values).filter(|(bits, ..)| too_many(*bits));
-        let wide: Vec<String> = wide.map(|(bits, name, what)| format!("{what}{name} ({bits})")).collect();
-        if !wide.is_empty() {
-            let (names, target) = (wide.join(", "), self.target.name());
-            return Err(Error::config(format!("these have more bits than the 8 of {target}: {names}; {advice}")));
+        let named: Vec<String> = wide.map(|(bits, name, what)| format!("{what}{name} ({bits})")).collect();
+        if !named.is_empty() {
+            return Err(LowerError::Wide { target: self.target.name(), named });
         }
         // What is not in the plan may stay float; what is must have a range.
         let open = own().filter(|(id, node)| {
             self.grid(*id).is_none() && (!kept || planned(&node.name).is_some_and(|quant| quant.bits <= BITS))
         });
-        let open: Vec<&str> = open.map(|(_, node)| node.name.as_str()).collect();
-        match open.is_empty() {
+        let values: Vec<String> = open.map(|(_, node)| node.name.clone()).collect();
+        match values.is_empty() {
             true => Ok(()),
-            false => Err(Error::config(format!("these values have no range: {}; {advice}", open.join(", ")))),
+            false => Err(LowerError::WithoutRange { values }),
         }
     }
 
