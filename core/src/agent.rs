@@ -25,6 +25,7 @@ pub struct AgentLoss {
 /// What an agent must know of its environment before the first roll-out. [`AgentSpace::new`] makes
 /// one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "received::AgentSpace")]
 pub struct AgentSpace {
     pub state_dims: usize,
     pub action_dims: usize,
@@ -33,23 +34,56 @@ pub struct AgentSpace {
     pub rollouts: usize,
     /// Actions in each roll-out.
     pub steps: usize,
-    #[serde(default)]
     pub seed: u64,
+    /// So many roll-outs, the first ones, only fill the agent's memory: it is not told to learn
+    /// before the last of them is done, and may act at random in them.
+    pub filling: usize,
+}
+
+/// A space as it arrives.
+mod received {
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    pub struct AgentSpace {
+        state_dims: usize,
+        action_dims: usize,
+        action_max: f32,
+        rollouts: usize,
+        steps: usize,
+        #[serde(default)]
+        seed: Option<u64>,
+        #[serde(default)]
+        filling: Option<usize>,
+    }
+
+    impl From<AgentSpace> for super::AgentSpace {
+        fn from(received: AgentSpace) -> Self {
+            let AgentSpace { state_dims, action_dims, action_max, rollouts, steps, seed, filling } = received;
+            let plain = Self::new(state_dims, action_dims, action_max, rollouts, steps);
+            Self { seed: seed.unwrap_or(plain.seed), filling: filling.unwrap_or(plain.filling), ..plain }
+        }
+    }
 }
 
 impl AgentSpace {
+    /// Of a search's roll-outs, one in this many only fills the agent's memory (spec §5).
+    const FILLING_PART: usize = 4;
     /// Values of a state or an action, roll-outs, actions of a roll-out: beyond this it is a
     /// mistake.
     const MOST: usize = 1 << 24;
 
     /// A search of so many roll-outs of so many steps, with states and actions of so many values,
-    /// each action within `0..=action_max`; the seed is 0 until its field says otherwise.
+    /// each action within `0..=action_max`; the seed is 0 and the first quarter of the roll-outs
+    /// fills the agent's memory until these fields say otherwise.
     pub fn new(state_dims: usize, action_dims: usize, action_max: f32, rollouts: usize, steps: usize) -> Self {
-        Self { state_dims, action_dims, action_max, rollouts, steps, seed: 0 }
+        let filling = rollouts / Self::FILLING_PART;
+        Self { state_dims, action_dims, action_max, rollouts, steps, seed: 0, filling }
     }
 
-    /// That an agent can work in it: states, actions, roll-outs and steps that there are, and a
-    /// largest action that is above 0 and finite.
+    /// That an agent can work in it: states, actions, roll-outs and steps that there are, no more
+    /// roll-outs that fill its memory than roll-outs, and a largest action that is above 0 and
+    /// finite.
     ///
     /// # Errors
     /// Names the field and its value.
@@ -67,6 +101,9 @@ impl AgentSpace {
         ];
         if let Some((field, size)) = sizes.into_iter().find(|(_, size)| !(1..=Self::MOST).contains(size)) {
             return Err(wrong(format!("`{field}` is {size}; 1 to {} are possible", Self::MOST)));
+        }
+        if self.filling > self.rollouts {
+            return Err(wrong(format!("`filling` is {}, of {} roll-outs", self.filling, self.rollouts)));
         }
         match self.action_max {
             most if most.is_finite() && most > 0.0 => Ok(()),
@@ -142,6 +179,8 @@ mod tests {
             assert!(said(AgentSpace { rollouts: size, ..space() }).contains("`rollouts`"));
             assert!(said(AgentSpace { steps: size, ..space() }).contains("`steps`"));
         }
+        AgentSpace { filling: 200, ..space() }.check().unwrap();
+        assert!(said(AgentSpace { filling: 201, ..space() }).contains("`filling` is 201, of 200"));
         for most in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             assert!(said(AgentSpace { action_max: most, ..space() }).contains(&format!("`action_max` is {most}")));
         }

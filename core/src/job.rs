@@ -71,8 +71,8 @@ pub trait Host: Send + Sync {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// A stage of the work begins: `full-prec`, `uniform`; `steps` from the very start, `done` of
-    /// them before a resume.
+    /// A stage of the work begins, by the name of a learner or of a part of its work; `steps` from
+    /// the very start, `done` of them before a resume.
     Phase { name: String, steps: u64, done: u64 },
     /// One training step is done. Loss and accuracy are means since the last event of this kind.
     Step { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, lrn_rate: f64, images_per_second: f64 },

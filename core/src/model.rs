@@ -58,12 +58,6 @@ impl ModelMeta {
         });
         words.collect()
     }
-
-    /// The flags that make a run normalise its images as this model wants them.
-    pub fn input_flags(&self) -> String {
-        let list = |numbers: &[f32]| numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
-        format!("--input-mean={} --input-std={}", list(&self.mean), list(&self.std))
-    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -41,7 +41,7 @@ pub fn check_key(key: &str) -> Result<(), String> {
     if !starts || !rest || key.ends_with('_') || key.contains("__") || key.len() > LONGEST {
         return Err(format!(
             "`{}` is not a legal key: a key has lower-case letters, digits and single `_` between them, begins with a \
-             letter, and has at most {LONGEST} characters, as `uql_weight_bits`",
+             letter, and has at most {LONGEST} characters, as `batch_size`",
             shown(key)
         ));
     }

@@ -57,16 +57,17 @@ pub struct Recipe {
     pub nesterov: bool,
     pub weight_decay: f64,
     pub schedule: Schedule,
-    /// Learning rates of fine-tuning, where the learner has no schedule of its own.
-    pub fine_tune: FineTune,
+    /// The initial learning rate that the net is known to train well with, for the batch size in
+    /// use: what a learner scales in a schedule of its own.
+    pub lrn_rate: f64,
 }
 
 impl Recipe {
-    /// Plain gradient descent: no momentum, no weight decay; a fine-tuning takes as long and begins
-    /// with the same learning rate.
+    /// Plain gradient descent: no momentum, no weight decay; the initial learning rate is the
+    /// schedule's.
     pub fn new(epochs: f64, schedule: Schedule) -> Self {
-        let fine_tune = FineTune { lrn_rate: schedule.rate(0.0, epochs), boundaries: Vec::new(), epochs };
-        Self { epochs, momentum: 0.0, nesterov: false, weight_decay: 0.0, schedule, fine_tune }
+        let lrn_rate = schedule.rate(0.0, epochs);
+        Self { epochs, momentum: 0.0, nesterov: false, weight_decay: 0.0, schedule, lrn_rate }
     }
 
     /// The same with a momentum, Nesterov's or the plain one.
@@ -81,35 +82,46 @@ impl Recipe {
         Self { weight_decay, ..self }
     }
 
-    /// The same with learning rates for fine-tuning.
+    /// The same with another initial learning rate than the schedule's.
     #[must_use]
-    pub fn fine_tune(self, fine_tune: FineTune) -> Self {
-        Self { fine_tune, ..self }
+    pub fn lrn_rate(self, lrn_rate: f64) -> Self {
+        Self { lrn_rate, ..self }
     }
 }
 
 /// A recipe as it arrives.
 mod received {
-    use super::{FineTune, Schedule};
+    use super::Schedule;
+    use serde::Deserialize;
 
-    #[derive(serde::Deserialize)]
+    #[derive(Deserialize)]
     pub struct Recipe {
         epochs: f64,
         momentum: Option<f64>,
         nesterov: Option<bool>,
         weight_decay: Option<f64>,
         schedule: Schedule,
+        lrn_rate: Option<f64>,
         fine_tune: Option<FineTune>,
     }
 
+    /// What nets used to say of fine-tuning, which is the learner's to say. The rate is today's
+    /// [`lrn_rate`](super::Recipe::lrn_rate).
+    #[derive(Deserialize)]
+    struct FineTune {
+        lrn_rate: f64,
+    }
+
     impl From<Recipe> for super::Recipe {
-        fn from(Recipe { epochs, momentum, nesterov, weight_decay, schedule, fine_tune }: Recipe) -> Self {
+        fn from(received: Recipe) -> Self {
+            let Recipe { epochs, momentum, nesterov, weight_decay, schedule, lrn_rate, fine_tune } = received;
             let plain = Self::new(epochs, schedule);
+            let older = fine_tune.map(|older| older.lrn_rate);
             Self {
                 momentum: momentum.unwrap_or(plain.momentum),
                 nesterov: nesterov.unwrap_or(plain.nesterov),
                 weight_decay: weight_decay.unwrap_or(plain.weight_decay),
-                fine_tune: fine_tune.unwrap_or(plain.fine_tune),
+                lrn_rate: lrn_rate.or(older).unwrap_or(plain.lrn_rate),
                 ..plain
             }
         }
@@ -158,17 +170,6 @@ impl Schedule {
             Self::Cosine { init } => Self::Cosine { init: init * by },
         }
     }
-}
-
-/// Adam's learning rates when a trained network is fine-tuned, as the original has them:
-/// `lrn_rate_init` × 1e-3, 1e-4, 1e-5.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FineTune {
-    /// The full-precision rate that the factors apply to, for the batch size in use.
-    pub lrn_rate: f64,
-    /// Epochs at which the rate falls by ten in a fine-tuning of `epochs`.
-    pub boundaries: Vec<f64>,
-    pub epochs: f64,
 }
 
 #[cfg(test)]

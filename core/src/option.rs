@@ -8,7 +8,7 @@ mod key;
 
 pub use choice::Choice;
 pub use host::{EvalSplit, ExecMode, HostOptions};
-pub use key::{FromValue, Key, Keyed};
+pub use key::{FromValue, Key};
 
 use crate::names;
 use serde::{Deserialize, Serialize};
@@ -193,7 +193,7 @@ pub enum PathUse {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OptionSpec {
-    /// Snake case, as in files: `uql_weight_bits`.
+    /// Snake case, as in files: `batch_size`.
     pub key: String,
     /// Further keys that mean the same.
     #[serde(default)]
@@ -297,12 +297,12 @@ impl OptionSpec {
         self.kind == Kind::Path && self.path_use != PathUse::Read
     }
 
-    /// The flag: `--uql-weight-bits` without the dashes in front.
+    /// The flag: `--batch-size` without the dashes in front.
     pub fn flag(&self) -> String {
         self.key.replace('_', "-")
     }
 
-    /// The environment variable: `POCKETFLOW_UQL_WEIGHT_BITS`.
+    /// The environment variable: `POCKETFLOW_BATCH_SIZE`.
     pub fn variable(&self) -> String {
         format!("POCKETFLOW_{}", self.key.to_ascii_uppercase())
     }

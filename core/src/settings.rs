@@ -2,7 +2,7 @@
 //! read by plugins.
 
 use crate::error::{Error, Result};
-use crate::option::{FromValue, Keyed, Value};
+use crate::option::{FromValue, Key, Value};
 use crate::tolerant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ impl Settings {
     /// # Errors
     /// The key is not declared, is unset, or holds another type: each a mistake of the plugin that
     /// asks or of the setting's source, and says so. An `Option` is `None` in the first two cases.
-    pub fn get<T: FromValue>(&self, key: impl Keyed<T>) -> Result<T> {
+    pub fn get<T: FromValue>(&self, key: Key<T>) -> Result<T> {
         let key = key.name();
         match (self.entry(key), T::unset()) {
             (Some(setting @ Setting { value: Some(value), .. }), _) => T::from_value(value).ok_or_else(|| {
@@ -114,17 +114,6 @@ impl Settings {
                 Err(Error::config(format!("`{key}` is needed and not set; give it as --{}", key.replace('_', "-"))))
             }
             (None, None) => Err(Error::config(format!("no selected plugin declares the option `{key}`"))),
-        }
-    }
-
-    /// The value of a key that may be unset.
-    ///
-    /// # Errors
-    /// As [`Settings::get`], but an unset key is `None`.
-    pub fn find<T: FromValue>(&self, key: &str) -> Result<Option<T>> {
-        match self.entry(key) {
-            Some(Setting { value: None, .. }) => Ok(None),
-            _ => self.get::<T>(key).map(Some),
         }
     }
 
@@ -162,30 +151,31 @@ mod tests {
 
     fn settings() -> Settings {
         Settings::defaults([(
-            "uniform",
-            vec![
-                OptionSpec::int("uql_weight_bits", 4, 1..=32, "bits"),
-                OptionSpec::path("uql_bit_plan", "", "plan").optional(),
-            ],
+            "toy",
+            vec![OptionSpec::int("toy_bits", 4, 1..=32, "bits"), OptionSpec::path("toy_plan", "", "plan").optional()],
         )])
     }
 
     #[test]
     fn reads_and_explains() {
         let settings = settings();
-        assert_eq!(settings.get::<u8>("uql_weight_bits").unwrap(), 4);
-        assert_eq!(settings.find::<PathBuf>("uql_bit_plan").unwrap(), None);
-        let message = settings.get::<String>("uql_weight_bits").unwrap_err().to_string();
-        assert!(message.contains("default of uniform"), "{message}");
-        assert!(settings.get::<u8>("nothing").unwrap_err().to_string().contains("`nothing`"));
+        assert_eq!(settings.get(Key::<u8>::new("toy_bits")).unwrap(), 4);
+        assert_eq!(settings.get(Key::<Option<PathBuf>>::new("toy_plan")).unwrap(), None);
+        let refused = settings.get(Key::<PathBuf>::new("toy_plan")).unwrap_err().to_string();
+        assert!(refused.contains("--toy-plan"), "{refused}");
+        let message = settings.get(Key::<String>::new("toy_bits")).unwrap_err().to_string();
+        assert!(message.contains("default of toy"), "{message}");
+        let nothing = Key::<u8>::new("nothing");
+        assert!(settings.get(nothing).unwrap_err().to_string().contains("`nothing`"));
+        assert_eq!(settings.get(nothing.optional()).unwrap(), None);
     }
 
     #[test]
     fn a_derived_value_remembers_what_it_replaced() {
         let mut settings = settings();
-        settings.derive("uql_weight_bits", Value::Int(8), "the plan says so");
-        let setting = settings.entry("uql_weight_bits").unwrap();
-        assert_eq!(setting.owner, "uniform");
+        settings.derive("toy_bits", Value::Int(8), "the plan says so");
+        let setting = settings.entry("toy_bits").unwrap();
+        assert_eq!(setting.owner, "toy");
         assert_eq!(setting.overrode[0].0, Some(Value::Int(4)));
     }
 }

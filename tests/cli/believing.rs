@@ -64,7 +64,7 @@ fn a_recipe_that_makes_no_training_is_named_with_net_and_field() {
         ("momentum_one", "`momentum` is 1"),
         ("decay_negative", "`weight_decay` is -1"),
         ("boundaries", "`schedule.boundaries` holds 2 before 1"),
-        ("fine_tune", "`fine_tune.lrn_rate` is inf"),
+        ("lrn_rate", "`lrn_rate` is inf"),
     ] {
         place.host(&liar(&format!("--liar_recipe={wrong}"))).expect(2).says(&["net `liar-net`", said]);
     }

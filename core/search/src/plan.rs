@@ -121,7 +121,6 @@ mod tests {
             all_layers: false,
             range: WeightRange::MinMax,
             reestimate: true,
-            lrn_rate: None,
         }
     }
 

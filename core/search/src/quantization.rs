@@ -16,8 +16,6 @@ pub struct Quantization {
     pub range: WeightRange,
     /// Without training.
     pub reestimate: bool,
-    /// `None`: the original's schedule.
-    pub lrn_rate: Option<f64>,
 }
 
 impl Quantization {

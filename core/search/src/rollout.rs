@@ -9,8 +9,6 @@ use pocketflow::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One in this many roll-outs, the first ones, only fill the agent's buffer.
-pub const FILLING_PART: usize = 4;
 /// Updates of the agent for each step of a roll-out; they cost next to nothing beside a reward.
 const UPDATES_A_STEP: usize = 3;
 
@@ -70,6 +68,8 @@ pub struct Search<'a> {
     plan: Plan,
     agent: Box<dyn Agent>,
     state: SearchState,
+    /// As the agent was told.
+    filling: usize,
     /// Rewards by allocation, as in `state`.
     known: BTreeMap<Vec<u32>, f64>,
 }
@@ -87,9 +87,10 @@ impl<'a> Search<'a> {
     /// No roll-outs, a start that the budget does not allow, or an agent that cannot be prepared.
     pub fn new(budget: &'a BitBudget, plan: Plan, mut agent: Box<dyn Agent>) -> Result<Self> {
         check(budget, &plan)?;
-        agent.prepare(&space(budget, &plan))?;
+        let space = space(budget, &plan);
+        agent.prepare(&space)?;
         let state = SearchState { agent: agent.save()?, ..SearchState::default() };
-        Ok(Self { budget, plan, agent, state, known: BTreeMap::new() })
+        Ok(Self { budget, plan, agent, state, filling: space.filling, known: BTreeMap::new() })
     }
 
     /// Goes on after the roll-outs of a state that [`Search::state`] gave, for the same budget and
@@ -105,12 +106,13 @@ impl<'a> Search<'a> {
                 "the saved search is of another budget or of more roll-outs; search with the settings it began with",
             ));
         }
+        let space = space(budget, &plan);
         if state.failure.is_none() {
-            agent.prepare(&space(budget, &plan))?;
+            agent.prepare(&space)?;
             agent.restore(&state.agent)?;
         }
         let known = state.done.iter().map(|rollout| (rollout.bits.clone(), rollout.reward)).collect();
-        Ok(Self { budget, plan, agent, state, known })
+        Ok(Self { budget, plan, agent, state, filling: space.filling, known })
     }
 
     /// As after the last roll-out that was done, whatever happened since.
@@ -211,7 +213,7 @@ impl<'a> Search<'a> {
 
     fn learn(&mut self, index: usize, reward: f64) -> Result<Option<AgentLoss>> {
         self.agent.finish(reward as f32)?;
-        if index + 1 < self.plan.rollouts / FILLING_PART {
+        if index + 1 < self.filling {
             return Ok(None);
         }
         let updates = UPDATES_A_STEP * self.budget.layers().len();
@@ -245,15 +247,10 @@ fn check(budget: &BitBudget, plan: &Plan) -> Result<()> {
 /// What an agent must know of such a search.
 pub fn space(budget: &BitBudget, plan: &Plan) -> AgentSpace {
     let (least, most) = budget.range();
-    AgentSpace {
-        state_dims: state_dims(budget),
-        action_dims: 1,
-        // Where there is no choice the agent still needs a range; what it asks for is cut.
-        action_max: (most - least).max(1) as f32,
-        rollouts: plan.rollouts,
-        steps: budget.layers().len(),
-        seed: plan.seed,
-    }
+    // Where there is no choice the agent still needs a range; what it asks for is cut.
+    let action_max = (most - least).max(1) as f32;
+    let space = AgentSpace::new(state_dims(budget), 1, action_max, plan.rollouts, budget.layers().len());
+    AgentSpace { seed: plan.seed, ..space }
 }
 
 #[cfg(test)]

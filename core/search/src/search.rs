@@ -8,15 +8,17 @@ use crate::options::{Method, Options};
 use crate::plan::BitPlan;
 use crate::quantization::Quantization;
 use crate::reward::Judge;
-use crate::rollout::{FILLING_PART, Plan, Rollout, Search, SearchState, space};
+use crate::rollout::{Plan, Rollout, Search, SearchState, space};
 use crate::sensitivity::measure;
 use crate::state::{self, State};
 use crate::tune::Tuning;
 use pocketflow::checkpoints::{Checkpoints, Found};
 use pocketflow::dataset::Split;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Graph;
 use pocketflow::job::{Event, Job};
 use pocketflow::model::Model;
+use pocketflow::option::HostOptions;
 use pocketflow::packing::packed_len;
 use pocketflow::quant::QuantPlan;
 use pocketflow::report::search::{Candidate, FrontPoint, RolloutReport, SearchReport, Sensitivity};
@@ -56,16 +58,17 @@ pub fn budgets(
     let info = job.dataset.info();
     let (judged, fitted) = (info.samples(Split::Val), info.samples(Split::Fit));
     if judged == 0 {
-        return Err(job
-            .settings
-            .invalid("nb_smpls_val", "a search judges by training images that are held out: it needs some"));
+        return Err(job.settings.invalid(
+            &DatasetOptions::nb_smpls_val(),
+            "a search judges by training images that are held out: it needs some",
+        ));
     }
-    let batch: u64 = job.settings.get("batch_size")?;
+    let batch = job.settings.get(DatasetOptions::batch_size())? as u64;
     let searches = options.methods.contains(&Method::Agent);
     if (trains || searches && options.global > 0) && fitted < batch {
         let problem =
             format!("without the {judged} validation images there are {fitted} training images, less than a batch");
-        return Err(job.settings.invalid("batch_size", &problem));
+        return Err(job.settings.invalid(&DatasetOptions::batch_size(), &problem));
     }
     let layers = evaluator::layers(graph, quantization)?;
     let budget = |bits| BitBudget::new(layers.clone(), options.min, options.max, bits);
@@ -84,9 +87,18 @@ pub fn budgets(
     Ok(budgets)
 }
 
+/// How a search tunes networks, as far as its learner decides when it knows the net.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tuned {
+    /// Adam's first learning rate, which falls to zero along half a cosine.
+    pub lrn_rate: f64,
+    /// Where roll-outs are tuned, all candidates are judged after the whole tuning, too; for
+    /// learners that do not fine-tune them.
+    pub candidates: bool,
+}
+
 /// Finds an allocation by each of the options' methods. The report holds them as candidates, in the
-/// order of the methods, none chosen. `tuned`: where roll-outs are tuned, all candidates are judged
-/// after the whole tuning, too; for learners that do not fine-tune them.
+/// order of the methods, none chosen.
 ///
 /// # Errors
 /// [`pocketflow::ErrorKind::Interrupted`] when the host asked to stop: the search is saved and goes
@@ -98,12 +110,12 @@ pub fn search(
     quantization: &Quantization,
     options: &Options,
     budgets: &Budgets,
-    tuned: bool,
+    tuned: Tuned,
 ) -> Result<SearchReport> {
     let mut evaluator = Evaluator::new(engine, job, parent, quantization, pool)?;
     let budget = &budgets.main;
     let checkpoints = state::checkpoints(&job.run_dir);
-    let found = if job.settings.get("resume")? { State::load(&checkpoints, budget)? } else { None };
+    let found = if job.settings.get(HostOptions::resume())? { State::load(&checkpoints, budget)? } else { None };
     let state = match found {
         Some(Found { state, warning }) => {
             if let Some(warning) = warning {
@@ -119,7 +131,7 @@ pub fn search(
         layerwise: options.layerwise,
         global: options.global,
         display: options.display,
-        rate: quantization.lrn_rate.unwrap_or(recipe.fine_tune.lrn_rate * 1e-3),
+        rate: tuned.lrn_rate,
         weight_decay: recipe.weight_decay,
     };
     let (images, layers) = (evaluator.images(), evaluator.layers().to_vec());
@@ -161,7 +173,7 @@ pub fn search(
         let top1_before = run.plain(&bits)?;
         let (name, mean) = (method.name(), mean_bits(budget, &bits));
         tracing::info!("{name}: {mean:.2} bits a weight, {:.2} % before fine-tuning: {bits:?}", 100.0 * top1_before);
-        let top1_after = if tuned && !run.tuning.is_none() { Some(run.tuned(&bits)?) } else { None };
+        let top1_after = if tuned.candidates && !run.tuning.is_none() { Some(run.tuned(&bits)?) } else { None };
         let bytes = bytes(budget, &bits);
         report.candidates.push(Candidate { method: name.into(), bits, bytes, top1_before, top1_after });
     }
@@ -169,14 +181,14 @@ pub fn search(
     let State { sensitivity, search, images, .. } = run.state;
     report.sensitivity = Some(sensitivity).filter(|table| !table.loss.is_empty());
     let search = search.unwrap_or_default();
-    report.first_learning = options.rollouts / FILLING_PART;
+    report.first_learning = space(budget, &plan(job, options, Vec::new())?).filling;
     report.rollouts = rollouts(&search.done, &images);
     Ok(report)
 }
 
 fn plan(job: &Job, options: &Options, starts: Vec<Vec<u32>>) -> Result<Plan> {
     let Options { rollouts, random_layers, .. } = *options;
-    Ok(Plan { rollouts, random_layers, seed: job.settings.get("seed")?, starts })
+    Ok(Plan { rollouts, random_layers, seed: job.settings.get(HostOptions::seed())?, starts })
 }
 
 /// Writes the bits of a candidate as a plan that is complete. `usage` says in the file how it is

@@ -4,7 +4,9 @@
 
 use crate::evaluator::{Evaluator, stop_if_asked};
 use pocketflow::dataset::Split;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::net::Schedule;
+use pocketflow::option::HostOptions;
 use pocketflow::{Error, Result};
 use pocketflow_torch::loader::{Loader, Share, Stream};
 use pocketflow_torch::network::{Mode, Network};
@@ -60,13 +62,13 @@ pub fn tune(evaluator: &mut Evaluator, teacher: &Network, tuning: &Tuning) -> Re
 
 fn globally(evaluator: &mut Evaluator, tuning: &Tuning) -> Result<bool> {
     let job = evaluator.job();
-    let batch_size: usize = job.settings.get("batch_size")?;
+    let batch_size = job.settings.get(DatasetOptions::batch_size())?;
     let mut loader = Loader::start(Stream {
         engine: evaluator.network().engine().clone(),
         dataset: Arc::clone(&job.dataset),
         split: Split::Fit,
         batch_size,
-        seed: job.settings.get("seed")?,
+        seed: job.settings.get(HostOptions::seed())?,
         first: 0,
         per_epoch: Some(job.dataset.info().samples(Split::Fit) / batch_size.max(1) as u64),
         // Every worker tunes on the same images, and so judges as one worker would.

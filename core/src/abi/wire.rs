@@ -29,7 +29,7 @@
 //! | [`DatasetInfo`](crate::dataset::DatasetInfo) | counts, `stand_in`, source | | `DatasetInfo::check`; each pass is counted |
 //! | a request for batches | nothing | a `Split` is refused | the data set |
 //! | [`CheckReport`](crate::dataset::check::CheckReport), [`Report`](crate::report::Report) and their parts | everything | | |
-//! | [`AgentSpace`](crate::agent::AgentSpace) | the seed | | `AgentSpace::check` |
+//! | [`AgentSpace`](crate::agent::AgentSpace) | the seed, the roll-outs that fill the memory | | `AgentSpace::check` |
 //! | [`AgentLoss`](crate::agent::AgentLoss) | everything | | the search |
 //! | [`Error`] | everything | an `ErrorKind` is `Failed` | an error has at least one message |
 

@@ -1,7 +1,7 @@
 //! The options that nets share, and the recipe that they make, declared in one place so that their
 //! names and meaning cannot drift apart.
 
-use super::{FineTune, Recipe, Schedule};
+use super::{Recipe, Schedule};
 use crate::dataset::options::DatasetOptions;
 use crate::error::Result;
 use crate::option::HostOptions;
@@ -26,8 +26,6 @@ pub struct Defaults {
     pub batch_size_norm: i64,
     pub nesterov: bool,
     pub weight_decay: f64,
-    /// Epochs of fine-tuning after which its learning rate falls.
-    pub fine_tune_boundaries: [f64; 2],
 }
 
 crate::options! {
@@ -51,9 +49,6 @@ crate::options! {
         pub weight_decay: f64 = float("loss_w_dcy", own.weight_decay, 0.0..=1.0),
     }
 }
-
-/// Epochs of fine-tuning.
-const FINE_TUNE_EPOCHS: f64 = 60.0;
 
 /// A training from scratch under its settings.
 #[derive(Debug, Clone)]
@@ -99,15 +94,10 @@ impl Training {
 
     /// The recipe of a full training of `epochs`.
     pub fn recipe(&self, epochs: f64, schedule: Schedule) -> Recipe {
-        let fine_tune = FineTune {
-            lrn_rate: self.lrn_rate(),
-            boundaries: self.own.fine_tune_boundaries.to_vec(),
-            epochs: FINE_TUNE_EPOCHS,
-        };
         Recipe::new(self.scaled(epochs), schedule)
             .momentum(self.options.momentum, self.own.nesterov)
             .weight_decay(self.options.weight_decay)
-            .fine_tune(fine_tune)
+            .lrn_rate(self.lrn_rate())
     }
 }
 
@@ -122,7 +112,6 @@ mod tests {
         batch_size_norm: 256,
         nesterov: false,
         weight_decay: 1e-4,
-        fine_tune_boundaries: [5.0, 20.0],
     };
 
     fn training(epochs_ratio: f64) -> Training {
@@ -136,7 +125,7 @@ mod tests {
     fn the_ratio_scales_epochs_and_boundaries() {
         let training = training(0.5);
         let recipe = training.recipe(100.0, training.piecewise(&[30.0, 60.0]));
-        assert_eq!(recipe.epochs, 50.0);
+        assert_eq!((recipe.epochs, recipe.lrn_rate), (50.0, 0.025));
         assert_eq!(recipe.schedule, Schedule::Piecewise { init: 0.025, factor: 0.1, boundaries: vec![15.0, 30.0] });
         assert!((recipe.schedule.rate(31.0, 50.0) - 2.5e-4).abs() < 1e-12);
     }

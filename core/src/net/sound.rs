@@ -1,7 +1,7 @@
 //! A recipe is checked once, where it comes over the plugin boundary: numbers that make no training
 //! are said with the field's name, before anything is trained by them.
 
-use super::{FineTune, Recipe, Schedule};
+use super::{Recipe, Schedule};
 use crate::error::{Error, Result};
 
 impl Recipe {
@@ -21,7 +21,6 @@ impl Recipe {
     }
 
     fn problem(&self) -> Option<String> {
-        let FineTune { lrn_rate, boundaries, epochs } = &self.fine_tune;
         positive("epochs", self.epochs)
             .or_else(|| match self.momentum {
                 momentum if (0.0..1.0).contains(&momentum) => None,
@@ -29,9 +28,7 @@ impl Recipe {
             })
             .or_else(|| at_least_zero("weight_decay", self.weight_decay))
             .or_else(|| self.schedule.problem())
-            .or_else(|| positive("fine_tune.lrn_rate", *lrn_rate))
-            .or_else(|| positive("fine_tune.epochs", *epochs))
-            .or_else(|| ascending("fine_tune.boundaries", boundaries))
+            .or_else(|| positive("lrn_rate", self.lrn_rate))
     }
 }
 
@@ -81,7 +78,7 @@ mod tests {
             nesterov: true,
             weight_decay: 0.0,
             schedule: Schedule::Piecewise { init: 0.1, factor: 0.1, boundaries: vec![1.0, 2.0] },
-            fine_tune: FineTune { lrn_rate: 0.1, boundaries: Vec::new(), epochs: 1.0 },
+            lrn_rate: 0.1,
         }
     }
 
@@ -112,8 +109,7 @@ mod tests {
             for (field, schedule) in schedules {
                 assert!(said(Recipe { schedule, ..recipe() }).contains(&format!("`schedule.{field}` is {bad}")));
             }
-            let fine_tune = FineTune { lrn_rate: bad, ..recipe().fine_tune };
-            assert!(said(Recipe { fine_tune, ..recipe() }).contains("`fine_tune.lrn_rate`"));
+            assert!(said(Recipe { lrn_rate: bad, ..recipe() }).contains(&format!("`lrn_rate` is {bad}")));
         }
         for bad in [1.0, -0.1, f64::NAN] {
             assert!(said(Recipe { momentum: bad, ..recipe() }).contains("`momentum`"));
@@ -123,7 +119,7 @@ mod tests {
         assert!(said(Recipe { weight_decay: -1e-4, ..recipe() }).contains("`weight_decay`"));
         let schedule = Schedule::Piecewise { init: 0.1, factor: 0.1, boundaries: vec![2.0, 1.0] };
         assert!(said(Recipe { schedule, ..recipe() }).contains("holds 2 before 1"));
-        let fine_tune = FineTune { boundaries: vec![f64::NAN], ..recipe().fine_tune };
-        assert!(said(Recipe { fine_tune, ..recipe() }).contains("`fine_tune.boundaries` holds NaN"));
+        let schedule = Schedule::Piecewise { init: 0.1, factor: 0.1, boundaries: vec![f64::NAN] };
+        assert!(said(Recipe { schedule, ..recipe() }).contains("`schedule.boundaries` holds NaN"));
     }
 }

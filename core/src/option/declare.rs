@@ -9,20 +9,20 @@
 /// use std::path::PathBuf;
 ///
 /// pocketflow::options! {
-///     /// The options of learner `uniform`.
+///     /// The options of a learner.
 ///     pub struct Options {
 ///         /// Bits for the weights of layers; 32 leaves them alone.
-///         pub bits: u32 = int("uql_bits", 4, 1..=32),
+///         pub bits: u32 = int("my_bits", 4, 1..=32),
 ///         /// A file with the bits of each layer.
-///         pub plan: Option<PathBuf> = path("uql_plan", "").optional(),
+///         pub plan: Option<PathBuf> = path("my_plan", "").optional(),
 ///     }
 /// }
 ///
-/// let settings = Settings::defaults([("uniform", Options::specs())]);
+/// let settings = Settings::defaults([("mine", Options::specs())]);
 /// assert_eq!(Options::read(&settings)?, Options { bits: 4, plan: None });
 /// assert_eq!(settings.get(Options::bits())?, 4);
 /// let error = settings.invalid(&Options::bits(), "odd").to_string();
-/// assert_eq!(error, "`uql_bits` = 4 (default of uniform): odd");
+/// assert_eq!(error, "`my_bits` = 4 (default of mine): odd");
 /// # Ok::<(), pocketflow::Error>(())
 /// ```
 ///

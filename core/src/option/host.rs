@@ -83,3 +83,23 @@ crate::options! {
         pub input_std: Option<Vec<f64>> = floats("input_std", 0.001..=1000.0),
     }
 }
+
+impl HostOptions {
+    /// Returns the flags that make a run normalise its images by this mean and standard deviation
+    /// of each channel.
+    pub fn normalised_by(mean: &[f32], std: &[f32]) -> String {
+        let list = |numbers: &[f32]| numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+        format!("{} {}", Self::input_mean().typed(&list(mean)), Self::input_std().typed(&list(std)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalisation_as_flags() {
+        let flags = HostOptions::normalised_by(&[125.3, 123.0], &[63.0, 62.1]);
+        assert_eq!(flags, "--input-mean=125.3,123 --input-std=63,62.1");
+    }
+}

@@ -24,6 +24,11 @@ impl<T> Key<T> {
         self.name
     }
 
+    /// The key as a flag with the text of a value, as on a command line: `--batch-size=128`.
+    pub fn typed(self, text: &str) -> String {
+        format!("--{}={text}", self.name.replace('_', "-"))
+    }
+
     /// The key where nothing may declare it.
     pub const fn optional(self) -> Key<Option<T>> {
         Key::new(self.name)
@@ -62,23 +67,6 @@ impl<T> Deref for Key<T> {
 
     fn deref(&self) -> &str {
         self.name
-    }
-}
-
-/// What names an option that is read as a `T`.
-pub trait Keyed<T> {
-    fn name(&self) -> &str;
-}
-
-impl<T> Keyed<T> for Key<T> {
-    fn name(&self) -> &str {
-        self.name
-    }
-}
-
-impl<T, S: AsRef<str> + ?Sized> Keyed<T> for &S {
-    fn name(&self) -> &str {
-        self.as_ref()
     }
 }
 

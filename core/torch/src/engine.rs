@@ -5,6 +5,7 @@ use crate::workers::{Alone, Together, Workers};
 use crate::{kernels, torch_error};
 use pocketflow::Result;
 use pocketflow::job::Job;
+use pocketflow::option::HostOptions;
 use std::sync::Arc;
 use tch::{Cuda, Device, Tensor};
 
@@ -25,15 +26,15 @@ impl Engine {
     /// A device that is not there; mixed precision on the CPU; a group that does not come together.
     pub fn new(job: &Job) -> Result<Self> {
         let settings = &job.settings;
-        let wanted: String = settings.get("device")?;
-        let gpu =
-            choose(&wanted, Cuda::device_count().max(0)).map_err(|problem| settings.invalid("device", &problem))?;
-        let mixed = settings.find::<bool>("amp")?.unwrap_or(false);
+        let wanted = settings.get(HostOptions::device())?;
+        let gpu = choose(&wanted, Cuda::device_count().max(0))
+            .map_err(|problem| settings.invalid(&HostOptions::device(), &problem))?;
+        let mixed = settings.get(HostOptions::amp().optional())?.unwrap_or(false);
         if mixed && gpu.is_none() {
             let problem = "mixed precision needs a GPU, and this job runs on the CPU; leave it out";
-            return Err(settings.invalid("amp", problem));
+            return Err(settings.invalid(&HostOptions::amp(), problem));
         }
-        let threads: i32 = settings.find::<u32>("threads")?.unwrap_or(0).try_into().unwrap_or(i32::MAX);
+        let threads = settings.get(HostOptions::threads().optional())?.unwrap_or(0).try_into().unwrap_or(i32::MAX);
         if threads > 0 {
             tch::set_num_threads(threads);
         }

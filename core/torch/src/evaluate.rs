@@ -6,6 +6,7 @@ use crate::network::{Mode, Network};
 use crate::torch_error;
 use crate::workers::Reduction;
 use pocketflow::dataset::Split;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::job::Job;
 use pocketflow::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -149,7 +150,7 @@ fn each_batch(
         engine: network.engine().clone(),
         dataset: Arc::clone(&job.dataset),
         split,
-        batch_size: job.settings.get("batch_size_eval")?,
+        batch_size: job.settings.get(DatasetOptions::batch_size_eval())?,
         seed: 0,
         first: 0,
         per_epoch: None,

@@ -4,8 +4,10 @@
 use crate::engine::Engine;
 use crate::kernels;
 use pocketflow::background::Background;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::dataset::{Batch, Shard, Split, mix};
 use pocketflow::job::Job;
+use pocketflow::option::HostOptions;
 use pocketflow::{Error, Result};
 use std::sync::Arc;
 use tch::Tensor;
@@ -30,8 +32,8 @@ impl ImageSet {
     /// # Errors
     /// The data set's; no images; the host's wish to stop.
     pub fn calibration(engine: &Engine, job: &Job) -> Result<Self> {
-        let size: usize = job.settings.get("batch_size")?;
-        let seed = mix(job.settings.get("seed")?, 0);
+        let size = job.settings.get(DatasetOptions::batch_size())?;
+        let seed = mix(job.settings.get(HostOptions::seed())?, 0);
         Self::load(engine, job, Split::Plain, seed, size, CALIBRATION_IMAGES.next_multiple_of(size.max(1)))
     }
 
@@ -64,9 +66,10 @@ impl ImageSet {
         match batches.is_empty() {
             false => Ok(Self { engine: engine.clone(), shape, mean: info.mean, std: info.std, batches }),
             true => Err(Error::config(format!(
-                "the data set `{}` has no {} to look at; raise `nb_smpls_val`, or use more images",
+                "the data set `{}` has no {} to look at; raise `{}`, or use more images",
                 info.name,
-                split.images()
+                split.images(),
+                DatasetOptions::nb_smpls_val().name()
             ))),
         }
     }

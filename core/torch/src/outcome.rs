@@ -9,6 +9,7 @@ use crate::train::{split_name, splits};
 use pocketflow::graph::{Graph, NodeId, Op};
 use pocketflow::job::{Event, Job};
 use pocketflow::model::{Model, ModelMeta};
+use pocketflow::option::HostOptions;
 use pocketflow::quant::FULL_PRECISION_BITS;
 use pocketflow::report::{Histogram, LayerReport, Report};
 use pocketflow::{Error, Result};
@@ -83,7 +84,7 @@ pub fn report(
         net: job.net_id.clone(),
         dataset: info.name,
         stand_in_data: info.stand_in,
-        seed: job.settings.get("seed")?,
+        seed: job.settings.get(HostOptions::seed())?,
         top1: metrics.top1,
         top5: metrics.top5,
         loss: metrics.loss,

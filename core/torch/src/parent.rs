@@ -11,7 +11,7 @@ use crate::train::splits;
 use pocketflow::Result;
 use pocketflow::job::Job;
 use pocketflow::model::Model;
-use std::path::PathBuf;
+use pocketflow::option::HostOptions;
 
 /// Returns the full-precision model at `save_path`; trained first if there is none, by the learner
 /// that the setting `parent_learner` names.
@@ -19,21 +19,20 @@ use std::path::PathBuf;
 /// # Errors
 /// A file there that is no model of this job's net; that training's.
 pub fn parent(job: &Job) -> Result<Model> {
-    let path: PathBuf = job.settings.get("save_path")?;
+    let path = job.settings.get(HostOptions::save_path())?;
     if !path.exists() {
-        let learner: String = job.settings.get("parent_learner")?;
+        let learner = job.settings.get(HostOptions::parent_learner())?;
         job.note(format!("no full-precision model at {}: {learner} trains it first", path.display()));
         // The wishes to start warm and to distil are the compressed network's: its parent begins
         // from nothing.
         let own = [
-            ("save_path", path.display().to_string()),
-            ("enbl_warm_start", "false".into()),
-            ("enbl_dst", "false".into()),
+            (HostOptions::save_path().name().to_owned(), path.display().to_string()),
+            HostOptions::enbl_warm_start().flag(false),
+            HostOptions::enbl_dst().flag(false),
         ];
-        let own: Vec<(String, String)> = own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         job.host.run_learner(&learner, &own)?;
     }
-    saved::full_precision(job, "save_path")
+    saved::full_precision(job, HostOptions::save_path())
 }
 
 /// Returns a parent that training can begin from: batch normalisations that were folded into its
@@ -65,23 +64,24 @@ pub fn adopt(job: &Job, network: &mut Network, images: &ImageSet) -> Result<usiz
     Ok(adopted)
 }
 
-/// Returns, with `enbl_dst`, the network to learn from, at `save_path_dst`, and how much it counts.
-/// Where no model is there the parent is saved there: the same training from the same seed would
+/// Returns, where the settings ask for distillation, the network to learn from and how much it
+/// counts. Where no model is there the parent is saved there: the same training from the same seed would
 /// give the same network.
 ///
 /// # Errors
 /// As [`parent`].
 pub fn teacher(engine: &Engine, job: &Job) -> Result<Option<(Network, Distillation)>> {
-    if !job.settings.get::<bool>("enbl_dst")? {
+    let settings = &job.settings;
+    if !settings.get(HostOptions::enbl_dst())? {
         return Ok(None);
     }
-    let (weight, temperature) = (job.settings.get("loss_w_dst")?, job.settings.get("tempr_dst")?);
-    let path: PathBuf = job.settings.get("save_path_dst")?;
+    let (weight, temperature) = (settings.get(HostOptions::loss_w_dst())?, settings.get(HostOptions::tempr_dst())?);
+    let path = settings.get(HostOptions::save_path_dst())?;
     if !path.exists() {
         parent(job)?.save(&path)?;
         job.note(format!("no teacher at {}: the parent teaches, and is saved there, too", path.display()));
     }
-    let network = Network::from_model(engine, &saved::full_precision(job, "save_path_dst")?)?;
+    let network = Network::from_model(engine, &saved::full_precision(job, HostOptions::save_path_dst())?)?;
     Ok(Some((network, Distillation { weight, temperature })))
 }
 
@@ -91,12 +91,14 @@ pub fn teacher(engine: &Engine, job: &Job) -> Result<Option<(Network, Distillati
 /// # Errors
 /// The data set's.
 pub fn metrics(engine: &Engine, job: &Job) -> Result<Option<Metrics>> {
-    let path: PathBuf = job.settings.get("save_path")?;
+    let key = HostOptions::save_path();
+    let path = job.settings.get(key)?;
     if !path.exists() {
-        job.note(format!("no comparison with full precision: there is no model at {} (save_path)", path.display()));
+        let (at, key) = (path.display(), key.name());
+        job.note(format!("no comparison with full precision: there is no model at {at} ({key})"));
         return Ok(None);
     }
-    match saved::compared(job, "save_path") {
+    match saved::compared(job, key) {
         Ok(parent) => evaluate(&Network::from_model(engine, &parent)?, job, splits(job)?.1).map(Some),
         Err(error) => {
             job.warn(format!("no comparison with full precision: {error}"));

@@ -1,10 +1,12 @@
 //! Models that a job reads, and what they must agree on with it: the net, the data set, the
 //! normalisation of the input, and, for a parent or a teacher, that they are in full precision.
 
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::fold::fold_graph;
 use pocketflow::graph::Graph;
 use pocketflow::job::Job;
 use pocketflow::model::Model;
+use pocketflow::option::{HostOptions, Key};
 use pocketflow::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -34,8 +36,8 @@ fn expect_graph(job: &Job, model: &Model, path: &Path) -> Result<()> {
 /// # Errors
 /// As [`full_precision`].
 pub fn graph(job: &Job) -> Result<Graph> {
-    match job.settings.get::<PathBuf>("save_path")?.exists() {
-        true => Ok(full_precision(job, "save_path")?.graph),
+    match job.settings.get(HostOptions::save_path())?.exists() {
+        true => Ok(full_precision(job, HostOptions::save_path())?.graph),
         false => Ok(job.net.graph()?),
     }
 }
@@ -45,8 +47,8 @@ pub fn graph(job: &Job) -> Result<Graph> {
 ///
 /// # Errors
 /// As [`load`]; a quantized model.
-pub fn full_precision(job: &Job, key: &str) -> Result<Model> {
-    let model = load(job, &job.settings.get::<PathBuf>(key)?)?;
+pub fn full_precision(job: &Job, key: Key<PathBuf>) -> Result<Model> {
+    let model = load(job, &job.settings.get(key)?)?;
     expect_full_precision(job, key, &model)?;
     Ok(model)
 }
@@ -56,8 +58,8 @@ pub fn full_precision(job: &Job, key: &str) -> Result<Model> {
 ///
 /// # Errors
 /// As [`full_precision`].
-pub fn compared(job: &Job, key: &str) -> Result<Model> {
-    let path: PathBuf = job.settings.get(key)?;
+pub fn compared(job: &Job, key: Key<PathBuf>) -> Result<Model> {
+    let path = job.settings.get(key)?;
     let model = Model::load(&path)?;
     if !is_folded_of(&job.net.graph()?, &model.graph) {
         expect_graph(job, &model, &path)?;
@@ -72,11 +74,11 @@ pub(crate) fn is_folded_of(folded: &Graph, graph: &Graph) -> bool {
     fold_graph(graph).is_ok_and(|folding| folding.graph == *folded)
 }
 
-fn expect_full_precision(job: &Job, key: &str, model: &Model) -> Result<()> {
+fn expect_full_precision(job: &Job, key: Key<PathBuf>, model: &Model) -> Result<()> {
     let Some(how) = model.quantization() else { return Ok(()) };
     let learner = &model.meta.learner;
     Err(job.settings.invalid(
-        key,
+        &key,
         &format!(
             "the model there is quantized ({how}, by learner `{learner}`), and one in full precision is needed: give the path of \
              a model that was not quantized, or of a file that is not there yet, which is then trained"
@@ -94,9 +96,10 @@ fn expect_images(job: &Job, model: &Model, path: &Path) -> Result<()> {
     let (classes, own) = (model.classes()?, info.labels.len());
     if classes != own {
         return Err(Error::config(format!(
-            "{} tells {classes} classes apart, the data set `{}` has {own}: set nb_classes, or give another model",
+            "{} tells {classes} classes apart, the data set `{}` has {own}: set {}, or give another model",
             path.display(),
-            info.name
+            info.name,
+            DatasetOptions::nb_classes().name()
         )));
     }
     let same = |ours: &[f32], theirs: &[f32]| {
@@ -111,7 +114,7 @@ fn expect_images(job: &Job, model: &Model, path: &Path) -> Result<()> {
             meta.std,
             info.mean,
             info.std,
-            meta.input_flags()
+            HostOptions::normalised_by(&meta.mean, &meta.std)
         )));
     }
     Ok(())

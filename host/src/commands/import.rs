@@ -78,7 +78,7 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
     let mut words = vec![format!("--net={}", selection.net.name)];
     words.extend(net_flags);
     if is_own(&imported) {
-        words.push(model.meta.input_flags());
+        words.push(HostOptions::normalised_by(&model.meta.mean, &model.meta.std));
     }
     errors::print_plain(&format!(
         "evaluate it   host eval {saved}\nquantize it   host --learner=uniform {} --save_path={saved}\n",

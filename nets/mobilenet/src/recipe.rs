@@ -19,7 +19,6 @@ pub const TRAINING: Defaults = Defaults {
     batch_size_norm: 96,
     nesterov: false,
     weight_decay: 4e-5,
-    fine_tune_boundaries: [5.0, 30.0],
 };
 
 pub fn recipe(training: &Training, version: Version) -> Recipe {

@@ -30,7 +30,7 @@ fn defaults() {
     let recipe = net.recipe(1_281_167);
     let Schedule::Piecewise { init, .. } = recipe.schedule else { panic!("{:?}", recipe.schedule) };
     assert!((init - 0.0225).abs() < 1e-12, "{init}");
-    assert_eq!((recipe.epochs, recipe.fine_tune.boundaries), (100.0, vec![5.0, 30.0]));
+    assert_eq!((recipe.epochs, recipe.lrn_rate), (100.0, init));
 }
 
 #[test]

@@ -23,7 +23,6 @@ pub const TRAINING: Defaults = Defaults {
     batch_size_norm: 128,
     nesterov: true,
     weight_decay: 2e-4,
-    fine_tune_boundaries: [15.0, 40.0],
 };
 
 pocketflow::choice! {

@@ -29,7 +29,6 @@ const TRAINING: Defaults = Defaults {
     batch_size_norm: 256,
     nesterov: false,
     weight_decay: 1e-4,
-    fine_tune_boundaries: [5.0, 20.0],
 };
 
 pocketflow::options! {

@@ -31,7 +31,7 @@ fn defaults() {
     let recipe = net.recipe(1_281_167);
     let Schedule::Piecewise { init, .. } = recipe.schedule else { panic!("{:?}", recipe.schedule) };
     assert_eq!(init, 0.025);
-    assert_eq!(recipe.fine_tune.boundaries, [5.0, 20.0]);
+    assert_eq!(recipe.lrn_rate, init);
 }
 
 #[test]

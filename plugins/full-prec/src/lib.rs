@@ -4,7 +4,7 @@
 use pocketflow::Result;
 use pocketflow::job::Job;
 use pocketflow::learner::Learner;
-use pocketflow::option::OptionSpec;
+use pocketflow::option::{HostOptions, OptionSpec};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
@@ -15,7 +15,6 @@ use pocketflow_torch::optimizer::Rule;
 use pocketflow_torch::train::{Training, train};
 use pocketflow_torch::workflow::Workflow;
 use pocketflow_torch::{outcome, parent, saved};
-use std::path::PathBuf;
 
 pub const NAME: &str = "full-prec";
 
@@ -30,7 +29,7 @@ impl Plugin for FullPrec {
         line: "Trains the network at full precision; the parent of every compressed one",
         datasets: &[],
     };
-    const WRITES: &'static [&'static str] = &["save_path"];
+    const WRITES: &'static [&'static str] = &[HostOptions::save_path().name()];
 
     fn options() -> Vec<OptionSpec> {
         Vec::new()
@@ -46,17 +45,18 @@ impl Learner for FullPrec {
         let work = Workflow::begin(job, NAME)?;
         let (engine, recipe) = (&work.engine, &work.recipe);
         let mut graph = job.net.graph()?;
-        let path: PathBuf = job.settings.get("save_path")?;
-        let mut network = Network::initialised(engine, &graph, job.settings.get("seed")?)?;
-        if job.settings.get("enbl_warm_start")? {
-            let model = saved::full_precision(job, "save_path")?;
+        let path = job.settings.get(HostOptions::save_path())?;
+        let mut network = Network::initialised(engine, &graph, job.settings.get(HostOptions::seed())?)?;
+        if job.settings.get(HostOptions::enbl_warm_start())? {
+            let model = saved::full_precision(job, HostOptions::save_path())?;
             network = Network::from_model(engine, &model)?;
             graph.clone_from(&model.graph);
             job.note(format!("warm start from {}", path.display()));
             parent::adopt(job, &mut network, work.images()?)?;
         }
-        if job.settings.get("enbl_dst")? {
-            job.warn("`enbl_dst` is for learners that compress; full-prec trains without a teacher");
+        let distil = HostOptions::enbl_dst();
+        if job.settings.get(distil)? {
+            job.warn(format!("`{}` is for learners that compress; {NAME} trains without a teacher", distil.name()));
         }
         let training = Training {
             phase: NAME,
@@ -84,7 +84,7 @@ impl Learner for FullPrec {
     fn evaluate(&mut self, job: &Job) -> Result<Report> {
         let path = match &job.model {
             Some(path) => path.clone(),
-            None => job.settings.get("save_path")?,
+            None => job.settings.get(HostOptions::save_path())?,
         };
         outcome::evaluated(&Engine::new(job)?, job, NAME, &path)
     }

@@ -1,7 +1,7 @@
 //! The plugin: the agent's trait over [`Ddpg`], with checks of everything that comes in.
 
 use crate::ddpg::Ddpg;
-use crate::options::{self, Options};
+use crate::options::{Declared, Options};
 use crate::replay::Memory;
 use crate::state::{self, Search};
 use pocketflow::agent::{Agent, AgentLoss, AgentSpace, Transition};
@@ -10,15 +10,13 @@ use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
 
-/// The first roll-outs act at random and fill the buffer: one in this many.
-const RANDOM_PART: usize = 4;
 /// How far an action may lie out of its range by rounding, as a part of it.
 const SLACK: f32 = 1e-4;
 
 /// Deep deterministic policy gradient for short roll-outs that end with one reward.
 ///
-/// The first quarter of the roll-outs acts at random; then the policy acts, with noise. The agent
-/// learns when told to, also early.
+/// The roll-outs that only fill its memory ([`AgentSpace::filling`]) act at random; then the policy
+/// acts, with noise. The agent learns when told to, also early.
 pub struct RlAgent {
     options: Options,
     /// Kept to say where an option came from that turns out wrong.
@@ -34,7 +32,7 @@ impl Plugin for RlAgent {
     };
 
     fn options() -> Vec<OptionSpec> {
-        options::specs()
+        Declared::specs()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
@@ -73,19 +71,15 @@ fn from_policy(action: Vec<f32>, max: f32) -> Vec<f32> {
 }
 
 impl Search {
-    fn random_rollouts(&self) -> usize {
-        self.space.rollouts / RANDOM_PART
-    }
-
     /// The roll-out under way, or the last, is one of the random ones.
     fn is_random(&self) -> bool {
-        self.begun as usize <= self.random_rollouts()
+        self.begun as usize <= self.space.filling
     }
 
     /// Of the roll-outs that are not random, how far the one under way is: 0 for the first, 1 for
     /// the last.
     fn progress(&self) -> f64 {
-        let first = self.random_rollouts() + 1;
+        let first = self.space.filling + 1;
         let steps = self.space.rollouts.saturating_sub(first).max(1);
         (self.begun as usize).saturating_sub(first) as f64 / steps as f64
     }
@@ -94,21 +88,21 @@ impl Search {
 impl RlAgent {
     /// What the random roll-outs see must be there to learn from, all that is remembered of it.
     fn can_learn(&self, space: &AgentSpace) -> Result<()> {
-        let random = space.rollouts / RANDOM_PART;
+        let random = space.filling;
         let steps = remembered(random, space.steps, self.options.record_step);
         if steps > self.options.buffer as u64 {
             let problem = format!(
-                "the {steps} steps of the first {random} roll-outs (a quarter of {}) do not fit; give at least {steps}",
+                "the {steps} steps of the first {random} roll-outs of {} do not fit; give at least {steps}",
                 space.rollouts
             );
-            return Err(self.settings.invalid("ddpg_buffer_size", &problem));
+            return Err(self.settings.invalid(&Declared::buffer(), &problem));
         }
         if remembered(random.max(1), space.steps, self.options.record_step) == 0 {
             let problem = format!(
                 "no step of the first {random} roll-outs, of {} steps each, would be remembered to learn from",
                 space.steps
             );
-            return Err(self.settings.invalid("ddpg_record_step", &problem));
+            return Err(self.settings.invalid(&Declared::record_step(), &problem));
         }
         Ok(())
     }
@@ -128,6 +122,7 @@ impl Agent for RlAgent {
             AgentSpace { rollouts: 0, .. } => "no roll-outs",
             AgentSpace { steps: 0, .. } => "roll-outs of no steps",
             space if !(space.action_max > 0.0 && space.action_max.is_finite()) => "actions that can only be one",
+            space if space.filling > space.rollouts => "more roll-outs that fill its memory than roll-outs",
             _ => {
                 self.can_learn(space)?;
                 let ddpg = Ddpg::new(space.state_dims, space.action_dims, space.seed, &self.options);

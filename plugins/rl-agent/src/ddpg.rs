@@ -15,7 +15,7 @@ use crate::baseline::Baseline;
 use crate::mlp::{Mlp, Role};
 use crate::noise::{self, Where};
 use crate::normalise::Normaliser;
-use crate::options::Options;
+use crate::options::{Declared, Options};
 use crate::random::Random;
 use crate::replay::{Memory, Replay};
 use pocketflow::agent::AgentLoss;
@@ -169,8 +169,10 @@ impl Ddpg {
             true => Ok(AgentLoss { actor, critic }),
             false => Err(Error::failed(format!(
                 "the agent diverged at its update {} (losses: actor {actor}, critic {critic}); \
-                 a lower `ddpg_lrn_rate` than {} may help",
-                self.updates, options.rate
+                 a lower `{}` than {} may help",
+                self.updates,
+                Declared::rate().name(),
+                options.rate
             ))),
         }
     }

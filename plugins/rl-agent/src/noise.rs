@@ -9,18 +9,20 @@ use crate::random::Random;
 /// Noise that adapts does not fall below, or it could never grow again.
 const SMALLEST_STD: f64 = 1e-9;
 
-/// What the noise is added to (`ddpg_noise_type`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Where {
-    Parameters,
-    Actions,
+pocketflow::choice! {
+    /// What the noise is added to.
+    pub enum Where {
+        Parameters = "param",
+        Actions = "action",
+    }
 }
 
-/// What becomes of the standard deviation (`ddpg_noise_prtl`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    TimeDecay,
-    Adapt,
+pocketflow::choice! {
+    /// What becomes of the standard deviation.
+    pub enum Protocol {
+        TimeDecay = "tdecy",
+        Adapt = "adapt",
+    }
 }
 
 /// How to explore; the options of the noise.

@@ -1,18 +1,21 @@
 //! The learner `rl-agent`: the search for bits per layer alone. It leaves the bit plan that
 //! `uniform` fine-tunes by, and the parent quantized by it without training.
 
-use crate::options::{budget_error, quantization, search as search_options};
+use crate::options::quantization::QuantizationOptions;
+use crate::options::search::{Methods, SearchOptions};
+use crate::options::{budget_error, search as search_options};
+use crate::schedule::first_rate;
 use crate::uniform::keep_plan;
 use pocketflow::job::Job;
 use pocketflow::learner::Learner;
-use pocketflow::option::{OptionSpec, Value};
+use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
 use pocketflow_search::options::Options;
 use pocketflow_search::quantization::Quantization;
-use pocketflow_search::search::{allocation_plan, budgets, search};
+use pocketflow_search::search::{Tuned, allocation_plan, budgets, search};
 use pocketflow_torch::calibrate::Preparation;
 use pocketflow_torch::network::{Network, Weights};
 use pocketflow_torch::saved;
@@ -23,6 +26,8 @@ const NAME: &str = "rl-agent";
 /// A search for bits per layer.
 pub struct BitSearch {
     quantization: Quantization,
+    /// Adam's first learning rate in tuning; `None`: the original's.
+    lrn_rate: Option<f64>,
     options: Options,
 }
 
@@ -35,20 +40,26 @@ impl Plugin for BitSearch {
 
     fn options() -> Vec<OptionSpec> {
         // The learner is the search: there is nothing to enable.
-        let search = search_options::specs().into_iter().filter(|spec| spec.key != search_options::ENABLED);
-        let mut specs: Vec<OptionSpec> = quantization::specs().into_iter().chain(search).collect();
+        let is = |spec: &OptionSpec, key: &str| spec.key == key;
+        let search = SearchOptions::specs().into_iter().filter(|spec| !is(spec, &SearchOptions::enabled()));
+        let mut specs: Vec<OptionSpec> = QuantizationOptions::specs().into_iter().chain(search).collect();
         for spec in &mut specs {
-            match spec.key.as_str() {
-                search_options::METHODS => spec.default = Some(Value::Text("all".into())),
-                search_options::PLAN => spec.default = Some(Value::Text("./bit_plan.toml".into())),
-                _ => {}
+            if is(spec, &SearchOptions::methods()) {
+                spec.default = Some(Methods::All.into());
+            } else if is(spec, &SearchOptions::plan()) {
+                spec.default = Some("./bit_plan.toml".into());
             }
         }
         specs
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
-        Ok(Self { quantization: quantization::read(settings)?, options: search_options::read(settings)? })
+        let quantization = QuantizationOptions::read(settings)?;
+        Ok(Self {
+            lrn_rate: quantization.first_rate(),
+            quantization: quantization.quantization(),
+            options: search_options::read(settings)?,
+        })
     }
 }
 
@@ -60,10 +71,11 @@ impl Learner for BitSearch {
         let budgets = budgets(job, &saved::graph(job)?, quantization, options, options.global > 0, &blame)?;
         let parent = work.parent(true)?;
         let with = (job, &work.engine, work.images()?);
-        let mut found = search(with, &parent.model, quantization, options, &budgets, true)?;
+        let tuned = Tuned { lrn_rate: first_rate(self.lrn_rate, &work.recipe), candidates: true };
+        let mut found = search(with, &parent.model, quantization, options, &budgets, tuned)?;
         let best = found.best().cloned().ok_or_else(|| Error::failed("the search found no allocation"))?;
         found.chosen.clone_from(&best.method);
-        keep_plan(job, job.settings.get(search_options::PLAN)?, &found, &best)?;
+        keep_plan(job, job.settings.get(SearchOptions::plan().needed())?, &found, &best)?;
 
         let graph = &parent.model.graph;
         let plan = allocation_plan(graph, quantization, options, &found.layers, &best.bits);

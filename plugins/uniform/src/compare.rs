@@ -78,7 +78,7 @@ impl Comparison<'_> {
         let teacher = parent::teacher(&work.engine, work.job)?;
         let training = Training {
             teacher: teacher.as_ref().map(|(teacher, with)| (teacher, *with)),
-            ..training(&phase, &work.recipe, self.options)
+            ..training(&phase, (&work.recipe, &self.parent.model.graph), self.options)
         };
         train_on(&mut network, work.job, &training, (Split::Fit, Split::Val))?;
         Ok(evaluate(&network, work.job, Split::Val)?.top1)

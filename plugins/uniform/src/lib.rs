@@ -5,6 +5,7 @@
 mod bit_search;
 mod compare;
 mod options;
+mod schedule;
 mod uniform;
 
 pub use bit_search::BitSearch;

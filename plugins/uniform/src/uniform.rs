@@ -2,11 +2,14 @@
 //! quantized child, fine-tuned and packed.
 
 use crate::compare::Comparison;
-use crate::options::{Options, budget_error, search as search_options, specs};
+use crate::options::search::{PLAN_FILE, SearchOptions};
+use crate::options::{Options, budget_error, specs};
+use crate::schedule::{first_rate, schedule};
 use pocketflow::Result;
+use pocketflow::graph::Graph;
 use pocketflow::job::Job;
 use pocketflow::learner::Learner;
-use pocketflow::net::{FineTune, Recipe, Schedule};
+use pocketflow::net::Recipe;
 use pocketflow::option::OptionSpec;
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::quant::QuantPlan;
@@ -14,7 +17,7 @@ use pocketflow::report::Report;
 use pocketflow::report::search::{Candidate, SearchReport};
 use pocketflow::settings::Settings;
 use pocketflow_search::plan::plan;
-use pocketflow_search::search::{Budgets, budgets, search, write_plan};
+use pocketflow_search::search::{Budgets, Tuned, budgets, search, write_plan};
 use pocketflow_torch::calibrate::Preparation;
 use pocketflow_torch::network::{Network, Weights};
 use pocketflow_torch::optimizer::Rule;
@@ -66,7 +69,7 @@ impl Learner for Uniform {
             Some(budgets) => self.searched(&work, &parent, &budgets).map(|(plan, report)| (plan, Some(report)))?,
         };
         let mut network = child(&work, &parent, &plan, options)?;
-        let trained = work.fine_tune(&mut network, training(NAME, &work.recipe, options))?;
+        let trained = work.fine_tune(&mut network, training(NAME, (&work.recipe, &graph), options))?;
 
         let before = network.values()?;
         let model = network.to_model(work.meta(&graph, trained.last.map(|metrics| metrics.top1))?)?;
@@ -99,11 +102,12 @@ impl Uniform {
     fn searched(&self, work: &Workflow, parent: &Parent, budgets: &Budgets) -> Result<(QuantPlan, SearchReport)> {
         let options = &self.options;
         let with = (work.job, &work.engine, work.images()?);
-        let mut report = search(with, &parent.model, &options.quantization, &options.search, budgets, false)?;
+        let tuned = Tuned { lrn_rate: first_rate(options.lrn_rate, &work.recipe), candidates: false };
+        let mut report = search(with, &parent.model, &options.quantization, &options.search, budgets, tuned)?;
         let comparison = Comparison { work, parent, options };
         let chosen = comparison.choose(&mut report)?;
-        let default = || work.job.run_dir.join(search_options::PLAN_FILE);
-        let path = work.job.settings.find(search_options::PLAN)?.unwrap_or_else(default);
+        let default = || work.job.run_dir.join(PLAN_FILE);
+        let path = work.job.settings.get(SearchOptions::plan())?.unwrap_or_else(default);
         keep_plan(work.job, path, &report, &chosen)?;
         Ok((comparison.plan(&report, &chosen), report))
     }
@@ -127,26 +131,16 @@ pub fn child(work: &Workflow, parent: &Parent, plan: &QuantPlan, options: &Optio
     Ok(network)
 }
 
-/// Returns the fine-tuning, without a teacher.
-pub fn training<'a>(phase: &'a str, recipe: &Recipe, options: &Options) -> Training<'a> {
+/// Returns the fine-tuning of a network of this graph, without a teacher.
+pub fn training<'a>(phase: &'a str, (recipe, graph): (&Recipe, &Graph), options: &Options) -> Training<'a> {
     Training {
         phase,
         epochs: options.epochs,
         rule: Rule::Adam,
-        schedule: schedule(&recipe.fine_tune, options),
+        schedule: schedule(options, recipe, graph),
         weight_decay: recipe.weight_decay,
         teacher: None,
         quant_delay: 0,
         freeze_delay: None,
-    }
-}
-
-fn schedule(tune: &FineTune, options: &Options) -> Schedule {
-    match options.quantization.lrn_rate {
-        Some(init) => Schedule::Cosine { init },
-        None => {
-            let boundaries = tune.boundaries.iter().map(|boundary| boundary * options.epochs / tune.epochs).collect();
-            Schedule::Piecewise { init: tune.lrn_rate * 1e-3, factor: 0.1, boundaries }
-        }
     }
 }

@@ -39,14 +39,7 @@ fn first_error(registry: &Registry, kind: &str, function: &str) -> Result<()> {
         }
         "agent" => {
             let mut agent = registry.agent("panics", &settings)?;
-            agent.prepare(&AgentSpace {
-                state_dims: 1,
-                action_dims: 1,
-                action_max: 1.0,
-                rollouts: 1,
-                steps: 1,
-                seed: 0,
-            })?;
+            agent.prepare(&AgentSpace::new(1, 1, 1.0, 1, 1))?;
             agent.begin()?;
             agent.act(&[1.0])?;
             agent.record(Transition { state: vec![], action: vec![], next_state: vec![], terminal: true })?;

@@ -85,9 +85,20 @@ pub fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Whether a sample is of the form that its type has today: no other has its name and a higher
+/// number.
+fn is_todays(name: &str, names: &[&str]) -> bool {
+    let number =
+        |name: &str| name.rsplit_once('.').and_then(|(type_, number)| Some((type_.to_owned(), number.parse().ok()?)));
+    let (of, own): (String, u32) = number(name).expect("a name and a number");
+    names.iter().filter_map(|other| number(other)).all(|(other, number)| other != of || number <= own)
+}
+
 #[test]
 fn todays_values_have_the_committed_bytes() {
-    for sample in samples() {
+    let samples = samples();
+    let names: Vec<&str> = samples.iter().map(|sample| sample.name()).collect();
+    for sample in &samples {
         let path = folder().join(format!("{}.bin", sample.name()));
         if std::env::var_os("POCKETFLOW_WRITE_GOLDEN").is_some() && !path.exists() {
             std::fs::write(&path, sample.packed()).unwrap();
@@ -95,7 +106,7 @@ fn todays_values_have_the_committed_bytes() {
         let bytes = bytes(sample.name());
         sample.compare(&bytes);
         assert!(
-            bytes == sample.packed(),
+            bytes == sample.packed() || !is_todays(sample.name(), &names),
             "`{}` crosses the boundary in another form than it was committed in: see `abi::wire` whether older plugins \
              and hosts can live with that, then give the sample the next number and keep the old file with the value \
              that it is read as",

@@ -11,7 +11,7 @@ use crate::graph::{
     Add, BatchNorm, Conv2d, GlobalAvgPool, Graph, Input, Linear, MaxPool, Node, Op, PadShortcut, Relu, Relu6,
 };
 use crate::job::Event;
-use crate::net::{FineTune, Recipe, Schedule};
+use crate::net::{Recipe, Schedule};
 use crate::option::{Kind, OptionSpec, Value};
 use crate::plugin::{Declaration, PluginKind};
 use crate::report::search::{Candidate, FrontPoint, RolloutReport, SearchReport, Sensitivity};
@@ -32,7 +32,8 @@ pub fn samples() -> Vec<Box<dyn Golden>> {
     let requests: Vec<(Split, Shard, u64)> = splits.map(|split| (split, Shard { index: 1, count: 3 }, u64::MAX)).into();
     vec![
         sample(Sample { name: "agent_loss.1", value: AgentLoss { actor: -0.5, critic: 2.5 } }),
-        sample(Sample { name: "agent_space.1", value: agent_space() }),
+        sample(Sample { name: "agent_space.1", value: AgentSpace { filling: 50, ..agent_space() } }),
+        sample(Sample { name: "agent_space.2", value: agent_space() }),
         sample(Sample { name: "check_report.1", value: check_report() }),
         sample(Sample { name: "dataset_info.1", value: dataset_info() }),
         sample(Declarations { name: "declarations.1", value: declarations() }),
@@ -42,6 +43,7 @@ pub fn samples() -> Vec<Box<dyn Golden>> {
         sample(Sample { name: "job.1", value: job() }),
         sample(Sample { name: "options.1", value: options }),
         sample(Sample { name: "recipes.1", value: recipes() }),
+        sample(Sample { name: "recipes.2", value: recipes() }),
         sample(Sample { name: "replaced.1", value: replaced }),
         sample(Sample { name: "report.1", value: report() }),
         sample(Sample { name: "requests.1", value: requests }),
@@ -51,7 +53,7 @@ pub fn samples() -> Vec<Box<dyn Golden>> {
 }
 
 pub fn agent_space() -> AgentSpace {
-    AgentSpace { state_dims: 28, action_dims: 1, action_max: 6.5, rollouts: 200, steps: 20, seed: u64::MAX }
+    AgentSpace { seed: u64::MAX, filling: 60, ..AgentSpace::new(28, 1, 6.5, 200, 20) }
 }
 
 pub fn check_report() -> CheckReport {
@@ -177,14 +179,13 @@ pub fn recipes() -> Vec<Recipe> {
         Schedule::OneCycle { peak: 0.4, warm_up: 0.3 },
         Schedule::Cosine { init: 0.05 },
     ];
-    let fine_tune = FineTune { lrn_rate: 0.01, boundaries: vec![40.0, 80.0], epochs: 100.0 };
     let recipe = |schedule| Recipe {
         epochs: 250.5,
         momentum: 0.9,
         nesterov: true,
         weight_decay: 2e-4,
         schedule,
-        fine_tune: fine_tune.clone(),
+        lrn_rate: 0.01,
     };
     schedules.map(recipe).into()
 }

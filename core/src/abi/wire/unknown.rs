@@ -6,7 +6,7 @@ use crate::dataset::{Shard, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Event;
 use crate::net::{Recipe, Schedule};
-use crate::option::Value;
+use crate::option::{Key, Value};
 use crate::settings::{Origin, Settings};
 use abi_stable::std_types::RResult;
 use serde::de::DeserializeOwned;
@@ -52,8 +52,8 @@ fn an_origin_is_kept_as_text() {
 fn a_setting_of_an_unknown_type_is_as_if_nobody_declared_it() {
     let entries = json!({ "map": { "value": { "a": 1 } }, "bits": { "value": 4 } });
     let settings: Settings = read(&json!({ "entries": entries })).unwrap();
-    assert_eq!(settings.get::<u8>("bits").unwrap(), 4);
-    assert!(settings.get::<String>("map").unwrap_err().to_string().contains("`map`"));
+    assert_eq!(settings.get(Key::<u8>::new("bits")).unwrap(), 4);
+    assert!(settings.get(Key::<String>::new("map")).unwrap_err().to_string().contains("`map`"));
 }
 
 #[test]
@@ -72,5 +72,6 @@ fn a_recipe_is_plain_unless_it_says_otherwise() {
     let schedule = Schedule::OneCycle { peak: 0.5, warm_up: 0.25 };
     let recipe: Recipe = read(&json!({ "epochs": 2.0, "schedule": &schedule })).unwrap();
     assert_eq!(recipe, Recipe::new(2.0, schedule));
+    assert_eq!(recipe.lrn_rate, 0.02, "its first rate");
     recipe.check("n").unwrap();
 }

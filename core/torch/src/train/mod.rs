@@ -13,15 +13,17 @@ use crate::optimizer::{Optimizer, Rule};
 use pocketflow::checkpoints::Checkpoints;
 use pocketflow::dataset::Split;
 use pocketflow::dataset::counted::without_images;
+use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::job::Job;
 use pocketflow::net::Schedule;
+use pocketflow::option::{EvalSplit, HostOptions};
 use pocketflow::{Error, Result};
 use run::Run;
 use std::time::Duration;
 
 /// What to do.
 pub struct Training<'a> {
-    /// Names the phase in progress, curves and checkpoint: `full-prec`, `uniform`.
+    /// Names the phase in progress, curves and checkpoint: mostly the learner's name.
     pub phase: &'a str,
     pub epochs: f64,
     pub rule: Rule,
@@ -57,9 +59,9 @@ pub struct Trained {
 /// The setting is not declared; there are no images to evaluate on, which is better said before the
 /// training than after it.
 pub fn splits(job: &Job) -> Result<(Split, Split)> {
-    let splits = match job.settings.get::<String>("eval_split")?.as_str() {
-        "val" => (Split::Fit, Split::Val),
-        _ => (Split::Train, Split::Eval),
+    let splits = match job.settings.get(HostOptions::eval_split())? {
+        EvalSplit::Val => (Split::Fit, Split::Val),
+        EvalSplit::Eval => (Split::Train, Split::Eval),
     };
     let info = job.dataset.info();
     match info.samples(splits.1) {
@@ -95,12 +97,12 @@ pub fn train_on(network: &mut Network, job: &Job, training: &Training, splits: (
     let info = job.dataset.info();
     let workers = u64::from(network.engine().workers().size());
     // Of all workers together.
-    let batch_size = settings.get::<u64>("batch_size")? * workers;
+    let batch_size = settings.get(DatasetOptions::batch_size())? as u64 * workers;
     let steps_per_epoch = info.samples(split) / batch_size;
     if steps_per_epoch == 0 {
         let (images, each) = (info.samples(split), if workers > 1 { " on each of the workers" } else { "" });
         let problem = format!("the training split has only {images} images: not one batch is full{each}");
-        return Err(settings.invalid("batch_size", &problem));
+        return Err(settings.invalid(&DatasetOptions::batch_size(), &problem));
     }
     let total_steps = (training.epochs * steps_per_epoch as f64).round() as u64;
     if total_steps == 0 && training.epochs > 0.0 {
@@ -116,7 +118,7 @@ pub fn train_on(network: &mut Network, job: &Job, training: &Training, splits: (
         phase: training.phase.into(),
         graph: network.graph().name.clone(),
         dataset: info.name,
-        seed: settings.get("seed")?,
+        seed: settings.get(HostOptions::seed())?,
         batch_size,
         total_steps,
         step: 0,
@@ -137,7 +139,7 @@ pub fn train_on(network: &mut Network, job: &Job, training: &Training, splits: (
         progress,
         steps_per_epoch,
     };
-    if settings.get("resume")? {
+    if settings.get(HostOptions::resume())? {
         run.take_up()?;
     }
     run.take_first()?;

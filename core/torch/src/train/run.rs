@@ -11,6 +11,7 @@ use crate::optimizer::Optimizer;
 use pocketflow::checkpoints::{Checkpoints, Found};
 use pocketflow::dataset::Split;
 use pocketflow::job::{Event, Job};
+use pocketflow::option::HostOptions;
 use pocketflow::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -100,7 +101,8 @@ impl Run<'_> {
 
     fn steps(&mut self, loader: &mut Loader) -> Result<()> {
         let before = self.progress.seconds;
-        let every: (u64, u64) = (self.job.settings.get("summ_step")?, self.job.settings.get("save_step")?);
+        let settings = &self.job.settings;
+        let every = (settings.get(HostOptions::summ_step())?, settings.get(HostOptions::save_step())?);
         let mut meter = Meter::default();
         let mut ticked = Instant::now();
         while self.progress.step < self.progress.total_steps {

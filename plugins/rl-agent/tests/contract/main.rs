@@ -4,7 +4,7 @@
 use pocketflow::ErrorKind;
 use pocketflow::agent::{Agent, AgentLoss, AgentSpace, Transition};
 use pocketflow::dataset::mix;
-use pocketflow::option::Value;
+use pocketflow::option::{Key, Value};
 use pocketflow::plugin::Plugin;
 use pocketflow::settings::Settings;
 use pocketflow_rl_agent::RlAgent;
@@ -23,7 +23,7 @@ fn agent(changes: &[(&str, Value)]) -> RlAgent {
 }
 
 fn space() -> AgentSpace {
-    AgentSpace { state_dims: 2, action_dims: 1, action_max: 6.0, rollouts: 12, steps: STEPS, seed: 4 }
+    AgentSpace { seed: 4, ..AgentSpace::new(2, 1, 6.0, 12, STEPS) }
 }
 
 fn prepared(changes: &[(&str, Value)]) -> RlAgent {
@@ -212,6 +212,7 @@ fn spaces_that_are_none() {
         AgentSpace { steps: 0, ..space() },
         AgentSpace { action_max: 0.0, ..space() },
         AgentSpace { action_max: f32::NAN, ..space() },
+        AgentSpace { filling: 13, ..space() },
     ] {
         assert!(agent(&[]).prepare(&space).is_err(), "{space:?}");
     }
@@ -283,12 +284,19 @@ fn every_documented_default() {
         ("ddpg_noise_dst_finl", 1e-2),
         ("ddpg_noise_adpt_rat", 1.03),
     ];
-    floats.iter().for_each(|(key, value)| assert_eq!(settings.get::<f64>(key).unwrap(), *value, "{key}"));
-    let whole = [("record_step", 1), ("batch_size", 64), ("actor_depth", 2), ("actor_width", 64), ("critic_depth", 2)];
-    for (key, value) in whole.into_iter().chain([("critic_width", 64)]) {
-        assert_eq!(settings.get::<u32>(&format!("ddpg_{key}")).unwrap(), value, "{key}");
+    floats.iter().for_each(|(key, value)| assert_eq!(settings.get(Key::<f64>::new(key)).unwrap(), *value, "{key}"));
+    let whole = [
+        ("ddpg_record_step", 1),
+        ("ddpg_batch_size", 64),
+        ("ddpg_actor_depth", 2),
+        ("ddpg_actor_width", 64),
+        ("ddpg_critic_depth", 2),
+        ("ddpg_critic_width", 64),
+    ];
+    for (key, value) in whole {
+        assert_eq!(settings.get(Key::<u32>::new(key)).unwrap(), value, "{key}");
     }
-    assert!(settings.get::<bool>("ddpg_enbl_bsln_func").unwrap());
-    assert_eq!(settings.get::<String>("ddpg_noise_type").unwrap(), "param");
-    assert_eq!(settings.get::<String>("ddpg_noise_prtl").unwrap(), "tdecy");
+    assert!(settings.get(Key::<bool>::new("ddpg_enbl_bsln_func")).unwrap());
+    assert_eq!(settings.get(Key::<String>::new("ddpg_noise_type")).unwrap(), "param");
+    assert_eq!(settings.get(Key::<String>::new("ddpg_noise_prtl")).unwrap(), "tdecy");
 }

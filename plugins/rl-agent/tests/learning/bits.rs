@@ -26,7 +26,7 @@ impl Bits {
 
     pub fn space(&self, rollouts: usize, seed: u64) -> AgentSpace {
         let action_max = (self.max - self.min) as f32;
-        AgentSpace { state_dims: self.layers() + 8, action_dims: 1, action_max, rollouts, steps: self.layers(), seed }
+        AgentSpace { seed, ..AgentSpace::new(self.layers() + 8, 1, action_max, rollouts, self.layers()) }
     }
 
     fn cost(&self, bits: &[u32]) -> u64 {

@@ -9,7 +9,7 @@ const STEPS: usize = 4;
 const STRIDE: f32 = 0.6;
 
 pub fn space(rollouts: usize, seed: u64) -> AgentSpace {
-    AgentSpace { state_dims: 2, action_dims: 1, action_max: 2.0, rollouts, steps: STEPS, seed }
+    AgentSpace { seed, ..AgentSpace::new(2, 1, 2.0, rollouts, STEPS) }
 }
 
 /// From a random place to a random target, both from −1 to 1. Returns the distance at the end; the
