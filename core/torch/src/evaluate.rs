@@ -119,7 +119,7 @@ impl Sums {
         if interrupted > 0.0 {
             return Err(Error::interrupted(STOPPED));
         }
-        let batch: usize = job.settings.get("batch_size_eval")?;
+        let batch = job.settings.get(DatasetOptions::batch_size_eval())?;
         let mut all = vec![0_i64; samples as usize];
         let places = all.chunks_mut(batch).skip(workers.rank() as usize).step_by(workers.size() as usize);
         for (place, class) in places.flatten().zip(&self.classes) {
