@@ -19,7 +19,7 @@
 //! | [`background`] | results of another thread, waited for as long as nobody asks to stop |
 //! | [`net`], [`dataset`], [`learner`], [`agent`] | the four traits a plugin implements |
 //! | [`job`], [`report`] | what a learner is given, and what it returns |
-//! | [`plugin`] | registration: the `plugin!` macro and the list of what is linked in |
+//! | [`plugin`](mod@plugin) | registration: the `plugin!` macro and the list of what is linked in |
 //! | [`plugin_limits`] | what a plugin may declare |
 //! | [`abi`] | the stable binary boundary; the only user of `abi_stable` |
 

@@ -49,7 +49,7 @@ pub struct Report {
 #[serde(default)]
 pub struct LayerReport {
     pub name: String,
-    /// [`crate::graph::Op::kind`].
+    /// The word of [`crate::graph::Operator::kind`].
     pub kind: String,
     pub params: u64,
     /// 32: not quantized.

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`open`](mod@open) | a file and the runtime for it |
 //! | [`io`] | pixels to input bytes, output bytes to logits, the same for every runtime |
-//! | [`litert`], [`onnxruntime`], [`reference`] | the runtimes |
+//! | [`litert`], [`onnxruntime`], [`reference`](mod@reference) | the runtimes |
 //! | [`find`](mod@find) | where a runtime's library is |
 //! | [`precision`] | the session option that makes ONNX Runtime's sums exact, and where it matters |
 //! | [`measure`] | how long an image takes |

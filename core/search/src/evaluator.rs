@@ -206,7 +206,7 @@ impl<'a> Evaluator<'a> {
 
     /// Returns the accuracy on the validation images: top-1, or top-5 of a thousand classes. Where
     /// `beat` is given, it ends as soon as all images left, were they right, could not bring it
-    /// there. What it returns then is the accuracy on the first [`FIRST_PART`] images, or what the
+    /// there. What it returns then is the accuracy on the first `FIRST_PART` images, or what the
     /// whole could reach at most, if that is less: below `beat` for certain.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! | way | who notices |
 //! |---|---|
 //! | `exit`, `_exit`, `quick_exit` | on Linux the program's own functions of these names, see `intercepted.rs`; elsewhere, for `exit`, a handler for the end |
-//! | a crash | [`faults`]: handlers of signals, which end the process by the same signal |
+//! | a crash | `faults`: handlers of signals, which end the process by the same signal |
 //!
 //! Left alone are plugins that ask the kernel itself to end the process with status 0, and SIGKILL,
 //! whose status says enough.

@@ -56,7 +56,7 @@ pub fn write(run_dir: &Path, report: &Report, settings: &Settings) -> Result<()>
 /// Writes `report.html` alone.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn page(run_dir: &Path, report: &Report, settings: &Settings) -> Result<()> {
     let lines = metrics::read(&run_dir.join(metrics::FILE))?;
     let page = html::page(run_dir, report, settings, &lines)?;

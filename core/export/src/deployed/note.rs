@@ -20,7 +20,7 @@ pub enum Fate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerNote {
     pub name: String,
-    /// The word of [`pocketflow::graph::Op::kind`].
+    /// The word of [`pocketflow::graph::Operator::kind`].
     pub kind: String,
     /// Of the model's weights; 32: not quantized.
     pub bits: u32,

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 /// All about one option: `key` is a key, an alias, a flag or a variable.
 ///
 /// # Errors
-/// No plugin has such an option (the message has the nearest), or as [`show`].
+/// No plugin has such an option (the message has the nearest), or as [`show`](super::show).
 pub fn explain(key: &str, layers: &Layers, declarations: &[Declaration], format: Format) -> Result<String> {
     let bare = key.trim_start_matches('-').replace('-', "_");
     let bare = bare.strip_prefix("POCKETFLOW_").map(str::to_ascii_lowercase).unwrap_or(bare);

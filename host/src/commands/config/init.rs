@@ -15,7 +15,7 @@ use std::path::Path;
 /// all others commented out with their defaults. Returns what to tell.
 ///
 /// # Errors
-/// The file is there and `force` is not given; it cannot be written; or as [`show`].
+/// The file is there and `force` is not given; it cannot be written; or as [`show`](super::show).
 pub fn init(path: Option<&Path>, force: bool, layers: &Layers, declarations: &[Declaration]) -> Result<String> {
     let path = path.unwrap_or(Path::new(PROJECT_FILE));
     // Another syntax than the name says would not be read again.
