@@ -1,45 +1,24 @@
 //! A search judges the network that a learner makes of the same bits, ranges of activations
 //! included.
 
-use pocketflow::agent::Agent;
 use pocketflow::clip::WeightRange;
-use pocketflow::job::{Event, Host, Job};
+use pocketflow::job::Job;
 use pocketflow::model::ModelMeta;
 use pocketflow::option::Value;
 use pocketflow::plugin::Plugin;
 use pocketflow::quant::Buckets;
-use pocketflow::report::Report;
 use pocketflow::settings::Settings;
-use pocketflow::{Error, Result};
 use pocketflow_resnet_cifar10::ResnetAtCifar10;
 use pocketflow_search::evaluator::Evaluator;
 use pocketflow_search::quantization::Quantization;
 use pocketflow_synthetic::Synthetic;
+use pocketflow_testing::TestHost;
 use pocketflow_torch::calibrate::{Preparation, prepare};
 use pocketflow_torch::engine::Engine;
 use pocketflow_torch::images::ImageSet;
 use pocketflow_torch::network::{Mode, Network, Weights};
 use std::sync::Arc;
 use tch::Tensor;
-
-/// Offers nothing, and never asks to stop.
-struct Alone;
-
-impl Host for Alone {
-    fn event(&self, _: Event) {}
-
-    fn interrupted(&self) -> bool {
-        false
-    }
-
-    fn run_learner(&self, name: &str, _: &[(String, String)]) -> Result<Report> {
-        Err(Error::failed(format!("{name} is not here")))
-    }
-
-    fn agent(&self, name: &str) -> Result<Box<dyn Agent>> {
-        Err(Error::failed(format!("{name} is not here")))
-    }
-}
 
 fn job() -> Job {
     let mut settings = Settings::defaults([("net", ResnetAtCifar10::options()), ("data", Synthetic::options())]);
@@ -57,7 +36,7 @@ fn job() -> Job {
         net_id: "resnet_at_cifar10".into(),
         net: Box::new(ResnetAtCifar10::configure(&settings).unwrap()),
         dataset: Arc::new(Synthetic::configure(&settings).unwrap()),
-        host: Arc::new(Alone),
+        host: Arc::new(TestHost::default()),
         run_dir: "run".into(),
         model: None,
         group: pocketflow::workers::Group::alone(),
@@ -84,7 +63,6 @@ fn the_network_of_an_allocation_is_that_of_the_learner() {
             all_layers: false,
             range,
             reestimate: false,
-            lrn_rate: None,
         };
         let mut plan = quantization.plan(&graph, 8);
         let bits: Vec<u32> = (0..plan.weights.len() as u32).map(|layer| 2 + layer % 3).collect();

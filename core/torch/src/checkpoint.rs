@@ -130,3 +130,97 @@ fn facts(progress: &Progress) -> [(&'static str, String); 6] {
         ("steps in all", progress.total_steps.to_string()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::optimizer::Rule;
+    use pocketflow::ErrorKind;
+    use pocketflow::net::Net;
+    use pocketflow_testing::SmallNet;
+
+    fn trained(seed: u64) -> (Network, Optimizer) {
+        let network = Network::initialised(&Engine::cpu(), &SmallNet.graph().unwrap(), seed).unwrap();
+        let optimizer = Optimizer::new(Rule::Adam, 0.0, &network);
+        (network, optimizer)
+    }
+
+    fn progress(step: u64) -> Progress {
+        Progress {
+            phase: "phase".into(),
+            graph: "small".into(),
+            dataset: "labelled".into(),
+            seed: 7,
+            batch_size: 4,
+            total_steps: 12,
+            step,
+            seconds: 1.5,
+            last: Some(Metrics { top1: 0.5, samples: 24, ..Metrics::default() }),
+            evaluation_due: true,
+        }
+    }
+
+    #[test]
+    fn what_is_saved_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = Checkpoints::of(dir.path(), "phase");
+        let (network, optimizer) = trained(1);
+        let (mut other, mut its) = trained(2);
+        assert_eq!(load(&to, &progress(0), &mut other, &mut its).unwrap(), None, "there is none yet");
+        assert_eq!(save(&to, &progress(5), &network, &optimizer).unwrap(), Saved::Yes);
+        assert_ne!(other.values().unwrap(), network.values().unwrap());
+        let found = load(&to, &progress(0), &mut other, &mut its).unwrap().unwrap();
+        assert_eq!(found, Found { state: progress(5), warning: None });
+        assert_eq!(other.values().unwrap(), network.values().unwrap());
+        assert_eq!(its.state().unwrap(), optimizer.state().unwrap());
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_training_is_refused_by_what_differs() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = Checkpoints::of(dir.path(), "phase");
+        let (mut network, mut optimizer) = trained(1);
+        save(&to, &progress(5), &network, &optimizer).unwrap();
+        for (what, expected) in [
+            ("net", Progress { graph: "another".into(), ..progress(0) }),
+            ("dataset", Progress { dataset: "another".into(), ..progress(0) }),
+            ("seed", Progress { seed: 8, ..progress(0) }),
+            ("batch_size", Progress { batch_size: 5, ..progress(0) }),
+            ("steps in all", Progress { total_steps: 13, ..progress(0) }),
+        ] {
+            let error = load(&to, &expected, &mut network, &mut optimizer).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            assert!(error.to_string().contains(&format!("its {what} is ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_not_saved() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = Checkpoints::of(dir.path(), "phase");
+        let (mut network, optimizer) = trained(1);
+        let mut values = network.values().unwrap();
+        values.get_mut("fc.bias").unwrap()[1] = f32::NAN;
+        network.set_values(&values).unwrap();
+        let Saved::NotFinite(what) = save(&to, &progress(5), &network, &optimizer).unwrap() else {
+            panic!("it was saved")
+        };
+        assert!(what.contains("`fc.bias` holds NaN"), "{what}");
+        assert!(!to.exist());
+    }
+
+    #[test]
+    fn a_damaged_newest_gives_way_to_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = Checkpoints::of(dir.path(), "phase");
+        let (mut network, mut optimizer) = trained(1);
+        for step in [3, 4] {
+            save(&to, &progress(step), &network, &optimizer).unwrap();
+        }
+        std::fs::write(to.newest(), b"cut").unwrap();
+        let found = load(&to, &progress(0), &mut network, &mut optimizer).unwrap().unwrap();
+        assert_eq!(found.state.step, 3);
+        assert!(found.warning.is_some());
+    }
+}

@@ -136,10 +136,8 @@ fn run(stream: &Stream, delivery: &Delivery<Loaded>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pocketflow::agent::Agent;
     use pocketflow::dataset::{Batches, DatasetInfo};
-    use pocketflow::job::Event;
-    use pocketflow::report::Report;
+    use pocketflow_testing::TestHost;
 
     /// Describes itself wrongly: three channels, one mean.
     struct Misdescribed;
@@ -167,24 +165,6 @@ mod tests {
         }
     }
 
-    struct NeverStopped;
-
-    impl Host for NeverStopped {
-        fn event(&self, _: Event) {}
-
-        fn interrupted(&self) -> bool {
-            false
-        }
-
-        fn run_learner(&self, _: &str, _: &[(String, String)]) -> Result<Report> {
-            Err(Error::failed("no learner is asked for"))
-        }
-
-        fn agent(&self, _: &str) -> Result<Box<dyn Agent>> {
-            Err(Error::failed("no agent is asked for"))
-        }
-    }
-
     #[test]
     fn a_panic_in_the_loaders_thread_is_an_error_and_not_the_end_of_the_data() {
         let dataset: Arc<dyn Dataset> = Arc::new(Misdescribed);
@@ -199,7 +179,7 @@ mod tests {
             share: Share::WHOLE,
         };
         let mut loader = Loader::start(stream).unwrap();
-        let error = loader.next_batch(&NeverStopped).err().expect("not the end of the data");
+        let error = loader.next_batch(&TestHost::default()).err().expect("not the end of the data");
         assert!(error.to_string().contains("the thread of images panicked"), "{error}");
         assert!(error.to_string().contains("assertion failed"), "{error}");
     }

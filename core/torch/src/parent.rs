@@ -106,3 +106,89 @@ pub fn metrics(engine: &Engine, job: &Job) -> Result<Option<Metrics>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome;
+    use pocketflow::quant::{Buckets, QuantPlan};
+    use pocketflow::report::Report;
+    use pocketflow_testing::{TestHost, job};
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    const AT: &str = "parent.ckpt";
+
+    fn model(dir: &Path) -> Model {
+        let job = job(dir, Arc::default(), &[]);
+        let graph = job.net.graph().unwrap();
+        let meta = outcome::meta(&job, "a-parent", &graph, None).unwrap();
+        Network::initialised(&Engine::cpu(), &graph, 3).unwrap().to_model(meta).unwrap()
+    }
+
+    #[test]
+    fn a_missing_parent_is_trained_once_by_the_learner_of_the_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, path) = (model(dir.path()), dir.path().join(AT));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let host = Arc::new(TestHost::with_learner({
+            let (asked, made, path) = (Arc::clone(&asked), made.clone(), path.clone());
+            move |learner, replaced| {
+                asked.lock().unwrap().push((learner.to_owned(), replaced.to_vec()));
+                made.save(&path)?;
+                Ok(Report::default())
+            }
+        }));
+        let job = job(dir.path(), host.clone(), &[("enbl_warm_start", true.into()), ("enbl_dst", true.into())]);
+        assert_eq!(parent(&job).unwrap(), made);
+        assert_eq!(parent(&job).unwrap(), made);
+        let text = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let path = path.display().to_string();
+        let replaced = vec![text("save_path", &path), text("enbl_warm_start", "false"), text("enbl_dst", "false")];
+        assert_eq!(*asked.lock().unwrap(), [("a-parent".to_owned(), replaced)]);
+        assert!(host.notes()[0].contains("a-parent trains it first"), "{:?}", host.notes());
+    }
+
+    #[test]
+    fn what_keeps_the_parent_from_being_trained_is_the_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = parent(&job(dir.path(), Arc::default(), &[])).unwrap_err().to_string();
+        assert!(error.contains("a-parent is not here"), "{error}");
+    }
+
+    #[test]
+    fn a_quantized_model_is_no_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        let Model { graph, meta, .. } = model(dir.path());
+        let values = model(dir.path()).all_values().unwrap();
+        let plan = QuantPlan::uniform(&graph, 4, 32, Buckets::Layer, true);
+        Model::new(graph, plan, meta, values).unwrap().save(&dir.path().join(AT)).unwrap();
+        let error = parent(&job(dir.path(), Arc::default(), &[])).unwrap_err().to_string();
+        assert!(error.contains("`save_path` = ") && error.contains("is quantized"), "{error}");
+    }
+
+    #[test]
+    fn the_parent_teaches_where_there_is_no_teacher() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = model(dir.path());
+        made.save(&dir.path().join(AT)).unwrap();
+        let taught = |changes: &[_]| teacher(&Engine::cpu(), &job(dir.path(), Arc::default(), changes)).unwrap();
+        assert!(taught(&[]).is_none());
+        let (network, with) =
+            taught(&[("enbl_dst", true.into()), ("loss_w_dst", 2.0.into()), ("tempr_dst", 3.0.into())]).unwrap();
+        assert_eq!((with.weight, with.temperature), (2.0, 3.0));
+        assert_eq!(network.values().unwrap(), made.all_values().unwrap());
+        assert_eq!(Model::load(&dir.path().join("teacher.ckpt")).unwrap(), made);
+    }
+
+    #[test]
+    fn a_comparison_without_a_parent_is_none_and_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Arc::new(TestHost::default());
+        let job = job(dir.path(), host.clone(), &[]);
+        assert_eq!(metrics(&Engine::cpu(), &job).unwrap(), None);
+        assert!(host.notes()[0].contains("(save_path)"), "{:?}", host.notes());
+        model(dir.path()).save(&dir.path().join(AT)).unwrap();
+        assert_eq!(metrics(&Engine::cpu(), &job).unwrap().map(|metrics| metrics.samples), Some(24));
+    }
+}

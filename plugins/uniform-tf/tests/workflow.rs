@@ -1,65 +1,28 @@
 //! The learner's workflow on a small net and stand-in images: what it saves, what it reports, and
 //! that a run which was stopped ends in the same bytes as one that was not.
 
-use pocketflow::agent::Agent;
 use pocketflow::dataset::Split;
 use pocketflow::graph::Op;
-use pocketflow::job::{Event, Host, Job};
+use pocketflow::job::Job;
 use pocketflow::learner::Learner;
 use pocketflow::model::Model;
 use pocketflow::option::Value;
 use pocketflow::plugin::Plugin;
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
-use pocketflow::{Error, ErrorKind, Result};
+use pocketflow::{ErrorKind, Result};
 use pocketflow_resnet_cifar10::ResnetAtCifar10;
 use pocketflow_synthetic::Synthetic;
+use pocketflow_testing::TestHost;
 use pocketflow_torch::engine::Engine;
 use pocketflow_torch::evaluate::judge;
 use pocketflow_torch::network::Network;
 use pocketflow_uniform_tf::UniformTf;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-
-/// Asks to stop after so many training steps, and keeps what it was told.
-#[derive(Default)]
-struct TestHost {
-    stop_after: u64,
-    /// How often it is asked after these steps before it asks to stop.
-    patience: AtomicU64,
-    steps: AtomicU64,
-    evaluations: AtomicU64,
-    notes: Mutex<Vec<String>>,
-}
-
-impl Host for TestHost {
-    fn event(&self, event: Event) {
-        match event {
-            Event::Step { .. } => drop(self.steps.fetch_add(1, Ordering::SeqCst)),
-            Event::Evaluation { .. } => drop(self.evaluations.fetch_add(1, Ordering::SeqCst)),
-            Event::Note { text, .. } => self.notes.lock().unwrap().push(text),
-            _ => {}
-        }
-    }
-
-    fn interrupted(&self) -> bool {
-        let waits = |left: u64| left.checked_sub(1);
-        self.steps.load(Ordering::SeqCst) >= self.stop_after
-            && self.patience.fetch_update(Ordering::SeqCst, Ordering::SeqCst, waits).is_err()
-    }
-
-    fn run_learner(&self, learner: &str, _replaced: &[(String, String)]) -> Result<Report> {
-        Err(Error::failed(format!("{learner} is not here")))
-    }
-
-    fn agent(&self, name: &str) -> Result<Box<dyn Agent>> {
-        Err(Error::failed(format!("{name} is not here")))
-    }
-}
+use std::sync::Arc;
 
 /// A job in `dir`: ResNet-8, 10 steps an epoch, 2 epochs; parent there.
-fn job(dir: &Path, run: &str, stop_after: u64, changed: &[(&str, Value)]) -> (Job, Arc<TestHost>) {
+fn job(dir: &Path, run: &str, host: TestHost, changed: &[(&str, Value)]) -> (Job, Arc<TestHost>) {
     let mut settings = Settings::default();
     for spec in [ResnetAtCifar10::options(), Synthetic::options(), UniformTf::options()].concat() {
         match spec.default {
@@ -105,7 +68,7 @@ fn job(dir: &Path, run: &str, stop_after: u64, changed: &[(&str, Value)]) -> (Jo
     for (key, value) in changed {
         settings.derive(key, value.clone(), "the test case");
     }
-    let host = Arc::new(TestHost { stop_after, ..TestHost::default() });
+    let host = Arc::new(host);
     let job = Job {
         net_id: "resnet_at_cifar10".into(),
         net: Box::new(ResnetAtCifar10::configure(&settings).unwrap()),
@@ -123,7 +86,7 @@ fn job(dir: &Path, run: &str, stop_after: u64, changed: &[(&str, Value)]) -> (Jo
 /// A folder with a parent of fresh weights.
 fn place() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let (job, _) = job(dir.path(), "parent", u64::MAX, &[]);
+    let (job, _) = job(dir.path(), "parent", TestHost::default(), &[]);
     let network = Network::initialised(&Engine::cpu(), &job.net.graph().unwrap(), 3).unwrap();
     let meta = pocketflow_torch::outcome::meta(&job, "full-prec", network.graph(), None).unwrap();
     network.to_model(meta).unwrap().save(&dir.path().join("parent.ckpt")).unwrap();
@@ -138,7 +101,7 @@ fn train(job: &Job) -> Result<Report> {
 fn what_is_reported_is_what_is_saved() {
     let dir = place();
     for target in ["int8", "uint8"] {
-        let (job, _) = job(dir.path(), target, u64::MAX, &[("uqtf_target", Value::Text(target.into()))]);
+        let (job, _) = job(dir.path(), target, TestHost::default(), &[("uqtf_target", Value::Text(target.into()))]);
         let report = train(&job).unwrap();
         let saved = |name: &str| Model::load(&dir.path().join(target).join(name)).unwrap();
         let (training, evaluation) = (saved("train.ckpt"), saved("eval.ckpt"));
@@ -166,18 +129,18 @@ fn what_is_reported_is_what_is_saved() {
 fn a_stopped_run_ends_in_the_same_bytes() {
     let dir = place();
     let delays = [("uqtf_quant_delay", Value::Int(6)), ("uqtf_freeze_bn_delay", Value::Int(13))];
-    train(&job(dir.path(), "whole", u64::MAX, &delays).0).unwrap();
+    train(&job(dir.path(), "whole", TestHost::default(), &delays).0).unwrap();
     // In each of the three modes: before quantization, before freezing, after both.
     for _ in 0..3 {
-        let error = train(&job(dir.path(), "stopped", 5, &delays).0).unwrap_err();
+        let error = train(&job(dir.path(), "stopped", TestHost::stopping_after(5, 0), &delays).0).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
     }
-    train(&job(dir.path(), "stopped", u64::MAX, &delays).0).unwrap();
+    train(&job(dir.path(), "stopped", TestHost::default(), &delays).0).unwrap();
     for name in ["train.ckpt", "eval.ckpt"] {
         let [whole, stopped] = ["whole", "stopped"].map(|run| std::fs::read(dir.path().join(run).join(name)).unwrap());
         assert!(whole == stopped, "{name}");
     }
-    train(&job(dir.path(), "undelayed", u64::MAX, &[]).0).unwrap();
+    train(&job(dir.path(), "undelayed", TestHost::default(), &[]).0).unwrap();
     let [whole, undelayed] =
         ["whole", "undelayed"].map(|run| std::fs::read(dir.path().join(run).join("eval.ckpt")).unwrap());
     assert!(whole != undelayed, "delays do something");
@@ -188,17 +151,15 @@ fn a_stopped_run_ends_in_the_same_bytes() {
 #[test]
 fn an_evaluation_that_was_stopped_is_made_up_for() {
     let dir = place();
-    let (whole, counted) = job(dir.path(), "whole", u64::MAX, &[]);
+    let (whole, counted) = job(dir.path(), "whole", TestHost::default(), &[]);
     train(&whole).unwrap();
-    let evaluations = |host: &TestHost| host.evaluations.load(Ordering::SeqCst);
-    assert_eq!(evaluations(&counted), 2, "one an epoch");
-    let (stopped, first) = job(dir.path(), "stopped", 10, &[]);
-    first.patience.store(1, Ordering::SeqCst);
+    assert_eq!(counted.evaluations(), 2, "one an epoch");
+    let (stopped, first) = job(dir.path(), "stopped", TestHost::stopping_after(10, 1), &[]);
     assert_eq!(train(&stopped).unwrap_err().kind(), ErrorKind::Interrupted);
-    assert_eq!(evaluations(&first), 0, "it was stopped in the first evaluation");
-    let (again, second) = job(dir.path(), "stopped", u64::MAX, &[]);
+    assert_eq!(first.evaluations(), 0, "it was stopped in the first evaluation");
+    let (again, second) = job(dir.path(), "stopped", TestHost::default(), &[]);
     train(&again).unwrap();
-    assert_eq!(evaluations(&second), 2, "that of the first epoch, too");
+    assert_eq!(second.evaluations(), 2, "that of the first epoch, too");
     for name in ["train.ckpt", "eval.ckpt"] {
         let [whole, stopped] = ["whole", "stopped"].map(|run| std::fs::read(dir.path().join(run).join(name)).unwrap());
         assert!(whole == stopped, "{name}");
@@ -208,8 +169,8 @@ fn an_evaluation_that_was_stopped_is_made_up_for() {
 #[test]
 fn a_delay_beyond_the_training_quantizes_at_its_end() {
     let dir = place();
-    let (job, host) = job(dir.path(), "delayed", u64::MAX, &[("uqtf_quant_delay", Value::Int(1000))]);
+    let (job, host) = job(dir.path(), "delayed", TestHost::default(), &[("uqtf_quant_delay", Value::Int(1000))]);
     let report = train(&job).unwrap();
-    assert!(host.notes.lock().unwrap().iter().any(|note| note.contains("uqtf_quant_delay = 1000")));
+    assert!(host.notes().iter().any(|note| note.contains("uqtf_quant_delay = 1000")));
     assert_eq!(report.weight_bits_mean, 8.0);
 }

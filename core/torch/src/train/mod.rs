@@ -4,6 +4,8 @@
 mod meter;
 mod run;
 pub mod step;
+#[cfg(test)]
+mod tests;
 
 use crate::checkpoint::Progress;
 use crate::evaluate::Metrics;
