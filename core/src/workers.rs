@@ -20,7 +20,7 @@ pub struct Group {
     /// Whether worker 0 serves at that port. Otherwise the program that started the workers does.
     #[serde(default)]
     pub serves: bool,
-    /// Seconds that a worker waits for the others.
+    /// Seconds that a worker waits for an answer of the others.
     #[serde(default)]
     pub timeout: u32,
     /// Which job of the run this is: a learner that asks for another one has a job in a job. All
@@ -36,6 +36,11 @@ impl Group {
     /// The group of one worker.
     pub fn alone() -> Self {
         Self { rank: 0, size: 1, host: String::new(), port: 0, serves: false, timeout: 0, job: 0, facts: String::new() }
+    }
+
+    /// Seconds that a worker waits for the others to come, which start at different times.
+    pub fn join_seconds(&self) -> u32 {
+        self.timeout.saturating_mul(4)
     }
 
     /// Whether this is a group of one worker.

@@ -85,7 +85,7 @@ fn shared_out_anew(began: &Lines, settings: &Settings) -> bool {
     let before = |key: &str| began.get(key).and_then(|(value, _)| value.as_integer());
     let (n, size) = (HostOptions::n(), DatasetOptions::batch_size());
     let were = (before(n.name()), before(size.name()));
-    let are = (settings.get(n).map(i64::from), settings.get(size).map(|size| i64::try_from(size)));
+    let are = (settings.get(n).map(i64::from), settings.get(size).map(i64::try_from));
     match (were, are) {
         ((Some(n), Some(size)), (Ok(now), Ok(Ok(now_size)))) => n != now && n * size == now * now_size,
         _ => false,

@@ -27,28 +27,31 @@ std::vector<at::Tensor> list(const tensor *tensors, int64_t count) {
 } // namespace
 
 // Joins the group, as worker `rank` of `size`. Where `serves`, worker 0 keeps the store at
-// `host`:`port`; several groups of one process share it, as `prefix` tells them apart.
-extern "C" char *pf_group(const char *host, int port, int serves, int rank, int size, int64_t timeout_ms,
-                          const char *interface, const char *prefix, Group **out) {
+// `host`:`port`; several groups of one process share it, as `prefix` tells them apart. Waits
+// `join_ms` for the others to come, and later `timeout_ms` for each answer.
+extern "C" char *pf_group(const char *host, int port, int serves, int rank, int size, int64_t join_ms,
+                          int64_t timeout_ms, const char *interface, const char *prefix, Group **out) {
   return guarded([&] {
     // What goes wrong is told by the exception; libtorch's own words come with every attempt, and
     // with the addresses of its code.
     if (!std::getenv("TORCH_CPP_LOG_LEVEL")) FLAGS_caffe2_log_level = 3;
-    const std::chrono::milliseconds timeout(timeout_ms);
+    const std::chrono::milliseconds join(join_ms);
     c10d::TCPStoreOptions to;
     to.port = static_cast<uint16_t>(port);
     to.isServer = serves && rank == 0;
     to.waitWorkers = false;
-    to.timeout = timeout;
+    to.timeout = join;
     to.multiTenant = true;
     auto store = c10::make_intrusive<c10d::PrefixStore>(prefix, c10::make_intrusive<c10d::TCPStore>(host, to));
-    auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+    auto options = c10d::ProcessGroupGloo::Options::create(join);
     const std::string of(interface);
     options->devices.push_back(of.empty() ? c10d::ProcessGroupGloo::createDefaultDevice()
                                           : c10d::ProcessGroupGloo::createDeviceForHostname(of));
     // The pool that runs the collectives: one at a time keeps their order.
     options->threads = 1;
     auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
+    c10d::Backend &backend = *gloo;
+    backend.setTimeout(std::chrono::milliseconds(timeout_ms));
     *out = new Group{store, gloo};
   });
 }

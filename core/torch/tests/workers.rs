@@ -82,7 +82,7 @@ fn together(size: u32, bits: u32) -> Vec<Left> {
     let work = move |rank| {
         let mut group = Group::alone();
         (group.rank, group.size, group.host, group.port) = (rank, size, "127.0.0.1".into(), port);
-        (group.serves, group.timeout) = (true, 20);
+        (group.serves, group.timeout) = (true, 60);
         let workers = Together::join(&group, "").unwrap();
         let engine = Engine::cpu().with_workers(Arc::new(workers));
         trained(&engine, [rank, size].map(i64::from), bits)

@@ -22,7 +22,7 @@ impl Together {
     /// # Errors
     /// A group that does not come together within its time; a fact that differs, with both values.
     pub fn join(group: &Group, facts: &str) -> Result<Self> {
-        let Group { rank, size, host, port, timeout, .. } = group;
+        let Group { rank, size, host, port, .. } = group;
         if rank >= size {
             return Err(Error::config(format!(
                 "this worker has the rank {rank} in a group of {size}: ranks go from 0 to {}",
@@ -35,8 +35,9 @@ impl Together {
         };
         let processes = met().with_context(|| {
             format!(
-                "worker {rank} of {size} did not meet the others at {host}:{port} within {timeout} s; see that all of them \
-                 run, reach that address, and have ranks of their own"
+                "worker {rank} of {size} did not meet the others at {host}:{port} within {} s; see that all of them \
+                 run, reach that address, and have ranks of their own",
+                group.join_seconds()
             )
         })?;
         let together = Self { group: group.clone(), processes };
@@ -122,7 +123,7 @@ mod tests {
 
     fn group(rank: u32, size: u32, port: u16) -> Group {
         let mut group = Group::alone();
-        (group.rank, group.size, group.port, group.timeout) = (rank, size, port, 20);
+        (group.rank, group.size, group.port, group.timeout) = (rank, size, port, 60);
         (group.host, group.serves) = ("127.0.0.1".into(), true);
         group
     }
@@ -184,7 +185,7 @@ mod tests {
         let mut lonely = group(1, 2, free_port());
         lonely.timeout = 1;
         let error = Together::join(&lonely, "").err().expect("nobody serves").to_string();
-        assert!(error.contains(&format!("127.0.0.1:{}", lonely.port)) && error.contains("within 1 s"), "{error}");
+        assert!(error.contains(&format!("127.0.0.1:{}", lonely.port)) && error.contains("within 4 s"), "{error}");
         let out = Together::join(&group(2, 2, 1), "").err().unwrap().to_string();
         assert!(out.contains("rank 2 in a group of 2"), "{out}");
     }
