@@ -50,9 +50,14 @@ impl Checkpoints {
         &self.newest
     }
 
+    /// Where both lie, the newest first.
+    pub fn files(&self) -> [&Path; 2] {
+        [&self.newest, &self.before]
+    }
+
     /// Whether there is any, whole or not.
     pub fn exist(&self) -> bool {
-        self.newest.exists() || self.before.exists()
+        self.files().into_iter().any(Path::exists)
     }
 
     /// Makes `file` the newest, and the newest so far the one before. At any moment at least one
@@ -89,7 +94,7 @@ impl Checkpoints {
     /// ([`Unusable::Refused`]), whatever the other one is.
     pub fn read<T>(&self, parse: impl Fn(TensorFile) -> Result<T, Unusable>) -> Result<Option<Found<T>>> {
         let mut damaged = Vec::new();
-        for path in [&self.newest, &self.before].into_iter().filter(|path| path.exists()) {
+        for path in self.files().into_iter().filter(|path| path.exists()) {
             match read(path).and_then(&parse) {
                 Ok(state) => return self.found(state, path, &damaged).map(Some),
                 Err(Unusable::Damaged(reason)) => damaged.push(format!("{}: {reason}", path.display())),

@@ -145,16 +145,19 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let started = layers.chosen(&HostOptions::n())?.and_then(|(n, _)| n.parse().ok()).unwrap_or(1);
-    let here = workers::on_this_machine().max(started);
+    let asked = layers.chosen(&HostOptions::n())?.and_then(|(n, _)| n.parse().ok()).unwrap_or(1);
+    let here = workers::on_this_machine(asked);
     let threads = (cores / here).max(1);
     let share = if here > 1 { "this worker's share of the cores" } else { "all cores" };
     derived.push(Derived::fills(HostOptions::threads().name(), threads, share));
     if let Some((asked, origin)) = layers.chosen(&HostOptions::threads())?
         && asked.parse().is_ok_and(|asked: usize| asked > threads)
     {
-        let cores = if threads == 1 { "core" } else { "cores" };
-        tracing::warn!("`threads` = {asked} ({origin}): this machine has {threads} {cores}; {threads} are used");
+        let (plural, for_each) =
+            (if cores == 1 { "" } else { "s" }, if here > 1 { format!(" for {here} workers") } else { String::new() });
+        tracing::warn!(
+            "`threads` = {asked} ({origin}): this machine has {cores} core{plural}{for_each}; {threads} are used"
+        );
     }
     let agents = of_kind(registry, PluginKind::Agent).cloned().collect();
     let chosen = layers.chosen(&HostOptions::dataset())?.filter(|(name, _)| name != AUTO);

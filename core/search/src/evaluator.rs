@@ -260,9 +260,9 @@ pub fn layers(graph: &Graph, quantization: &Quantization) -> Result<Vec<Layer>> 
 }
 
 /// # Errors
-/// [`pocketflow::ErrorKind::Interrupted`] once the host asks to stop.
-pub fn stop_if_asked(job: &Job) -> Result<()> {
-    match job.host.interrupted() {
+/// [`pocketflow::ErrorKind::Interrupted`] once the host of any worker asks to stop.
+pub fn stop_if_asked(engine: &Engine, job: &Job) -> Result<()> {
+    match engine.stop_asked(job)? {
         true => Err(Error::interrupted("stopped in the search; what was found so far is saved")),
         false => Ok(()),
     }

@@ -23,6 +23,7 @@ use pocketflow::packing::packed_len;
 use pocketflow::quant::QuantPlan;
 use pocketflow::report::search::{Candidate, FrontPoint, RolloutReport, SearchReport, Sensitivity};
 use pocketflow::{Error, Result};
+use pocketflow_torch::checkpoint::share;
 use pocketflow_torch::engine::Engine;
 use pocketflow_torch::images::ImageSet;
 use pocketflow_torch::network::{Network, Statistics};
@@ -115,7 +116,13 @@ pub fn search(
     let mut evaluator = Evaluator::new(engine, job, parent, quantization, pool)?;
     let budget = &budgets.main;
     let checkpoints = state::checkpoints(&job.run_dir);
-    let found = if job.settings.get(HostOptions::resume())? { State::load(&checkpoints, budget)? } else { None };
+    let found = match job.settings.get(HostOptions::resume())? {
+        true => {
+            share(engine.workers(), &checkpoints)?;
+            State::load(&checkpoints, budget)?
+        }
+        false => None,
+    };
     let state = match found {
         Some(Found { state, warning }) => {
             if let Some(warning) = warning {

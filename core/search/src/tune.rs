@@ -77,7 +77,7 @@ fn globally(evaluator: &mut Evaluator, tuning: &Tuning) -> Result<bool> {
     let network = evaluator.network();
     let mut optimizer = Optimizer::new(Rule::Adam, tuning.weight_decay, network);
     for index in 0..tuning.global {
-        stop_if_asked(job)?;
+        stop_if_asked(network.engine(), job)?;
         let batch =
             loader.next_batch(&*job.host)?.ok_or_else(|| Error::failed("the data loader ended before the tuning"))?;
         let how = Step { mode: Mode::Train, teacher: None, rate: tuning.rate_at(index, tuning.global) };
@@ -106,7 +106,7 @@ fn layerwise(evaluator: &mut Evaluator, teacher: &Network, tuning: &Tuning) -> R
         let mut optimizer = Optimizer::of(Rule::Adam, 0.0, own);
         let batches = (count / LAYER_BATCH).max(1);
         for step in 0..tuning.layerwise {
-            stop_if_asked(job)?;
+            stop_if_asked(network.engine(), job)?;
             let from = (step as i64 % batches) * LAYER_BATCH;
             let part = |all: &Tensor| all.narrow(0, from, LAYER_BATCH.min(count));
             let loss = network.layer_output(&name, &part(&inputs))?.mse_loss(&part(&outputs), Reduction::Mean);

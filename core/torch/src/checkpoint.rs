@@ -5,11 +5,15 @@
 use crate::evaluate::Metrics;
 use crate::network::Network;
 use crate::optimizer::Optimizer;
+use crate::workers::Workers;
 use pocketflow::checkpoints::{Checkpoints, Found, KIND, Unusable};
+use pocketflow::error::Context;
 use pocketflow::tensors::{Stored, TensorFile};
 use pocketflow::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 /// Where a training stands, and what it must agree on with the one that goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,6 +121,26 @@ fn parse(file: TensorFile, expected: &Progress) -> Result<(Progress, Groups), Un
         groups.entry(group.to_owned()).or_default().insert(name.to_owned(), values);
     }
     Ok((found, groups))
+}
+
+/// Gives every worker worker 0's checkpoints, where each of them goes on by its own copy.
+///
+/// # Errors
+/// A file that cannot be read or written; a worker that does not answer.
+pub fn share(workers: &dyn Workers, of: &Checkpoints) -> Result<()> {
+    for path in of.files() {
+        let failed = || format!("cannot share {}", path.display());
+        let held = match workers.leads() && path.exists() {
+            true => fs::read(path).with_context(failed)?,
+            false => Vec::new(),
+        };
+        let bytes = workers.share(held)?;
+        if !workers.leads() && !bytes.is_empty() {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).with_context(failed)?;
+            fs::write(path, bytes).with_context(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// What must be the same for a training to be the same, by name.

@@ -23,7 +23,8 @@ impl Engine {
     /// libtorch's own and hold for the whole process.
     ///
     /// # Errors
-    /// A device that is not there; mixed precision on the CPU; a group that does not come together.
+    /// A device that is not there; mixed precision on the CPU; several workers on GPUs; a group that
+    /// does not come together.
     pub fn new(job: &Job) -> Result<Self> {
         let settings = &job.settings;
         let wanted = settings.get(HostOptions::device())?;
@@ -33,6 +34,10 @@ impl Engine {
         if mixed && gpu.is_none() {
             let problem = "mixed precision needs a GPU, and this job runs on the CPU; leave it out";
             return Err(settings.invalid(&HostOptions::amp(), problem));
+        }
+        if gpu.is_some() && !job.group.is_alone() {
+            let problem = "this version trains with one worker on a GPU; give cpu, or leave out the other workers";
+            return Err(settings.invalid(&HostOptions::device(), problem));
         }
         let threads = settings.get(HostOptions::threads().optional())?.unwrap_or(0).try_into().unwrap_or(i32::MAX);
         if threads > 0 {
@@ -65,6 +70,14 @@ impl Engine {
     /// Returns the group of workers that train together.
     pub fn workers(&self) -> &dyn Workers {
         &*self.workers
+    }
+
+    /// Returns whether the host of any worker asks to stop: all of a group stop at the same place.
+    ///
+    /// # Errors
+    /// A worker that does not answer.
+    pub fn stop_asked(&self, job: &Job) -> Result<bool> {
+        self.workers.any(job.host.interrupted())
     }
 
     /// Moves a tensor to the job's device.

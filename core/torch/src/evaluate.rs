@@ -125,7 +125,7 @@ impl Sums {
         for (place, class) in places.flatten().zip(&self.classes) {
             *place = i64::from(*class);
         }
-        let [least, most] = self.labels.unwrap_or([i64::MAX, i64::MIN + 1]);
+        let [least, most] = self.labels.unwrap_or([i64::MAX, i64::MIN]);
         let mut all = [Tensor::from_slice(&all)];
         workers.reduce(&mut all, Reduction::Sum)?;
         let mut ends = [Tensor::from_slice(&[-least, most])];

@@ -60,7 +60,7 @@ impl ImageSet {
         })?;
         let mut batches = Vec::new();
         while let Some(part) = parts.next(&|| job.host.interrupted())? {
-            stop_if_asked(job)?;
+            stop_if_asked(engine, job)?;
             batches.push(part);
         }
         match batches.is_empty() {
@@ -94,7 +94,7 @@ impl ImageSet {
     pub fn tensors(&self, job: &Job) -> impl Iterator<Item = Result<Tensor>> {
         let [c, h, w] = self.shape;
         self.batches.iter().map(move |(pixels, labels)| {
-            stop_if_asked(job)?;
+            stop_if_asked(&self.engine, job)?;
             let images = kernels::images(pixels, [labels.len(), c, h, w], &self.mean, &self.std)?;
             self.engine.place(images)
         })
@@ -109,8 +109,10 @@ impl ImageSet {
     }
 }
 
-fn stop_if_asked(job: &Job) -> Result<()> {
-    match job.host.interrupted() {
+/// Once for each batch, so that no worker of a group gets far ahead of another where all of them
+/// look at the same images.
+fn stop_if_asked(engine: &Engine, job: &Job) -> Result<()> {
+    match engine.stop_asked(job)? {
         true => Err(Error::interrupted("stopped while the network was shown images; what was saved before stays")),
         false => Ok(()),
     }

@@ -65,8 +65,8 @@ pub fn adopt(job: &Job, network: &mut Network, images: &ImageSet) -> Result<usiz
 }
 
 /// Returns, where the settings ask for distillation, the network to learn from and how much it
-/// counts. Where no model is there the parent is saved there: the same training from the same seed would
-/// give the same network.
+/// counts. Where no model is there the parent is saved there: the same training from the same seed
+/// would give the same network.
 ///
 /// # Errors
 /// As [`parent`].

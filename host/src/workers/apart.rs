@@ -8,7 +8,7 @@ use pocketflow::option::{HostOptions, Kind, OptionSpec, PathUse};
 use pocketflow::settings::Settings;
 use std::path::{Path, PathBuf};
 
-/// A folder that goes with the value.
+/// A folder that is removed with the value.
 pub struct Apart(PathBuf);
 
 impl Apart {
@@ -18,7 +18,9 @@ impl Apart {
     /// The system's temporary folder cannot be written.
     pub fn make(rank: u32) -> Result<Self> {
         let path = place(rank, std::process::id());
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make `{}`", path.display()))?;
+        // Of an earlier process of this number, that was killed.
+        clear(rank, std::process::id());
+        std::fs::create_dir(&path).with_context(|| format!("cannot make `{}`", path.display()))?;
         Ok(Self(path))
     }
 
@@ -37,14 +39,14 @@ impl Apart {
     /// A file that cannot be copied.
     pub fn keep_to(&self, selection: &mut Selection, settings: &Settings, host: &[OptionSpec]) -> Result<()> {
         let reason = "a worker beside worker 0 keeps nothing";
-        let paths: Vec<(String, bool)> = host
+        let paths: Vec<String> = host
             .iter()
             .chain(selection.options())
             .filter(|spec| spec.kind == Kind::Path && spec.key != HostOptions::run_dir().name())
             .filter(|spec| spec.path_use != PathUse::Read || selection.writes(&spec.key))
-            .map(|spec| (spec.key.clone(), spec.path_use != PathUse::Read))
+            .map(|spec| spec.key.clone())
             .collect();
-        for (key, _) in paths {
+        for key in paths {
             let text = settings.entry(&key).and_then(|setting| setting.value.as_ref()).map(ToString::to_string);
             let Some(text) = text.filter(|text| !text.is_empty()) else { continue };
             let original = Path::new(&text);

@@ -1,14 +1,15 @@
 //! What programs that start workers say of them in the environment. The first that says anything
 //! counts:
 //!
-//! | program | variables |
-//! |---|---|
-//! | torchrun, and `host -n` itself | `RANK`, `WORLD_SIZE`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT`, `TORCHELASTIC_USE_AGENT_STORE` |
-//! | Kubeflow's TrainJob | `PET_NNODES`, `PET_NODE_RANK`, `PET_NPROC_PER_NODE`, `PET_MASTER_ADDR`, `PET_MASTER_PORT`; this process starts the others of its node |
-//! | Slurm's srun | `SLURM_PROCID`, `SLURM_STEP_NUM_TASKS`, `SLURM_LAUNCH_NODE_IPADDR` |
-//! | Open MPI's mpirun | `OMPI_COMM_WORLD_RANK`, `OMPI_COMM_WORLD_SIZE` |
+//! - `RANK`, `WORLD_SIZE`: torchrun's, and those of `host -n` itself. With
+//!   `TORCHELASTIC_USE_AGENT_STORE` torchrun keeps the store at which workers meet.
+//! - `PET_NNODES`, `PET_NODE_RANK`, `PET_NPROC_PER_NODE`: Kubeflow's TrainJob. This process starts
+//!   the other workers of its node.
+//! - `SLURM_PROCID`, `SLURM_STEP_NUM_TASKS`: Slurm's srun.
+//! - `OMPI_COMM_WORLD_RANK`, `OMPI_COMM_WORLD_SIZE`: Open MPI's mpirun.
 //!
-//! `MASTER_ADDR` and `MASTER_PORT` count for all.
+//! Worker 0 is at `MASTER_ADDR` and `MASTER_PORT`, else at `PET_MASTER_ADDR` and
+//! `PET_MASTER_PORT`, else at `SLURM_LAUNCH_NODE_IPADDR`.
 
 use pocketflow::{Error, Result};
 

@@ -1,6 +1,6 @@
 //! The workers of a run: who this process is among them, and the starting of those that `-n` asks
-//! for. Whoever starts workers otherwise (torchrun, Slurm, Open MPI, Kubeflow's TrainJob) says so in
-//! the environment.
+//! for. Whoever starts workers otherwise (torchrun, Slurm, Open MPI, Kubeflow's TrainJob) says so
+//! in the environment.
 //!
 //! Worker 0 alone keeps files and shows progress. Any other works in a folder of its own among the
 //! system's temporary files, into which every path leads that its plugins write: so a learner needs
@@ -63,10 +63,14 @@ impl Place {
     }
 }
 
-/// How many workers share this machine with this process, itself included, as far as the environment
-/// tells.
-pub fn on_this_machine() -> usize {
-    environment::local_size()
+/// How many workers share this machine, this process included: as the environment says, where it
+/// says anything of workers, else the `n` that were asked for.
+pub fn on_this_machine(n: usize) -> usize {
+    // What is wrong with the environment is told where the worker's place is found out.
+    match Environment::of_process() {
+        Ok(Environment::Group { .. }) => environment::local_size(),
+        _ => n.max(1),
+    }
 }
 
 fn free_port() -> Result<u16> {

@@ -1,5 +1,5 @@
-//! The processes of the other workers on this machine, as this one starts them: with its own command
-//! line, and their place in the environment. None outlives the run.
+//! The processes of the other workers on this machine, as this one starts them: with its own
+//! command line, and their place in the environment. None outlives the run.
 
 use super::{Place, apart};
 use pocketflow::error::Context;

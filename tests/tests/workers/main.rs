@@ -130,6 +130,36 @@ fn a_parent_is_trained_once_by_all_and_a_run_goes_on_with_another_number_of_work
     assert_eq!(steps.last(), Some(&90), "6 epochs of 15 steps: {steps:?}");
 }
 
+/// Each worker makes the search alike, also where it goes on: worker 0 alone has its checkpoint.
+#[test]
+fn a_search_goes_on_on_all_workers() {
+    let _turn = turn();
+    let place = Place::new();
+    place.host(&format!("{FULL} {NET} --batch_size=64")).expect(0);
+    let search = "--uql_enbl_rl_agent --uql_w_bit_max=4 --uql_nb_rlouts=40 --uql_equivalent_bits=2.5 \
+                  --uql_tune_global_steps=2 --uql_quant_epoch=1";
+    let flags = |run: &str| {
+        let paths = format!("--uql_save_quant_model_path={run}.ckpt --run_dir={run}");
+        format!("--learner=uniform {search} {NET} --batch_size=32 -n=2 {paths}")
+    };
+    place.host(&flags("whole")).expect(0);
+    let child = place.start(&flags("stopped"));
+    let start = Instant::now();
+    while !place.path("stopped/checkpoints/search.ckpt").exists() {
+        assert!(start.elapsed() < Duration::from_secs(180), "the search saves nothing");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Some roll-outs more: those done must not be done again.
+    std::thread::sleep(Duration::from_secs(2));
+    signal("-INT", child.id());
+    finish(child).expect(130);
+    place.host(&format!("{} --resume", flags("stopped"))).expect(0);
+    for file in [".ckpt", "/bit_plan.toml"] {
+        let [whole, stopped] = ["whole", "stopped"].map(|run| place.bytes(&format!("{run}{file}")));
+        assert!(whole == stopped, "{file} differs after a stop");
+    }
+}
+
 #[test]
 fn the_environment_says_who_is_who() {
     let _turn = turn();

@@ -17,6 +17,7 @@ use crate::plugin::{Declaration, PluginKind};
 use crate::report::search::{Candidate, FrontPoint, RolloutReport, SearchReport, Sensitivity};
 use crate::report::{Histogram, LayerReport, Report};
 use crate::settings::{Origin, Setting, Settings};
+use crate::workers::Group;
 
 /// The file names are `NAME.N.bin`; a type whose bytes change gets the next number.
 pub fn samples() -> Vec<Box<dyn Golden>> {
@@ -41,6 +42,7 @@ pub fn samples() -> Vec<Box<dyn Golden>> {
         sample(Sample { name: "events.1", value: events() }),
         sample(Sample { name: "graph.1", value: graph() }),
         sample(Sample { name: "job.1", value: job() }),
+        sample(Sample { name: "job.2", value: shared_job() }),
         sample(Sample { name: "options.1", value: options }),
         sample(Sample { name: "recipes.1", value: recipes() }),
         sample(Sample { name: "recipes.2", value: recipes() }),
@@ -162,13 +164,22 @@ pub fn graph() -> Graph {
     Graph { name: "every_operator".into(), nodes: nodes.into_iter().map(node).collect() }
 }
 
+/// With the group of workers that came later.
+fn shared_job() -> Facts {
+    let mut group = Group::alone();
+    (group.rank, group.size, group.job, group.timeout) = (1, 4, 2, 25);
+    (group.host, group.port, group.serves) = ("10.0.0.1".into(), 29_500, true);
+    group.facts = "seed\t0\n".into();
+    Facts { group, ..job() }
+}
+
 pub fn job() -> Facts {
     Facts {
         settings: settings(),
         net_id: "resnet_at_cifar10".into(),
         run_dir: "runs/1".into(),
         model: Some("models/model.ckpt".into()),
-        group: crate::workers::Group::alone(),
+        group: Group::alone(),
     }
 }
 

@@ -79,7 +79,8 @@ impl Processes {
         };
         let pointers: Vec<*mut C_tensor> = tensors.iter_mut().map(Tensor::as_mut_ptr).collect();
         let group = self.group.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // SAFETY: live tensors that nobody else uses meanwhile, and a group that lives as long as `self`.
+        // SAFETY: live tensors that nobody else uses meanwhile, and a group that lives as long as
+        // `self`.
         check("group_reduce", unsafe { pf_group_reduce(*group, pointers.as_ptr(), pointers.len() as i64, how) })
     }
 

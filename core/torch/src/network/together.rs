@@ -35,8 +35,8 @@ impl Network {
     }
 
     /// Widens the ranges that this worker tracked to those of all workers: minimum of the minima,
-    /// maximum of the maxima. As all of them move a range by the same share, the result is the range
-    /// of one worker that saw all the images.
+    /// maximum of the maxima. As all of them move a range by the same share, the result is the
+    /// range of one worker that saw all the images.
     ///
     /// # Errors
     /// A worker that does not answer; libtorch's.

@@ -126,7 +126,7 @@ impl Run<'_> {
             }
             self.progress.evaluation_due =
                 step.is_multiple_of(self.steps_per_epoch) || step == self.progress.total_steps;
-            if self.network.engine().workers().any(self.job.host.interrupted())? {
+            if self.network.engine().stop_asked(self.job)? {
                 return Err(self.stop()?);
             }
             if self.progress.evaluation_due {

@@ -49,11 +49,15 @@ pub fn step(network: &mut Network, optimizer: &mut Optimizer, batch: &Loaded, ho
         return Ok(Stepped::Diverged(value));
     }
     let [hits, _] = loss::hit_counts(&logits, &batch.labels, 1);
-    let mut found = [loss.detach().to_kind(Kind::Double), hits];
+    let mut found = Found { loss: loss.detach().to_kind(Kind::Double), hits };
     let workers = network.engine().workers();
-    workers.reduce(&mut found, Reduction::Sum)?;
-    let [loss, hits] = found;
-    Ok(Stepped::Done(Found { loss: loss / f64::from(workers.size()), hits }))
+    if workers.size() > 1 {
+        let mut sums = [found.loss, found.hits];
+        workers.reduce(&mut sums, Reduction::Sum)?;
+        let [loss, hits] = sums;
+        found = Found { loss: loss / f64::from(workers.size()), hits };
+    }
+    Ok(Stepped::Done(found))
 }
 
 /// Goes down the gradient of a loss, averaged over the workers. Returns the loss where it is not

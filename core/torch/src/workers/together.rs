@@ -64,8 +64,8 @@ impl Together {
         result.with_context(|| {
             let Group { rank, size, timeout, .. } = self.group;
             format!(
-                "worker {rank} of {size} waits for another one that ended, or did not answer within {timeout} s; what that \
-                 one says is the cause"
+                "worker {rank} of {size} waits for another one that ended, or did not answer within {timeout} s; what \
+                 that one says is the cause"
             )
         })
     }
