@@ -36,7 +36,8 @@ fn needed(sample: &str, fields: &[(Value, Value)]) -> &'static [&'static str] {
         "graph" => {
             &["name", "nodes", "op", "in", "shape", "out", "kernel", "stride", "padding", "groups", "bias", "eps"]
         }
-        "job" => &["settings", "net_id", "run_dir", "entries"],
+        // A place among several workers is both numbers, or a single worker's: `group` is missing.
+        "job" => &["settings", "net_id", "run_dir", "entries", "rank", "size"],
         // What nets used to say of fine-tuning, of which the rate is still read.
         "recipes" if !has("schedule") && !has("kind") => &["lrn_rate"],
         "recipes" => &["epochs", "schedule", "kind", "init", "factor", "boundaries", "peak", "warm_up"],
