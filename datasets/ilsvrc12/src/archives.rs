@@ -2,10 +2,10 @@
 //! (validation). Their headers are read once; images are read in place.
 
 use crate::classes::Classes;
-use crate::folders::is_image;
-use crate::interleave::interleave;
-use crate::parallel;
-use crate::source::{ENCODED_MAX, Fault, Problem, Source, no_such_image, read_part};
+use pocketflow_pictures::folders::is_image;
+use pocketflow_pictures::interleave::interleave;
+use pocketflow_pictures::parallel;
+use pocketflow_pictures::source::{ENCODED_MAX, Fault, Problem, Source, no_such_image, read_part};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};

@@ -2,23 +2,16 @@
 //! would pass over.
 
 use crate::classes::OFFICIAL;
-use crate::decode::{Encoded, Picture};
 use crate::layout::{self, Opened};
-use crate::parallel;
-use crate::source::{Fault, Problem, Source};
 use pocketflow::Result;
 use pocketflow::dataset::check::{CheckReport, CheckedSet};
+use pocketflow_pictures::check::{self as pictures, Checked};
+use pocketflow_pictures::source::Problem;
 use serde::Serialize;
 use std::fmt;
-use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Problems that are named; the others are counted.
-const NAMED_MAX: usize = 1000;
-/// Images that a thread checks between two reports of progress.
-const PART: u64 = 256;
 /// Labels of the complete set, with the background.
 const LABELS: usize = OFFICIAL + 1;
 
@@ -90,16 +83,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// What one thread found in a part of a set.
-#[derive(Default)]
-struct Part {
-    images: u64,
-    /// Images by label.
-    labels: Vec<u64>,
-    problems: u64,
-    named: Vec<Problem>,
-}
-
 /// Reads and decodes every image below `data_dir` with `threads` threads. `list` is a list of
 /// classes, as the option `ilsvrc12_wnids`. `progress` is told how many images of how many are
 /// done, from any thread.
@@ -146,63 +129,16 @@ fn check_set(
     threads: usize,
     advance: &(dyn Fn(u64) + Sync),
 ) -> SetReport {
-    let source = &*opened.source;
-    let parts: Vec<Range<u64>> =
-        (0..source.count().div_ceil(PART)).map(|part| part * PART..((part + 1) * PART).min(source.count())).collect();
-    let checked = parallel::map(&parts, threads, |range| {
-        let part = check_part(source, range.clone());
-        advance(range.end - range.start);
-        part
-    });
-    let mut whole = Part { labels: vec![0; LABELS], problems: opened.problems.len() as u64, ..Part::default() };
-    whole.named = opened.problems;
-    for part in checked {
-        whole.images += part.images;
-        whole.problems += part.problems;
-        whole.named.extend(part.named);
-        whole.labels.iter_mut().zip(part.labels).for_each(|(sum, count)| *sum += count);
-    }
-    whole.named.truncate(NAMED_MAX);
+    let Opened { form, source, problems } = opened;
+    let Checked { images, labels, problems, named } = pictures::check(&*source, problems, threads, advance);
     SetReport {
         set,
-        form: opened.form.describe(),
-        images: whole.images,
+        form: form.describe(),
+        images,
         complete,
-        classes: whole.labels.iter().skip(1).filter(|count| **count > 0).count(),
-        background: whole.labels.first().copied().unwrap_or(0),
-        problems: whole.problems,
-        named: whole.named,
+        classes: labels.keys().filter(|label| **label > 0).count(),
+        background: labels.get(&0).copied().unwrap_or(0),
+        problems,
+        named,
     }
-}
-
-fn check_part(source: &dyn Source, range: Range<u64>) -> Part {
-    let mut part = Part { labels: vec![0; LABELS], ..Part::default() };
-    let (mut encoded, mut picture) = (Vec::new(), Picture::default());
-    for index in range {
-        let result = catch_unwind(AssertUnwindSafe(|| -> Result<u32, Fault> {
-            let label = source.read(index, &mut encoded)?;
-            let image = Encoded::open(&mut encoded).map_err(Fault::Damaged)?;
-            image.verify(&mut picture).map_err(Fault::Damaged)?;
-            Ok(label)
-        }));
-        let problem = match result {
-            Ok(Ok(label)) => {
-                part.images += 1;
-                part.labels[label as usize % LABELS] += 1;
-                continue;
-            }
-            Ok(Err(Fault::Damaged(text))) => Problem::new(source.place(index), text),
-            Ok(Err(Fault::Failed(error))) => {
-                let (place, text) = (source.place(index), error.to_string());
-                let text = text.strip_prefix(&format!("{place}: ")).unwrap_or(&text);
-                Problem::new(place, text)
-            }
-            Err(_) => Problem::new(source.place(index), "the decoder gave up on it"),
-        };
-        part.problems += 1;
-        if part.named.len() < NAMED_MAX {
-            part.named.push(problem);
-        }
-    }
-    part
 }

@@ -2,12 +2,12 @@
 
 use crate::archives::{self, Archive};
 use crate::classes::{Classes, LISTS, is_wnid};
-use crate::folders::{Folders, is_image};
-use crate::source::{Problem, Source};
 use crate::tfrecord::Shards;
 use crate::truth;
 use pocketflow::error::Context as _;
 use pocketflow::{Error, ErrorKind, Result};
+use pocketflow_pictures::folders::{Folders, is_image, names};
+use pocketflow_pictures::source::{Problem, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -131,7 +131,8 @@ fn open_form(data_dir: &Path, form: Form, set: Set, classes: &Classes, labels: u
         }
         Form::Folders { root, wnids } => {
             too_few(wnids.iter().filter_map(|wnid| classes.label(wnid)).max().unwrap_or(0))?;
-            let (folders, problems) = Folders::open(root, wnids, classes, threads);
+            let labelled: Vec<_> = wnids.iter().map(|wnid| (wnid.clone(), classes.label(wnid))).collect();
+            let (folders, problems) = Folders::open(root, &labelled, threads);
             (Arc::new(folders), problems)
         }
         Form::Archive { path } => {
@@ -209,27 +210,6 @@ fn find(data_dir: &Path, set: Set) -> Result<Option<Form>> {
     }
     let path = data_dir.join(set.archive());
     Ok(path.is_file().then_some(Form::Archive { path }))
-}
-
-/// Names in a folder that are text: of folders or of the rest. None if it is not there.
-fn names(folder: &Path, folders: bool) -> Result<Vec<String>> {
-    let place = || format!("cannot list {}", folder.display());
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(place)? {
-        let entry = entry.with_context(place)?;
-        // A link counts as what it leads to.
-        let is_folder = entry.path().is_dir();
-        if let Ok(name) = entry.file_name().into_string()
-            && is_folder == folders
-            && !name.starts_with('.')
-        {
-            found.push(name);
-        }
-    }
-    Ok(found)
 }
 
 /// Files named `train-00000-of-01024`.

@@ -5,27 +5,18 @@
 mod archives;
 mod check;
 mod classes;
-mod decode;
 mod devkit;
 mod example;
-mod folders;
-mod interleave;
-mod jpeg;
 mod layout;
-mod parallel;
-mod pass;
-mod reader;
-mod source;
+mod preprocess;
 mod tfrecord;
 mod truth;
-mod view;
 
 pub use check::{Report, SetReport, check};
-pub use source::Problem;
+pub use pocketflow_pictures::source::Problem;
 
 use classes::{Classes, OFFICIAL};
 use layout::{Found, Opened};
-use pass::{Damage, Pass};
 use pocketflow::dataset::check::{CheckReport, Progress};
 use pocketflow::dataset::options::{Counts, DatasetOptions, Defaults};
 use pocketflow::dataset::order::pass_order;
@@ -35,12 +26,13 @@ use pocketflow::option::{HostOptions, Key, OptionSpec};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::{Origin, Settings};
 use pocketflow::{Error, Result};
-use reader::Reader;
-use source::Source;
+use pocketflow_pictures::pass::{Damage, Pass};
+use pocketflow_pictures::reader::{Channels, Reader};
+use pocketflow_pictures::source::Source;
+use preprocess::Preprocess;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use view::Preprocess;
 
 /// Images of the complete set.
 const TRAIN: i64 = 1_281_167;
@@ -250,14 +242,15 @@ impl Dataset for Ilsvrc12 {
         let training = matches!(split, Split::Train | Split::Fit);
         let reader = Reader {
             source: source.clone(),
-            preprocess: self.preprocess,
+            cut: Arc::new(self.preprocess),
             size: self.size,
+            channels: Channels::Rgb,
             seed: (training && self.augment).then_some(seed),
         };
         let damage = match split {
             Split::Train | Split::Fit | Split::Plain => Damage::Replaced,
             Split::Val | Split::Eval if self.allow_damaged => Damage::LeftOut,
-            Split::Val | Split::Eval => Damage::Error,
+            Split::Val | Split::Eval => Damage::Error("evaluate without it by --ilsvrc12-allow-damaged"),
         };
         let order = pass_order(&self.counts, split, shard, seed)?;
         Ok(Box::new(Pass::new(reader, order, damage, training, self.threads)))

@@ -5,8 +5,9 @@
 //! (<https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details>).
 
 use crate::example;
-use crate::parallel;
-use crate::source::{ENCODED_MAX, Fault, Problem, Source, label_out_of_range, no_such_image, read_part};
+use pocketflow::Error;
+use pocketflow_pictures::parallel;
+use pocketflow_pictures::source::{ENCODED_MAX, Fault, Problem, Source, no_such_image, read_part};
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -92,6 +93,15 @@ pub fn read_record(path: &Path, record: Record, data: &mut Vec<u8>) -> Result<()
         true => Ok(()),
         false => Err(Fault::Damaged("the checksum of the data is wrong".into())),
     }
+}
+
+/// The failure of a label that the classes do not have.
+fn label_out_of_range(place: &str, label: i64, classes: u32) -> Fault {
+    Fault::Failed(Error::failed(format!(
+        "{place}: label {label} is not among the {classes} classes (0 to {}); set --nb-classes to one more than the \
+         largest label, or remake the file with the labels 1 to 1000 of ILSVRC-12",
+        classes.saturating_sub(1)
+    )))
 }
 
 /// The images of a set of TFRecord files, in the order of files and records.

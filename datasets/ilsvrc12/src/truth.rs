@@ -70,7 +70,8 @@ fn translation(truth: &Path) -> Result<BTreeMap<u32, String>> {
 fn label(line: &str, classes: &Classes, numbers: Option<&BTreeMap<u32, String>>) -> Result<u32, String> {
     let mut words = line.split([' ', '\t', ',']).filter(|word| !word.is_empty());
     let first = words.next().unwrap_or_default().trim();
-    let word = if crate::folders::is_image(first) { words.next().unwrap_or_default().trim() } else { first };
+    let word =
+        if pocketflow_pictures::folders::is_image(first) { words.next().unwrap_or_default().trim() } else { first };
     let of_wnid =
         |wnid: &str| classes.label(wnid).ok_or_else(|| format!("the class {wnid} is not in the list of classes"));
     if is_wnid(word) {

@@ -32,7 +32,7 @@ fn everything_wrong_is_named() {
     set[7].0.truncate(100);
     set[8].1 = 5000;
     set[9].1 = 0;
-    set[10].0 = b"GIF89a".to_vec();
+    set[10].0 = b"<html>404</html>".to_vec();
     shards(folder.path(), "train", 4, &set);
     fs::remove_file(folder.path().join("train-00002-of-00004")).unwrap();
     fs::write(folder.path().join("train-00003-of-00004"), "damaged").unwrap();
@@ -45,7 +45,7 @@ fn everything_wrong_is_named() {
         "DIR/train-00003-of-00004: record 0 (from 0) at byte 0: truncated",
         "DIR/train-00000-of-00004: record 7 (from 0) at byte",
         "label 5000 is not among the 1001 classes",
-        "DIR/train-00001-of-00004: record 0 (from 0) at byte 0: neither a JPEG nor a PNG file",
+        "DIR/train-00001-of-00004: record 0 (from 0) at byte 0: neither a JPEG nor a PNG, WebP, BMP or GIF file",
         "note: training: 1 images have label 0, the background",
         "note: validation: absent",
     ] {

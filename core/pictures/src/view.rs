@@ -1,5 +1,4 @@
-//! Which part of an image becomes the network's input, under the two preprocessings of ILSVRC-12,
-//! and its resizing.
+//! Which part of an image becomes the network's input, and its resizing.
 
 use crate::decode::Picture;
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
@@ -13,25 +12,8 @@ const CROP_STREAM: u64 = 2;
 const TRIES: u64 = 10;
 /// Width by height of a random crop.
 const RATIOS: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
-/// Of the shorter side, in evaluation: 224 of 256.
-const RESNET_CENTRE: f64 = 224.0 / 256.0;
-/// Of both sides, in evaluation.
-const INCEPTION_CENTRE: f64 = 0.875;
 /// Bytes of an image of which the width is done; very high ones are scaled the other way round.
 const NARROWED_MAX: usize = 64 << 20;
-
-/// A preprocessing: what is cut out in training and in evaluation, and how the engine normalises
-/// it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preprocess {
-    /// He et al. 2015 (arXiv 1512.03385) as torchvision has it: random crops of 8 to 100 % of the
-    /// area; the centre of the image with the shorter side scaled to 256 for an input of 224.
-    Resnet,
-    /// Szegedy et al. 2014 (arXiv 1409.4842) as TF-slim has it: random crops of 5 to 100 % of the
-    /// area; the central
-    /// 87.5 % of both sides, scaled to a square.
-    Inception,
-}
 
 /// A part of an image, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,6 +41,10 @@ struct Draws {
 }
 
 impl Draws {
+    fn new(seed: u64, index: u64) -> Self {
+        Self { seed: mix(mix(seed, CROP_STREAM), index), drawn: 0 }
+    }
+
     /// In `0..1`.
     fn unit(&mut self) -> f64 {
         self.drawn += 1;
@@ -75,39 +61,47 @@ impl Draws {
     }
 }
 
-impl Preprocess {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Resnet => "resnet",
-            Self::Inception => "inception",
+/// How the images of a data set become a network's input.
+pub trait Cut: Send + Sync {
+    /// The part of an image of `(width, height)` in a pass with `seed`.
+    fn training(&self, size: (u32, u32), seed: u64, index: u64) -> View;
+
+    /// The part for evaluation at an input of `out` pixels along a side.
+    fn evaluation(&self, size: (u32, u32), out: u32) -> View;
+
+    /// What else is done in training to an image that is scaled (height, width, channels); `spare`
+    /// is memory to use.
+    fn augment(&self, seed: u64, index: u64, image: &mut [u8], spare: &mut Vec<u8>) {
+        let _ = (seed, index, image, spare);
+    }
+}
+
+impl View {
+    /// The square in the middle, as large as the shorter side.
+    pub fn centre((width, height): (u32, u32)) -> Self {
+        let side = width.min(height);
+        Self {
+            left: f64::from((width - side) / 2),
+            top: f64::from((height - side) / 2),
+            width: side.into(),
+            height: side.into(),
+            flip: false,
+            cut: true,
+            width_first: true,
         }
     }
 
-    /// Of the pixel values 0–255 of each channel.
-    pub fn mean(self) -> [f32; 3] {
-        match self {
-            Self::Resnet => [123.68, 116.78, 103.94],
-            Self::Inception => [127.5; 3],
-        }
+    /// The same, mirrored or not, as chance has it for image `index` in a pass with `seed`.
+    #[must_use]
+    pub fn flipped(self, seed: u64, index: u64) -> Self {
+        Self { flip: Draws::new(seed, index).unit() < 0.5, ..self }
     }
 
-    /// Of the pixel values 0–255 of each channel. The original subtracts the mean only; dividing
-    /// gives the network the unit scale that published weights are made for.
-    pub fn std(self) -> [f32; 3] {
-        match self {
-            Self::Resnet => [58.393, 57.12, 57.375],
-            Self::Inception => [127.5; 3],
-        }
-    }
-
-    /// A random crop, mirrored or not, of an image in a pass with `seed`.
-    pub fn training(self, (width, height): (u32, u32), seed: u64, index: u64) -> View {
-        let mut draws = Draws { seed: mix(mix(seed, CROP_STREAM), index), drawn: 0 };
+    /// A random crop of at least the share `least` of the area, mirrored or not, of image `index`
+    /// in a pass with `seed` (Szegedy et al. 2014, arXiv 1409.4842).
+    pub fn random((width, height): (u32, u32), least: f64, seed: u64, index: u64) -> Self {
+        let mut draws = Draws::new(seed, index);
         let flip = draws.unit() < 0.5;
-        let least = match self {
-            Self::Resnet => 0.08,
-            Self::Inception => 0.05,
-        };
         let (width, height) = (f64::from(width), f64::from(height));
         for _ in 0..TRIES {
             let area = width * height * draws.between(least, 1.0);
@@ -132,43 +126,6 @@ impl Preprocess {
         }
     }
 
-    /// The part for evaluation at an input of `size`.
-    pub fn evaluation(self, (width, height): (u32, u32), size: u32) -> View {
-        match self {
-            Self::Resnet => {
-                // Sizes and places that the image would have after scaling are whole, as they are
-                // where it is scaled first.
-                let (width, height, size) = (f64::from(width), f64::from(height), f64::from(size));
-                let short = (size / RESNET_CENTRE).round();
-                let scale = short / width.min(height);
-                let (scaled_width, scaled_height) =
-                    ((width * scale).floor().max(short), (height * scale).floor().max(short));
-                let (left, top) =
-                    (((scaled_width - size) / 2.0).round_ties_even(), ((scaled_height - size) / 2.0).round_ties_even());
-                let (x, y) = (width / scaled_width, height / scaled_height);
-                View {
-                    left: left * x,
-                    top: top * y,
-                    width: size * x,
-                    height: size * y,
-                    flip: false,
-                    cut: false,
-                    width_first: true,
-                }
-            }
-            Self::Inception => {
-                let centre = |side: u32| {
-                    let kept = (f64::from(side) * INCEPTION_CENTRE).floor().max(1.0);
-                    (((f64::from(side) - kept) / 2.0).floor(), kept)
-                };
-                let ((left, width), (top, height)) = (centre(width), centre(height));
-                View { left, top, width, height, flip: false, cut: true, width_first: true }
-            }
-        }
-    }
-}
-
-impl View {
     /// How many rows of the image it takes, from the top, at an output of `size`: filters reach
     /// beyond the part if it is not cut out first.
     pub fn rows(&self, size: u32) -> u32 {
@@ -249,19 +206,8 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn evaluation_takes_the_centre() {
-        // torchvision: Resize(256) makes 341×256 of 500×375; CenterCrop(224) begins at (58, 16).
-        let view = Preprocess::Resnet.evaluation((500, 375), 224);
-        let x = 500.0 / 341.0;
-        assert!((view.left - 58.0 * x).abs() < 1e-9 && (view.width - 224.0 * x).abs() < 1e-9, "{view:?}");
-        assert!((view.top - 16.0 * 375.0 / 256.0).abs() < 1e-9, "{view:?}");
-        let view = Preprocess::Inception.evaluation((500, 375), 128);
-        assert_eq!((view.left, view.top, view.width, view.height), (31.0, 23.0, 437.0, 328.0));
-    }
-
-    #[test]
     fn crops_have_the_areas_and_ratios_that_they_should() {
-        let views: Vec<View> = (0..4000).map(|index| Preprocess::Resnet.training((500, 400), 3, index)).collect();
+        let views: Vec<View> = (0..4000).map(|index| View::random((500, 400), 0.08, 3, index)).collect();
         let areas: Vec<f64> = views.iter().map(|view| view.width * view.height / 200_000.0).collect();
         assert!(areas.iter().all(|area| (0.078..=1.0).contains(area)));
         let mean = areas.iter().sum::<f64>() / 4000.0;
@@ -269,15 +215,25 @@ mod tests {
         assert!(views.iter().all(|view| (0.74..1.35).contains(&(view.width / view.height))));
         let flips = views.iter().filter(|view| view.flip).count();
         assert!((1850..2150).contains(&flips), "{flips}");
-        assert_eq!(views[7], Preprocess::Resnet.training((500, 400), 3, 7));
-        assert_ne!(views[7], Preprocess::Resnet.training((500, 400), 4, 7));
+        assert_eq!(views[7], View::random((500, 400), 0.08, 3, 7));
+        assert_ne!(views[7], View::random((500, 400), 0.08, 4, 7));
         assert!(views.iter().any(|view| view.left == 0.0) && views.iter().any(|view| view.top + view.height == 400.0));
     }
 
     #[test]
     fn an_extreme_image_is_cut_in_the_middle() {
-        let view = Preprocess::Resnet.training((3000, 10), 0, 0);
+        let view = View::random((3000, 10), 0.08, 0, 0);
         assert_eq!((view.width, view.height, view.left), (13.0, 10.0, 1493.0));
+    }
+
+    #[test]
+    fn the_centre_is_a_square_and_a_square_is_itself() {
+        let view = View::centre((50, 31));
+        assert_eq!((view.left, view.top, view.width, view.height, view.flip), (9.0, 0.0, 31.0, 31.0, false));
+        let whole = View::centre((32, 32));
+        assert_eq!((whole.left, whole.top, whole.width, whole.height), (0.0, 0.0, 32.0, 32.0));
+        let flips = (0..1000).filter(|index| whole.flipped(5, *index).flip).count();
+        assert!((430..570).contains(&flips), "{flips}");
     }
 
     #[test]
@@ -318,13 +274,12 @@ mod tests {
     proptest! {
         #[test]
         fn views_lie_inside(width in 1u32..3000, height in 1u32..3000, size in 8u32..400, seed: u64) {
-            for method in [Preprocess::Resnet, Preprocess::Inception] {
-                for view in [method.training((width, height), seed, 1), method.evaluation((width, height), size)] {
-                    prop_assert!(view.left >= 0.0 && view.top >= 0.0 && view.width > 0.0 && view.height > 0.0);
-                    prop_assert!(view.left + view.width <= f64::from(width) + 1e-6, "{:?}", view);
-                    prop_assert!(view.top + view.height <= f64::from(height) + 1e-6, "{:?}", view);
-                    prop_assert!(f64::from(view.rows(size)) >= view.top + view.height);
-                }
+            let size_of = (width, height);
+            for view in [View::random(size_of, 0.05, seed, 1), View::centre(size_of), View::centre(size_of).flipped(seed, 1)] {
+                prop_assert!(view.left >= 0.0 && view.top >= 0.0 && view.width > 0.0 && view.height > 0.0);
+                prop_assert!(view.left + view.width <= f64::from(width) + 1e-6, "{:?}", view);
+                prop_assert!(view.top + view.height <= f64::from(height) + 1e-6, "{:?}", view);
+                prop_assert!(f64::from(view.rows(size)) >= view.top + view.height);
             }
         }
 
@@ -332,11 +287,10 @@ mod tests {
         fn every_view_can_be_scaled(width in 1u32..90, height in 1u32..90, size in 8u32..40, seed: u64) {
             let picture = Picture { width, height, pixels: vec![100; (width * height * 3) as usize] };
             let mut out = vec![0; (size * size * 3) as usize];
-            for method in [Preprocess::Resnet, Preprocess::Inception] {
-                for view in [method.training((width, height), seed, 1), method.evaluation((width, height), size)] {
-                    prop_assert!(Scaler::new().scale(&picture, &view, size, &mut out).is_ok(), "{:?}", view);
-                    prop_assert!(out.iter().all(|byte| *byte == 100));
-                }
+            let size_of = (width, height);
+            for view in [View::random(size_of, 0.05, seed, 1), View::centre(size_of), View::centre(size_of).flipped(seed, 1)] {
+                prop_assert!(Scaler::new().scale(&picture, &view, size, &mut out).is_ok(), "{:?}", view);
+                prop_assert!(out.iter().all(|byte| *byte == 100));
             }
         }
     }

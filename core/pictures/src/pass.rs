@@ -22,7 +22,8 @@ pub enum Damage {
     Replaced,
     /// The pass goes on without it.
     LeftOut,
-    Error,
+    /// The pass ends; what to do instead, for the message.
+    Error(&'static str),
 }
 
 /// An image that waits for the consumer.
@@ -252,9 +253,9 @@ impl Shared {
                     damaged.get_or_insert(problem);
                 }
                 (Err(Fault::Damaged(problem)), Damage::LeftOut) => return Made::LeftOut(problem),
-                (Err(Fault::Damaged(problem)), Damage::Error) => {
+                (Err(Fault::Damaged(problem)), Damage::Error(instead)) => {
                     return Made::Failed(Error::failed(format!(
-                        "damaged image: {problem}; get it again, or evaluate without it by --ilsvrc12-allow-damaged"
+                        "damaged image: {problem}; get it again, or {instead}"
                     )));
                 }
             }

@@ -1,13 +1,16 @@
-//! Images in a folder for each class: `train/n01440764/n01440764_18.JPEG`.
+//! Images in a folder for each class: `train/n01440764/n01440764_18.JPEG`, `train/cat/12.png`.
 
-use crate::classes::Classes;
 use crate::interleave::interleave;
 use crate::parallel;
-use crate::source::{ENCODED_MAX, Fault, Problem, Source, no_such_image, read_part};
+use crate::source::{Fault, Problem, Source, no_such_image, read_whole};
+use pocketflow::Result;
+use pocketflow::error::Context as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const EXTENSIONS: [&str; 3] = ["jpeg", "jpg", "png"];
+const EXTENSIONS: [&str; 6] = ["jpeg", "jpg", "png", "webp", "bmp", "gif"];
+/// The same for people.
+pub const NAMES: &str = "*.jpg, *.jpeg, *.png, *.webp, *.bmp, *.gif";
 
 /// True for a name of an image file. Hidden files, as some systems leave them beside images, are
 /// none.
@@ -38,17 +41,17 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// Lists the folders `wnids` in `root`. A folder that `classes` does not know, that is empty or
-    /// cannot be listed is left out and the problem returned.
-    pub fn open(root: &Path, wnids: &[String], classes: &Classes, threads: usize) -> (Self, Vec<Problem>) {
-        let listed = parallel::map(wnids, threads, |wnid| list(&root.join(wnid)));
+    /// Lists the folders `classes` in `root`, each with the label of its images. A folder without a
+    /// label, that is empty or cannot be listed is left out and the problem returned.
+    pub fn open(root: &Path, classes: &[(String, Option<u32>)], threads: usize) -> (Self, Vec<Problem>) {
+        let listed = parallel::map(classes, threads, |(name, _)| list(&root.join(name)));
         let mut problems = Vec::new();
         let mut folders = Vec::new();
         let mut names = String::new();
         let mut grouped = Vec::new();
-        for (wnid, listing) in wnids.iter().zip(listed) {
-            let place = root.join(wnid).display().to_string();
-            let (files, rejected) = match (classes.label(wnid), listing) {
+        for ((name, label), listing) in classes.iter().zip(listed) {
+            let place = root.join(name).display().to_string();
+            let (files, rejected) = match (*label, listing) {
                 (None, _) => {
                     problems.push(Problem::new(place, "a class that is not in the list of classes"));
                     continue;
@@ -58,12 +61,12 @@ impl Folders {
                     continue;
                 }
                 (Some(label), Ok(listing)) => {
-                    folders.push((wnid.clone(), label));
+                    folders.push((name.clone(), label));
                     listing
                 }
             };
             if files.is_empty() {
-                problems.push(Problem::new(place.clone(), "holds no images (*.JPEG, *.jpg, *.png)"));
+                problems.push(Problem::new(place.clone(), format!("holds no images ({NAMES})")));
             }
             problems
                 .extend(rejected.into_iter().map(|(name, problem)| Problem::new(format!("{place}/{name}"), problem)));
@@ -79,12 +82,43 @@ impl Folders {
         (Self { root: root.to_owned(), folders, names, files: interleave(grouped) }, problems)
     }
 
-    fn path(&self, index: u64) -> Option<(PathBuf, u32)> {
+    /// Folder and file name of an image, and its label.
+    pub fn image(&self, index: u64) -> Option<(&str, &str, u32)> {
         let file = self.files.get(usize::try_from(index).ok()?)?;
         let (folder, label) = self.folders.get(usize::from(file.class))?;
         let name = self.names.get(file.start as usize..)?.get(..usize::from(file.length))?;
-        Some((self.root.join(folder).join(name), *label))
+        Some((folder, name, *label))
     }
+
+    fn path(&self, index: u64) -> Option<(PathBuf, u32)> {
+        let (folder, name, label) = self.image(index)?;
+        Some((self.root.join(folder).join(name), label))
+    }
+}
+
+/// Names in a folder that are text and not hidden: of folders or of the rest. None if it is not
+/// there.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn names(folder: &Path, folders: bool) -> Result<Vec<String>> {
+    let place = || format!("cannot list {}", folder.display());
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(place)? {
+        let entry = entry.with_context(place)?;
+        // A link counts as what it leads to.
+        let is_folder = entry.path().is_dir();
+        if let Ok(name) = entry.file_name().into_string()
+            && is_folder == folders
+            && !name.starts_with('.')
+        {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 /// Names of files, and names that are left out, each with the reason.
@@ -117,19 +151,9 @@ impl Source for Folders {
         self.files.len() as u64
     }
 
-    fn read(&self, index: u64, encoded: &mut Vec<u8>) -> Result<u32, Fault> {
+    fn read(&self, index: u64, encoded: &mut Vec<u8>) -> std::result::Result<u32, Fault> {
         let (path, label) = self.path(index).ok_or_else(|| no_such_image(index, self.count()))?;
-        let unreadable = |error: std::io::Error| {
-            Fault::Failed(pocketflow::Error::from(error).context(format!("cannot read {}", path.display())))
-        };
-        let length = fs::metadata(&path).map_err(unreadable)?.len();
-        match length {
-            0 => Err(Fault::Damaged("the file is empty".into())),
-            length if length > ENCODED_MAX => Err(Fault::Damaged(format!(
-                "{length} bytes are too many for an image; at most {ENCODED_MAX} are taken"
-            ))),
-            length => read_part(&path, 0, length, encoded).map(|()| label),
-        }
+        read_whole(&path, encoded).map(|()| label)
     }
 
     fn place(&self, index: u64) -> String {
@@ -143,7 +167,7 @@ mod tests {
 
     #[test]
     fn names_of_images() {
-        for name in ["n01440764_18.JPEG", "a.jpg", "b.PNG", "a.b.jpeg"] {
+        for name in ["n01440764_18.JPEG", "a.jpg", "b.PNG", "a.b.jpeg", "c.WebP", "d.bmp", "e.GIF"] {
             assert!(is_image(name), "{name}");
         }
         for name in ["readme.txt", ".JPEG", "._n01440764_18.JPEG", "jpeg", "a.jpeg.part", ""] {

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-/// The largest encoded image or record, in bytes. The largest of ILSVRC-12 has 16 MB; more is taken
-/// for damage, before memory is asked for.
+/// The largest encoded image or record, in bytes. More is taken for damage, before memory is asked
+/// for.
 pub const ENCODED_MAX: u64 = 32 << 20;
 
 /// Why there is no image at an index.
@@ -77,16 +77,24 @@ pub fn read_part(path: &Path, offset: u64, length: u64, bytes: &mut Vec<u8>) -> 
     })
 }
 
+/// Replaces the contents of `bytes` by an image file.
+///
+/// # Errors
+/// A file that is empty or too large to be an image is damage; one that is gone or cannot be read
+/// is a failure.
+pub fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<(), Fault> {
+    let length = std::fs::metadata(path)
+        .map_err(|error| Fault::Failed(Error::from(error).context(format!("cannot read {}", path.display()))))?;
+    match length.len() {
+        0 => Err(Fault::Damaged("the file is empty".into())),
+        length if length > ENCODED_MAX => {
+            Err(Fault::Damaged(format!("{length} bytes are too many for an image; at most {ENCODED_MAX} are taken")))
+        }
+        length => read_part(path, 0, length, bytes),
+    }
+}
+
 /// The failure of asking for an image that is not there.
 pub fn no_such_image(index: u64, count: u64) -> Fault {
     Fault::Failed(Error::failed(format!("there is no image {index}: there are {count}")))
-}
-
-/// The failure of a label that the classes do not have.
-pub fn label_out_of_range(place: &str, label: i64, classes: u32) -> Fault {
-    Fault::Failed(Error::failed(format!(
-        "{place}: label {label} is not among the {classes} classes (0 to {}); set --nb-classes to one more than the \
-         largest label, or remake the file with the labels 1 to 1000 of ILSVRC-12",
-        classes.saturating_sub(1)
-    )))
 }

@@ -98,6 +98,35 @@ fn every_kind_of_png() {
     }
 }
 
+/// A file of one of the kinds that the crate `image` decodes.
+fn other(format: image::ImageFormat, rgb: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::write_buffer_with_format(&mut bytes, rgb, width, height, image::ExtendedColorType::Rgb8, format).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn webp_bmp_and_gif() {
+    use image::ImageFormat::{Bmp, Gif, WebP};
+    let rgb = pixels(23, 17, colour);
+    for format in [WebP, Bmp] {
+        let picture = decode(&other(format, &rgb, (23, 17))).unwrap();
+        assert_eq!((picture.width, picture.height), (23, 17));
+        assert_eq!(picture.pixels, rgb, "{format:?} without loss");
+    }
+    // At most 256 colours.
+    let few = pixels(23, 17, |x, y| [(x / 8 * 90) as u8, (y / 8 * 100) as u8, 40]);
+    let picture = decode(&other(Gif, &few, (23, 17))).unwrap();
+    assert_eq!(picture.pixels, few);
+    for format in [WebP, Bmp, Gif] {
+        let whole = other(format, &rgb, (23, 17));
+        assert!(decode(&whole[..whole.len() / 2]).is_err(), "{format:?} that is cut");
+    }
+    let mut bomb = other(Bmp, &rgb, (23, 17));
+    bomb[18..26].copy_from_slice(&[0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0]);
+    assert!(decode(&bomb).unwrap_err().starts_with("65535x65535 pixels in "));
+}
+
 #[test]
 fn the_first_rows_are_the_same_without_the_rest() {
     let bytes = jpeg(&pixels(61, 130, colour), (61, 130), ColorType::Rgb, false);
@@ -116,8 +145,8 @@ fn damage_and_bombs_are_named() {
     let bytes = jpeg(&pixels(200, 150, colour), (200, 150), ColorType::Rgb, false);
     let problem = |bytes: &[u8]| decode(bytes).unwrap_err();
     assert_eq!(problem(&bytes[..bytes.len() / 2]), "the JPEG file is cut: its end marker is missing");
-    assert_eq!(problem(b"GIF89a"), "neither a JPEG nor a PNG file");
-    assert_eq!(problem(b""), "neither a JPEG nor a PNG file");
+    assert_eq!(problem(b"<html>404"), "neither a JPEG nor a PNG, WebP, BMP or GIF file");
+    assert_eq!(problem(b""), "the file is empty");
 
     let at = jpeg::header(&bytes).unwrap();
     let mut bomb = bytes.clone();
@@ -148,7 +177,10 @@ proptest! {
 
     #[test]
     fn garbage_never_panics(
-        start in prop_oneof![Just(&b"\xff\xd8"[..]), Just(&b"\x89PNG\r\n\x1a\n"[..])],
+        start in prop_oneof![
+            Just(&b"\xff\xd8"[..]), Just(&b"\x89PNG\r\n\x1a\n"[..]), Just(&b"BM"[..]), Just(&b"GIF89a"[..]),
+            Just(&b"RIFF\x40\0\0\0WEBPVP8"[..]),
+        ],
         rest in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let _ = decode(&[start, &rest].concat());
@@ -156,14 +188,17 @@ proptest! {
 
     #[test]
     fn damaged_images_never_panic(
-        kind in 0usize..4, places in prop::collection::vec((0usize..5000, any::<u8>()), 1..6), rows in 1u32..60,
+        kind in 0usize..7, places in prop::collection::vec((0usize..5000, any::<u8>()), 1..6), rows in 1u32..60,
     ) {
         let size = (40, 50);
         let rgb = pixels(40, 50, colour);
         let mut bytes = match kind {
             0 | 1 => jpeg(&rgb, size, ColorType::Rgb, kind == 1),
             2 => jpeg(&pixels(40, 50, |x, y| [x as u8, y as u8, 9, 0]), size, ColorType::CmykAsYcck, false),
-            _ => png(&rgb, size, png::ColorType::Rgb, png::BitDepth::Eight),
+            3 => png(&rgb, size, png::ColorType::Rgb, png::BitDepth::Eight),
+            4 => other(image::ImageFormat::WebP, &rgb, size),
+            5 => other(image::ImageFormat::Bmp, &rgb, size),
+            _ => other(image::ImageFormat::Gif, &rgb, size),
         };
         for (place, value) in places {
             let place = place % bytes.len();

@@ -1,15 +1,15 @@
-//! JPEG and PNG files to RGB pixels. The size is known and checked before memory is asked for; CMYK
-//! and grey images, and the PNG files under JPEG names that ILSVRC-12 has, become RGB as well.
+//! Image files to RGB pixels, told by their contents and not by their names. The size is known and
+//! checked before memory is asked for; CMYK and grey images become RGB as well.
 
 use crate::jpeg;
+use crate::other::Kind;
 use std::io::Cursor;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-/// The largest image, in pixels: a bomb must not take more than 192 MB, and ILSVRC-12 has none
-/// larger.
+/// The largest image, in pixels: a bomb must not take more than 192 MB, and no camera's is larger.
 const PIXELS_MAX: u64 = 64 << 20;
 /// A progressive file's coefficients are held as well, four times the memory.
 const PROGRESSIVE_PIXELS_MAX: u64 = 32 << 20;
@@ -26,9 +26,16 @@ pub struct Picture {
 }
 
 /// An encoded image of which the header has been read.
-pub enum Encoded<'a> {
+pub struct Encoded<'a> {
+    file: File<'a>,
+    width: u32,
+    height: u32,
+}
+
+enum File<'a> {
     Jpeg(&'a mut [u8], jpeg::Header),
-    Png { bytes: &'a [u8], width: u32, height: u32 },
+    Png(&'a [u8]),
+    Other(&'a [u8], Kind),
 }
 
 impl<'a> Encoded<'a> {
@@ -55,24 +62,30 @@ impl<'a> Encoded<'a> {
             if !jpeg::is_whole(bytes, &header) {
                 return Err("the JPEG file is cut: its end marker is missing".into());
             }
-            return Ok(Self::Jpeg(bytes, header));
+            let (width, height) = (header.width, header.height);
+            return Ok(Self { file: File::Jpeg(bytes, header), width, height });
         }
         if bytes.starts_with(b"\x89PNG") {
             let mut decoder = png::Decoder::new(Cursor::new(&*bytes));
             let info = decoder.read_header_info().map_err(|error| error.to_string())?;
             let (width, height) = (info.width, info.height);
             check(width, height, PIXELS_MAX)?;
-            return Ok(Self::Png { bytes, width, height });
+            return Ok(Self { file: File::Png(bytes), width, height });
         }
-        Err("neither a JPEG nor a PNG file".into())
+        if let Some(kind) = Kind::of(bytes) {
+            let (width, height) = kind.size(bytes)?;
+            check(width, height, PIXELS_MAX)?;
+            return Ok(Self { file: File::Other(bytes, kind), width, height });
+        }
+        Err(match bytes {
+            [] => "the file is empty".into(),
+            _ => "neither a JPEG nor a PNG, WebP, BMP or GIF file".into(),
+        })
     }
 
     /// Width and height in pixels.
     pub fn size(&self) -> (u32, u32) {
-        match self {
-            Self::Jpeg(_, header) => (header.width, header.height),
-            Self::Png { width, height, .. } => (*width, *height),
-        }
+        (self.width, self.height)
     }
 
     /// Decodes at least the first `rows` rows; those below may be missing in `picture`.
@@ -81,12 +94,14 @@ impl<'a> Encoded<'a> {
     /// What is wrong with the file. Damage that leaves a JPEG file decodable is not seen, as no
     /// JPEG decoder sees it.
     pub fn decode(self, rows: u32, picture: &mut Picture) -> Result<(), String> {
-        match self {
-            Self::Jpeg(bytes, header) => {
+        let (width, height) = self.size();
+        match self.file {
+            File::Jpeg(bytes, header) => {
                 let height = jpeg::keep_rows(bytes, &header, rows);
-                decode_jpeg(bytes, (header.width, height), false, picture)
+                decode_jpeg(bytes, (width, height), false, picture)
             }
-            Self::Png { bytes, width, height } => decode_png(bytes, (width, height), picture),
+            File::Png(bytes) => decode_png(bytes, (width, height), picture),
+            File::Other(bytes, kind) => decode_other(bytes, kind, (width, height), picture),
         }
     }
 
@@ -96,9 +111,11 @@ impl<'a> Encoded<'a> {
     /// # Errors
     /// What is wrong with the file.
     pub fn verify(self, picture: &mut Picture) -> Result<(), String> {
-        match self {
-            Self::Jpeg(bytes, header) => decode_jpeg(bytes, (header.width, header.height), true, picture),
-            Self::Png { bytes, width, height } => decode_png(bytes, (width, height), picture),
+        let (width, height) = self.size();
+        match self.file {
+            File::Jpeg(bytes, _) => decode_jpeg(bytes, (width, height), true, picture),
+            File::Png(bytes) => decode_png(bytes, (width, height), picture),
+            File::Other(bytes, kind) => decode_other(bytes, kind, (width, height), picture),
         }
     }
 }
@@ -144,6 +161,15 @@ fn decode_png(bytes: &[u8], (width, height): (u32, u32), picture: &mut Picture) 
     }
     (picture.width, picture.height) = (width, height);
     Ok(())
+}
+
+fn decode_other(bytes: &[u8], kind: Kind, (width, height): (u32, u32), picture: &mut Picture) -> Result<(), String> {
+    // Four bytes a pixel, and the picture before it was laid on the canvas of those that move.
+    kind.decode(bytes, PIXELS_MAX * 8, picture)?;
+    match (picture.width, picture.height) == (width, height) {
+        true => Ok(()),
+        false => Err("the file has two sizes that contradict each other".into()),
+    }
 }
 
 #[cfg(test)]

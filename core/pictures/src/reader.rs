@@ -1,0 +1,141 @@
+//! From an index to the network's input: reads, decodes, cuts and resizes one image.
+
+use crate::decode::{Encoded, Picture};
+use crate::source::{Fault, Source};
+use crate::view::{Cut, Scaler};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// How the images of a pass are made. Shared by all threads.
+#[derive(Clone)]
+pub struct Reader {
+    pub source: Arc<dyn Source>,
+    pub cut: Arc<dyn Cut>,
+    /// Height and width of the input.
+    pub size: u32,
+    /// Of the input: 3, or 1 for grey.
+    pub channels: Channels,
+    /// The pass's seed where images are augmented.
+    pub seed: Option<u64>,
+}
+
+/// The colours of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channels {
+    Grey,
+    Rgb,
+}
+
+impl Channels {
+    /// `None`: not a number of channels that photographs can have.
+    pub fn of(count: u32) -> Option<Self> {
+        match count {
+            1 => Some(Self::Grey),
+            3 => Some(Self::Rgb),
+            _ => None,
+        }
+    }
+
+    pub fn count(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::Rgb => 3,
+        }
+    }
+}
+
+/// What one thread needs; used again for every image.
+pub struct Workspace {
+    encoded: Vec<u8>,
+    picture: Picture,
+    scaler: Scaler,
+    /// An image in colours that becomes a grey one, or one that is augmented.
+    spare: Vec<u8>,
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Workspace {
+    pub fn new() -> Self {
+        Self { encoded: Vec::new(), picture: Picture::default(), scaler: Scaler::new(), spare: Vec::new() }
+    }
+
+    /// Gives back the memory of an unusually large image.
+    fn shrink(&mut self) {
+        const KEPT: usize = 16 << 20;
+        if self.picture.pixels.capacity() > KEPT {
+            self.picture.pixels = Vec::new();
+        }
+        if self.encoded.capacity() > KEPT {
+            self.encoded = Vec::new();
+        }
+    }
+}
+
+impl Reader {
+    /// Bytes of an image in a batch.
+    pub fn bytes(&self) -> usize {
+        self.size as usize * self.size as usize * self.channels.count()
+    }
+
+    /// Writes image `index` (`[size, size, channels]`) to `out` and returns its label.
+    ///
+    /// # Errors
+    /// Damage with the place; also a decoder that panics, since a file must not stop a program.
+    pub fn read(&self, index: u64, workspace: &mut Workspace, out: &mut [u8]) -> Result<u32, Fault> {
+        let result = catch_unwind(AssertUnwindSafe(|| self.make(index, workspace, out)));
+        workspace.shrink();
+        match result {
+            Ok(Err(Fault::Damaged(problem))) => Err(Fault::Damaged(format!("{}: {problem}", self.source.place(index)))),
+            Ok(result) => result,
+            // What it left half-made is overwritten by the next image.
+            Err(_) => Err(Fault::Damaged(format!("{}: the decoder gave up on it", self.source.place(index)))),
+        }
+    }
+
+    fn make(&self, index: u64, workspace: &mut Workspace, out: &mut [u8]) -> Result<u32, Fault> {
+        let Workspace { encoded, picture, scaler, spare } = workspace;
+        let label = self.source.read(index, encoded)?;
+        let image = Encoded::open(encoded).map_err(Fault::Damaged)?;
+        let view = match self.seed {
+            Some(seed) => self.cut.training(image.size(), seed, index),
+            None => self.cut.evaluation(image.size(), self.size),
+        };
+        image.decode(view.rows(self.size), picture).map_err(Fault::Damaged)?;
+        match self.channels {
+            Channels::Rgb => scaler.scale(picture, &view, self.size, out).map_err(Fault::Damaged)?,
+            Channels::Grey => {
+                spare.resize(out.len() * 3, 0);
+                scaler.scale(picture, &view, self.size, spare).map_err(Fault::Damaged)?;
+                out.iter_mut().zip(spare.as_chunks::<3>().0).for_each(|(grey, colour)| *grey = luma(*colour));
+            }
+        }
+        if let Some(seed) = self.seed {
+            self.cut.augment(seed, index, out, spare);
+        }
+        Ok(label)
+    }
+}
+
+/// The brightness of a colour (ITU-R BT.601), with PIL's rounding; a grey one stays as it is.
+fn luma([red, green, blue]: [u8; 3]) -> u8 {
+    const WEIGHTS: [u32; 3] = [19_595, 38_470, 7_471];
+    let sum: u32 = [red, green, blue].into_iter().zip(WEIGHTS).map(|(value, weight)| u32::from(value) * weight).sum();
+    ((sum + (1 << 15)) >> 16) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greys_stay_and_colours_are_weighted_as_pil_does() {
+        assert!((0..=255).all(|grey| luma([grey; 3]) == grey));
+        // PIL's L24: (19595 r + 38470 g + 7471 b + 2^15) / 2^16.
+        assert_eq!([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 200, 77]].map(luma), [76, 150, 29, 129]);
+    }
+}
