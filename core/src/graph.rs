@@ -143,6 +143,19 @@ impl Graph {
         }
     }
 
+    /// The same network on images of another shape. What a node was built with for the old one, as
+    /// a padding, stays.
+    ///
+    /// # Errors
+    /// The nodes do not go with that shape.
+    pub fn on_images(mut self, shape: Shape) -> Result<Self, GraphError> {
+        if let Some(Node { op: Op::Input(input), .. }) = self.nodes.first_mut() {
+            input.shape = shape;
+        }
+        self.validate()?;
+        Ok(self)
+    }
+
     /// The id of the node of that name. For many names, see [`Graph::by_name`].
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.nodes.iter().position(|node| node.name == name)

@@ -9,7 +9,7 @@
 //! | [`refused`] | plugins that are not usable, for messages that name them |
 //! | [`program`] | all of it, from the command line to the exit status |
 //! | [`select`], [`run`], [`services`] | what a run is made of; how it goes; what learners may ask of the host |
-//! | [`normalised`] | a data set whose pixels are normalised as a model wants it |
+//! | [`normalised`], [`named_classes`] | a data set with pixels and class numbers as a model wants them |
 //! | [`outputs`] | every file that a command will write, checked before the work begins |
 //! | [`run_dir`], [`resume`] | the folder of a run; whether an interrupted one may go on |
 //! | [`deploy`] | exported files: the images they are made and checked with, and what came of it |
@@ -26,6 +26,7 @@ pub mod errors;
 pub mod layers;
 pub mod libtorch;
 pub mod logging;
+pub mod named_classes;
 pub mod normalised;
 pub mod options;
 pub mod outputs;

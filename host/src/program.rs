@@ -1,7 +1,7 @@
 //! The whole program: from the command line to the exit status.
 
 use crate::cli::{self, Command, Format, Invocation};
-use crate::commands::{bench, completions, config, data, eval, export, import, plugins};
+use crate::commands::{bench, completions, config, data, eval, export, import, plugins, stats};
 use crate::discover::PluginDirs;
 use crate::errors;
 use crate::layers::{self, Layers};
@@ -86,6 +86,7 @@ fn carry_out(args: &[OsString], progress: &Arc<Progress>) -> Result<u8> {
             errors::print_result(&text)?;
             return Ok(u8::from(!sound));
         }
+        Command::DataStats { dir } => stats::stats(&registry, &layers()?, dir, format)?,
         Command::Bench { models, images, libraries } => {
             let program = program(registry, progress, log, format);
             return bench::bench(&program, &layers()?, models, *images, libraries).map(|()| 0);

@@ -6,6 +6,7 @@ mod imported;
 
 use crate::deploy::own_graph::OwnGraph;
 use crate::layers::Layers;
+use crate::named_classes;
 use crate::normalised;
 use crate::registry::Registry;
 use crate::workers;
@@ -137,7 +138,7 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
     let net = match saved.map(|saved| saved.meta).filter(|meta| is_missing(registry, &meta.net)) {
         Some(meta) if !is_chosen(layers, &HostOptions::net())? => {
             derived.push(Derived::replaces(HostOptions::net().name(), &meta.net, "the model is of it"));
-            OwnGraph::declaration(&meta.net, &meta.dataset)
+            OwnGraph::declaration(&meta.net, &meta.dataset, saved.and_then(|saved| saved.image))
         }
         _ => {
             let saved = saved.map(|saved| (saved.meta.net.as_str(), "the model is of it"));
@@ -166,7 +167,14 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
         Some((name, origin)) => {
             canonical(registry, PluginKind::Dataset, HostOptions::dataset().name(), (&name, &origin), &mut derived)?
         }
-        None => own_dataset(registry, &net, &mut derived)?,
+        None => match saved.and_then(|saved| trained_on(registry, saved.meta)) {
+            Some(dataset) => {
+                let reason = "the model was trained on it";
+                derived.push(Derived::replaces(HostOptions::dataset().name(), &dataset.name, reason));
+                dataset
+            }
+            None => own_dataset(registry, &net, &mut derived)?,
+        },
     };
     if let Some(own) = net.datasets.first().filter(|own| dataset.is_for(own)) {
         // Chosen by name, it still has to look like the data set that the net is for.
@@ -174,8 +182,10 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
         derived.push(Derived::fills(HostOptions::stand_in_for().name(), own.as_str(), reason));
     }
     if let Some(saved) = saved {
-        if let Some([_, height, _]) = saved.image {
-            derived.push(Derived::knows(ImageOptions::image_size().name(), height, "the model takes such images"));
+        if let Some([channels, height, _]) = saved.image {
+            let reason = "the model takes such images";
+            derived.push(Derived::knows(ImageOptions::image_size().name(), height, reason));
+            derived.push(Derived::knows(ImageOptions::image_channels().name(), channels, reason));
         }
         if let Some(classes) = saved.classes {
             derived.push(Derived::knows(DatasetOptions::nb_classes().name(), classes, "the model tells so many apart"));
@@ -199,12 +209,31 @@ pub fn select(registry: &Registry, layers: &Layers, saved: Option<Saved<'_>>) ->
             let (selection, dataset, warning) = stand_in(registry, layers, selection, &error)?;
             opened(layers, selection, dataset, saved, Some(warning))
         }
+        Err(error) if error.kind() == ErrorKind::DataNotFound => Err(with_stand_in(registry, own.dataset, error)),
         Err(error) => Err(error),
     }
 }
 
-/// Lets the settings follow what the data set turned out to be, and the data set's normalisation
-/// the model's.
+/// The data set that a model was trained on, where its plugin is here and it is no stand-in.
+fn trained_on(registry: &Registry, meta: &ModelMeta) -> Option<Declaration> {
+    let found = registry.find(PluginKind::Dataset, &meta.dataset).ok()?;
+    (!meta.stand_in && !meta.dataset.is_empty()).then(|| found.declaration.clone())
+}
+
+/// What a data set that was named says of its missing files, and how made-up images take its place.
+fn with_stand_in(registry: &Registry, dataset: Declaration, missing: Error) -> Error {
+    let real = &dataset.name;
+    match of_kind(registry, PluginKind::Dataset).find(|other| other.is_for(real)) {
+        Some(other) => {
+            let advice = format!("made-up images in its shape: --dataset={} --stand_in_for={real}", other.name);
+            Error::new(missing.kind(), format!("{missing}; {advice}"))
+        }
+        None => missing,
+    }
+}
+
+/// Lets the settings follow what the data set turned out to be, and the data set's class numbers
+/// and normalisation the model's.
 fn opened(
     layers: &Layers,
     mut selection: Selection,
@@ -212,6 +241,10 @@ fn opened(
     saved: Option<Saved<'_>>,
     warning: Option<String>,
 ) -> Result<Selected> {
+    let dataset = match saved {
+        Some(saved) => named_classes::as_in_model(dataset, &saved.meta.labels)?,
+        None => dataset,
+    };
     let info = dataset.info();
     if !info.labels.is_empty() {
         let reason = format!("what {} has", info.name);

@@ -1,5 +1,6 @@
 //! What the tests across crates share.
 
+pub mod pictures;
 pub mod place;
 pub mod samples;
 pub mod wheels;

@@ -121,6 +121,21 @@ pub fn names(folder: &Path, folders: bool) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// What in a folder has a name that is no text, as well as it can be shown.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn unusable(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        if let Err(name) = entry?.file_name().into_string() {
+            found.push(name.to_string_lossy().into_owned());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// Names of files, and names that are left out, each with the reason.
 type Listing = (Vec<String>, Vec<(String, &'static str)>);
 
@@ -128,15 +143,18 @@ type Listing = (Vec<String>, Vec<(String, &'static str)>);
 /// no text or too long to be kept, and folders, whose images nobody reads.
 fn list(folder: &Path) -> std::io::Result<Listing> {
     const NAME: &str = "a name that cannot be used";
+    const NOWHERE: &str = "a link that leads nowhere";
     const FOLDER: &str = "a folder within a class; images in it are not read, move them up into the class's folder";
     let (mut files, mut rejected) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let kind = entry.file_type();
+        let (is_folder, is_link) = kind.map_or((false, false), |kind| (kind.is_dir(), kind.is_symlink()));
         match entry.file_name().into_string() {
             // Hidden folders are those of other programs.
             Ok(name) if is_folder && !name.starts_with('.') => rejected.push((name, FOLDER)),
             Ok(name) if is_folder || !is_image(&name) => {}
+            Ok(name) if is_link && fs::metadata(entry.path()).is_err() => rejected.push((name, NOWHERE)),
             Ok(name) if name.len() <= usize::from(u16::MAX) => files.push(name),
             Ok(name) => rejected.push((name, NAME)),
             Err(name) => rejected.push((name.to_string_lossy().into_owned(), NAME)),

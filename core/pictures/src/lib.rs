@@ -5,7 +5,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`source`] | encoded images by index, what is wrong with one, and reading a part of a file |
-//! | [`folders`] | a folder for each class, and any folder without classes |
+//! | [`folders`], [`loose`] | a folder for each class; the images of any folder |
 //! | [`decode`] | JPEG, PNG, WebP, BMP and GIF files to RGB pixels |
 //! | [`view`] | the part of an image that is used, and its scaling |
 //! | [`reader`] | from an index to the network's input |
@@ -18,6 +18,7 @@ pub mod decode;
 pub mod folders;
 pub mod interleave;
 mod jpeg;
+pub mod loose;
 mod other;
 pub mod parallel;
 pub mod pass;

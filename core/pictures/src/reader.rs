@@ -3,6 +3,7 @@
 use crate::decode::{Encoded, Picture};
 use crate::source::{Fault, Source};
 use crate::view::{Cut, Scaler};
+use pocketflow::dataset::images::luma;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -118,24 +119,5 @@ impl Reader {
             self.cut.augment(seed, index, out, spare);
         }
         Ok(label)
-    }
-}
-
-/// The brightness of a colour (ITU-R BT.601), with PIL's rounding; a grey one stays as it is.
-fn luma([red, green, blue]: [u8; 3]) -> u8 {
-    const WEIGHTS: [u32; 3] = [19_595, 38_470, 7_471];
-    let sum: u32 = [red, green, blue].into_iter().zip(WEIGHTS).map(|(value, weight)| u32::from(value) * weight).sum();
-    ((sum + (1 << 15)) >> 16) as u8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn greys_stay_and_colours_are_weighted_as_pil_does() {
-        assert!((0..=255).all(|grey| luma([grey; 3]) == grey));
-        // PIL's L24: (19595 r + 38470 g + 7471 b + 2^15) / 2^16.
-        assert_eq!([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 200, 77]].map(luma), [76, 150, 29, 129]);
     }
 }

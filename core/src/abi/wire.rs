@@ -26,7 +26,7 @@
 //! | the parts of a `Job` | the model, the group | | |
 //! | [`Recipe`](crate::net::Recipe) | all but epochs and schedule | a `Schedule` is refused: trained otherwise, the net would be another | `Recipe::check` |
 //! | [`Graph`](crate::graph::Graph) | nothing | an operator is refused | `Graph::validate` |
-//! | [`DatasetInfo`](crate::dataset::DatasetInfo) | counts, `stand_in`, source | | `DatasetInfo::check`; each pass is counted |
+//! | [`DatasetInfo`](crate::dataset::DatasetInfo) | all but name, shape, labels, mean and std | | `DatasetInfo::check`; each pass is counted |
 //! | a request for batches | nothing | a `Split` is refused | the data set |
 //! | [`CheckReport`](crate::dataset::check::CheckReport), [`Report`](crate::report::Report) and their parts | everything | | |
 //! | [`AgentSpace`](crate::agent::AgentSpace) | the seed, the roll-outs that fill the memory | | `AgentSpace::check` |

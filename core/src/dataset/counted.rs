@@ -33,8 +33,10 @@ impl CountedPass {
             return Err(without_images(info, split));
         }
         let shards = u64::from(shard.count.max(1));
-        let fewest = images / shards;
-        let most = if split.is_training() { fewest } else { images.div_ceil(shards) };
+        let whole = images / shards;
+        let most = if split.is_training() { whole } else { images.div_ceil(shards) };
+        let leaves_out = info.leaves_out && matches!(split, Split::Val | Split::Eval);
+        let fewest = if leaves_out { 0 } else { whole };
         let (dataset, classes) = (info.name.clone(), info.labels.len());
         Ok(Self { pass: open()?, dataset, split, classes, fewest, most, position: 0 })
     }
@@ -150,6 +152,8 @@ mod tests {
             eval: images,
             stand_in: false,
             source: String::new(),
+            classes_by_name: false,
+            leaves_out: false,
         }
     }
 
@@ -191,6 +195,22 @@ mod tests {
         assert!(said(Split::Train, &[4, 2, 4]).contains("a training batch of 2 images instead of 4"));
         assert!(said(Split::Eval, &[4, 0, 4]).contains("a batch of 0 images"));
         assert!(read(Split::Eval, 3, &[2], 0).is_err());
+    }
+
+    #[test]
+    fn a_data_set_that_leaves_damaged_images_out_may_give_fewer_but_not_in_training() {
+        let read = |split, lengths: &[usize]| {
+            let info = info(10).leaves_out(true);
+            let open = || Ok(Box::new(Lengths(lengths.to_vec(), 0)) as Box<dyn Batches>);
+            let mut pass = CountedPass::open(&info, split, Shard::WHOLE, open).unwrap();
+            let mut batch = Batch::new(4, [1, 1, 1]);
+            while pass.next(&mut batch)? {}
+            Ok::<(), Error>(())
+        };
+        read(Split::Eval, &[4, 3]).unwrap();
+        read(Split::Val, &[4]).unwrap();
+        assert!(read(Split::Eval, &[4, 4, 4]).is_err());
+        assert!(read(Split::Train, &[4]).is_err() && read(Split::Plain, &[4, 4]).is_err());
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub fn image_bytes(shape: Shape) -> usize {
     shape.iter().product()
 }
 
+/// The brightness of a colour (ITU-R BT.601), rounded as PIL does; a grey one stays as it is.
+pub fn luma([red, green, blue]: [u8; 3]) -> u8 {
+    const WEIGHTS: [u32; 3] = [19_595, 38_470, 7_471];
+    let sum: u32 = [red, green, blue].into_iter().zip(WEIGHTS).map(|(value, weight)| u32::from(value) * weight).sum();
+    ((sum + (1 << 15)) >> 16) as u8
+}
+
 /// Images held in memory as they go into batches.
 #[derive(Debug, Clone)]
 pub struct ImagesInMemory {
@@ -76,6 +83,13 @@ impl Images for ImagesInMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn greys_stay_and_colours_are_weighted() {
+        assert!((0..=255).all(|grey| luma([grey; 3]) == grey));
+        // PIL's L24: (19595 r + 38470 g + 7471 b + 2^15) / 2^16.
+        assert_eq!([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 200, 77]].map(luma), [76, 150, 29, 129]);
+    }
 
     #[test]
     fn reads_what_is_there_and_refuses_the_rest() {

@@ -88,6 +88,14 @@ pub struct DatasetInfo {
     /// For people: where it lies, or what it imitates.
     #[serde(default)]
     pub source: String,
+    /// True where classes are known by their names alone: another folder of the same kind may have
+    /// fewer of them, or number them otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub classes_by_name: bool,
+    /// True where damaged images are left out of the passes that are not augmented, so that fewer
+    /// may come than are counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves_out: bool,
 }
 
 impl DatasetInfo {
@@ -95,8 +103,20 @@ impl DatasetInfo {
     /// its classes, and mean and standard deviation of each channel. It has no images, is no
     /// stand-in and does not say where it lies, until the fields say otherwise.
     pub fn new(name: impl Into<String>, shape: Shape, labels: Vec<String>, mean: Vec<f32>, std: Vec<f32>) -> Self {
-        let (train, val, eval, stand_in, source) = (0, 0, 0, false, String::new());
-        Self { name: name.into(), shape, labels, mean, std, train, val, eval, stand_in, source }
+        Self {
+            name: name.into(),
+            shape,
+            labels,
+            mean,
+            std,
+            train: 0,
+            val: 0,
+            eval: 0,
+            stand_in: false,
+            source: String::new(),
+            classes_by_name: false,
+            leaves_out: false,
+        }
     }
 
     /// The same with the numbers of images for training, of those for validation among them, and of
@@ -116,6 +136,18 @@ impl DatasetInfo {
     #[must_use]
     pub fn source(self, source: impl Into<String>) -> Self {
         Self { source: source.into(), ..self }
+    }
+
+    /// The same, whose classes are known by their names alone.
+    #[must_use]
+    pub fn classes_by_name(self) -> Self {
+        Self { classes_by_name: true, ..self }
+    }
+
+    /// The same, which leaves damaged images out of passes that are not augmented.
+    #[must_use]
+    pub fn leaves_out(self, leaves_out: bool) -> Self {
+        Self { leaves_out, ..self }
     }
 
     /// Images in a split.

@@ -112,6 +112,8 @@ mod tests {
             eval: 4,
             stand_in: false,
             source: String::new(),
+            classes_by_name: false,
+            leaves_out: false,
         }
     }
 

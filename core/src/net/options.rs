@@ -8,10 +8,27 @@ use crate::option::HostOptions;
 use crate::settings::Settings;
 
 crate::options! {
-    /// The option of nets that take images of any size.
-    pub struct ImageOptions {
+    /// The images that a net takes; `size` is its own. Data sets whose images have no size of their
+    /// own give what the net takes.
+    pub struct ImageOptions(size: i64) {
         /// Height and width of the images in pixels.
-        pub image_size: u32 = int("image_size", 224, 32..=1024),
+        pub image_size: u32 = int("image_size", size, 8..=1024),
+        /// Colours of the images: 3, red, green and blue; 1, grey.
+        pub image_channels: u32 = int("image_channels", 3, 1..=3),
+    }
+}
+
+impl ImageOptions {
+    /// The channels of the images.
+    ///
+    /// # Errors
+    /// A number that is neither 1 nor 3.
+    pub fn channels(settings: &Settings) -> Result<usize> {
+        match settings.get(Self::image_channels().optional())? {
+            None | Some(3) => Ok(3),
+            Some(1) => Ok(1),
+            Some(_) => Err(settings.invalid(&Self::image_channels(), "images have 1 channel, grey, or 3, colours")),
+        }
     }
 }
 

@@ -89,7 +89,9 @@ fn expect_full_precision(job: &Job, key: Key<PathBuf>, model: &Model) -> Result<
 /// That a model is for the job's images: the same data set, classes and normalisation.
 fn expect_images(job: &Job, model: &Model, path: &Path) -> Result<()> {
     let (meta, info) = (&model.meta, job.dataset.info());
-    if (meta.stand_in, &meta.dataset) != (info.stand_in, &info.name) {
+    // Classes of the same names in the same order are the same, wherever their images come from.
+    let same_classes = info.classes_by_name && !info.stand_in && !meta.stand_in && meta.labels == info.labels;
+    if (meta.stand_in, &meta.dataset) != (info.stand_in, &info.name) && !same_classes {
         let text = format!("{} was trained on `{}`, this run uses `{}`", path.display(), meta.dataset, info.name);
         return Err(Error::config(format!("{text}: give another path, or move the file away to train anew")));
     }
@@ -100,6 +102,16 @@ fn expect_images(job: &Job, model: &Model, path: &Path) -> Result<()> {
             path.display(),
             info.name,
             DatasetOptions::nb_classes().name()
+        )));
+    }
+    if info.classes_by_name && !same_classes && !meta.labels.is_empty() {
+        let differing = meta.labels.iter().zip(&info.labels).find(|(theirs, ours)| theirs != ours);
+        let (theirs, ours) = differing.unwrap_or((&meta.dataset, &info.name));
+        return Err(Error::config(format!(
+            "{} tells other classes apart than the data set `{}` has: `{theirs}` where it has `{ours}`; name the folders of \
+             the classes as they were, or give another model",
+            path.display(),
+            info.name
         )));
     }
     let same = |ours: &[f32], theirs: &[f32]| {

@@ -5,10 +5,13 @@
 
 mod element;
 mod error;
+mod foreign;
 pub mod map;
 mod pickle;
+mod pruned;
 mod pth;
 mod safetensors;
+mod sharded;
 pub mod structure;
 mod tflite;
 
@@ -28,7 +31,7 @@ use structure::{Geometry, Structure};
 pub struct LoadedTensor {
     /// Empty for a scalar.
     pub shape: Vec<usize>,
-    /// Row by row, as many as `shape` makes.
+    /// Row by row, as many as `shape` makes; none of [`Element::Other`].
     pub values: Vec<f32>,
     /// What the file stored; wider types were rounded to `f32`.
     pub element: Element,
@@ -86,12 +89,16 @@ impl From<Tensors> for WeightsFile {
     }
 }
 
-/// Reads a file of weights. Its contents tell the format, not its name.
+/// Bytes that tell the format of a file.
+const FRONT: u64 = 64;
+
+/// Reads a file of weights, or the index of several. Its contents tell the format, not its name.
+/// `key` chooses among several dictionaries of tensors in a checkpoint of PyTorch.
 ///
 /// # Errors
-/// A file that is missing, is of no known format, is damaged, or (a pickle) asks for anything but
-/// tensors in dictionaries. The message names the file, the place in it and what to do.
-pub fn read(path: &Path) -> Result<WeightsFile> {
+/// A file that is missing, is of no known format, is damaged, or (a pickle) holds no tensors in
+/// dictionaries. The message names the file, the place in it and what to do.
+pub fn read(path: &Path, key: Option<&str>) -> Result<WeightsFile> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         let (kind, advice) = match error.kind() {
@@ -106,25 +113,45 @@ pub fn read(path: &Path) -> Result<WeightsFile> {
             "cannot read {shown}: it is not a file; give the path of a file of weights"
         )));
     }
-    let file = File::open(path).map_err(unreadable)?;
-    read_file(file).map_err(|error| {
+    let mut file = File::open(path).map_err(unreadable)?;
+    let read = match index(&mut file).map_err(unreadable)? {
+        Some(text) => sharded::read(&text, path.parent().unwrap_or(Path::new(""))).map(WeightsFile::from),
+        None => read_file(file, key),
+    };
+    read.map_err(|error| {
         let advice = error.advice();
         Error::from_error(ErrorKind::Failed, &error).context(format!("cannot use {shown}; {advice}"))
     })
+}
+
+/// The text of an index of several files; `None` where the file is none.
+fn index(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
+    let mut front = [0; 1];
+    let is_text = file.read(&mut front)? == 1 && front[0] == b'{';
+    file.rewind()?;
+    if !is_text || file.metadata()?.len() > sharded::LONGEST {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    file.by_ref().take(sharded::LONGEST).read_to_end(&mut text)?;
+    file.rewind()?;
+    Ok(text.windows(12).any(|part| part == b"\"weight_map\"").then_some(text))
 }
 
 /// As [`read`], from an open file or bytes in memory (`std::io::Cursor`).
 ///
 /// # Errors
 /// As there, without the file's name.
-pub fn read_file(mut file: impl Read + Seek) -> Result<WeightsFile, WeightsError> {
+pub fn read_file(mut file: impl Read + Seek, key: Option<&str>) -> Result<WeightsFile, WeightsError> {
     let mut front = Vec::new();
-    file.by_ref().take(16).read_to_end(&mut front)?;
+    file.by_ref().take(FRONT).read_to_end(&mut front)?;
     file.rewind()?;
-    if front.starts_with(b"PK\x03\x04") {
-        pth::read_archive(file).map(WeightsFile::from)
+    let mut read = if front.starts_with(b"PK\x03\x04") {
+        pth::read_archive(file, key).map(WeightsFile::from)
     } else if pth::is_legacy(&front) {
-        pth::read_legacy(file).map(WeightsFile::from)
+        pth::read_legacy(file, key).map(WeightsFile::from)
+    } else if let Some(key) = key {
+        Err(WeightsError::Key { key: key.into(), there: Vec::new() })
     } else if tflite::is_one(&front) {
         tflite::read(file)
     } else if front.get(8) == Some(&b'{') {
@@ -132,6 +159,8 @@ pub fn read_file(mut file: impl Read + Seek) -> Result<WeightsFile, WeightsError
     } else if front.first() == Some(&0x80) {
         Err(WeightsError::Malformed("it is a pickle, but not one that torch.save writes".into()))
     } else {
-        Err(WeightsError::Unknown)
-    }
+        Err(foreign::known(&front).unwrap_or(WeightsError::Unknown))
+    }?;
+    pruned::multiply(&mut read.tensors);
+    Ok(read)
 }

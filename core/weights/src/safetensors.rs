@@ -18,7 +18,7 @@ const MOST_TENSORS: usize = 50_000;
 ///
 /// # Errors
 /// A table that is too long, or names too many tensors: it is refused before the rest is read.
-/// A table that does not fit the file; a type of number that no weights are stored in.
+/// A table that does not fit the file.
 pub fn read(mut file: impl Read) -> Result<Tensors, WeightsError> {
     let mut bytes = Vec::new();
     file.by_ref().take(8).read_to_end(&mut bytes)?;
@@ -44,18 +44,16 @@ pub fn read(mut file: impl Read) -> Result<Tensors, WeightsError> {
     stored
         .iter()
         .map(|(name, view)| {
-            let element = element(view.dtype()).ok_or_else(|| WeightsError::Tensor {
-                name: name.into(),
-                problem: format!("holds numbers of type {:?}, which no weights are imported from", view.dtype()),
-            })?;
+            // One that no parameter is for may be of any type.
+            let element = element(view.dtype());
             let values = element.numbers(view.data());
             Ok((name.to_owned(), LoadedTensor { shape: view.shape().to_vec(), values, element }))
         })
         .collect()
 }
 
-fn element(dtype: Dtype) -> Option<Element> {
-    Some(match dtype {
+fn element(dtype: Dtype) -> Element {
+    match dtype {
         Dtype::F64 => Element::F64,
         Dtype::F32 => Element::F32,
         Dtype::F16 => Element::F16,
@@ -66,8 +64,8 @@ fn element(dtype: Dtype) -> Option<Element> {
         Dtype::I8 => Element::I8,
         Dtype::U8 => Element::U8,
         Dtype::BOOL => Element::Bool,
-        _ => return None,
-    })
+        _ => Element::Other,
+    }
 }
 
 #[cfg(test)]

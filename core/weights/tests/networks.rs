@@ -33,7 +33,7 @@ fn file(graph: &Graph) -> TfliteModel {
 }
 
 fn import(net: &Graph, file: &TfliteModel) -> ImportReport {
-    let read = read_file(Cursor::new(write(file).unwrap())).unwrap();
+    let read = read_file(Cursor::new(write(file).unwrap()), None).unwrap();
     match_file(net, read, &NameMap::default()).unwrap().report
 }
 

@@ -3,7 +3,7 @@
 use crate::draw::Draw;
 use crate::look::class_name;
 use crate::paint::Canvas;
-use pocketflow::dataset::images::{Images, ImagesInMemory, image_bytes};
+use pocketflow::dataset::images::{Images, ImagesInMemory, image_bytes, luma};
 use pocketflow::dataset::mix;
 use pocketflow::graph::Shape;
 use pocketflow::{Error, Result};
@@ -46,6 +46,8 @@ impl Labels {
 pub struct Generated {
     /// Height and width in pixels.
     pub size: usize,
+    /// 3, or 1 for grey.
+    pub channels: usize,
     pub labels: Labels,
     pub set: Set,
     pub count: u64,
@@ -73,14 +75,21 @@ impl Generated {
         // Each run of as many images as there are classes holds each class once, so that any number of them is balanced.
         let rotation = mix(set_seed, index / classes) >> 32;
         let class = (index + rotation) % classes;
-        canvas.image(class, classes, &mut Draw::new(mix(!set_seed, index)), out);
+        let mut draw = Draw::new(mix(!set_seed, index));
+        if self.channels == 3 {
+            canvas.image(class, classes, &mut draw, out);
+        } else {
+            let mut colours = vec![0; out.len() * 3];
+            canvas.image(class, classes, &mut draw, &mut colours);
+            out.iter_mut().zip(colours.as_chunks::<3>().0).for_each(|(grey, colour)| *grey = luma(*colour));
+        }
         (class + u64::from(self.labels.background)) as u32
     }
 }
 
 impl Images for Generated {
     fn shape(&self) -> Shape {
-        [3, self.size, self.size]
+        [self.channels, self.size, self.size]
     }
 
     fn count(&self) -> u64 {
@@ -104,7 +113,7 @@ mod tests {
     const CIFAR10: Labels = Labels { count: 10, background: false };
 
     fn generated(set: Set, count: u64) -> Generated {
-        Generated { size: 32, labels: CIFAR10, set, count }
+        Generated { size: 32, channels: 3, labels: CIFAR10, set, count }
     }
 
     #[test]
@@ -124,7 +133,7 @@ mod tests {
         let mut out = vec![0; 16 * 16 * 3];
         for (background, count) in [(false, 10), (true, 8)] {
             let labels = Labels { count, background };
-            let images = Generated { size: 16, labels, set: Set::Test, count: 5 * labels.classes() };
+            let images = Generated { size: 16, channels: 3, labels, set: Set::Test, count: 5 * labels.classes() };
             let mut seen = vec![0; count as usize];
             (0..images.count).for_each(|index| seen[images.read(index, &mut out).unwrap() as usize] += 1);
             if background {
@@ -134,6 +143,15 @@ mod tests {
         }
         let thousand = Labels { count: 1001, background: true }.names();
         assert_eq!((thousand.len(), &*thousand[0], &*thousand[1]), (1001, "background", "0° fine soft grey disc"));
+    }
+
+    #[test]
+    fn grey_images_are_the_brightness_of_the_coloured_ones() {
+        let coloured = generated(Set::Test, 3);
+        let grey = Generated { channels: 1, ..coloured };
+        let (mut colours, mut greys) = (vec![0; 3072], vec![0; 1024]);
+        assert_eq!(coloured.read(2, &mut colours).unwrap(), grey.read(2, &mut greys).unwrap());
+        assert!(colours.as_chunks::<3>().0.iter().zip(greys).all(|(colour, grey)| luma(*colour) == grey));
     }
 
     #[test]

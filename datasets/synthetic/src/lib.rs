@@ -30,8 +30,8 @@ const SIZES: RangeInclusive<usize> = 8..=2048;
 /// There is no natural limit; this one keeps typing errors from running for days.
 const COUNT_MAX: u64 = 10_000_000;
 /// Of the training images, by channel, in either shape.
-const MEAN: [f32; 3] = [127.5, 127.5, 127.5];
-const STD: [f32; 3] = [40.0, 40.0, 40.0];
+const MEAN: f32 = 127.5;
+const STD: f32 = 40.0;
 const PADDING: [u8; 3] = [128; 3];
 
 pocketflow::plugin! { dataset "synthetic" => Synthetic }
@@ -41,6 +41,7 @@ pocketflow::choice! {
     enum Original {
         Cifar10 = "cifar10",
         Ilsvrc12 = "ilsvrc12",
+        Folder = "folder",
     }
 }
 
@@ -48,20 +49,21 @@ pocketflow::options! {
     /// The option that this data set has beside those of every one.
     struct Options {
         /// Shape of the images and number of classes where the data set is not standing in for a
-        /// certain one: cifar10 (32x32, 10 classes) or ilsvrc12 (224x224 or the net's image_size,
-        /// 1001 classes unless nb_classes is set, label 0 unused).
+        /// certain one: cifar10 (32x32, 10 classes), ilsvrc12 (224x224 or the net's image_size,
+        /// 1001 classes unless nb_classes is set, label 0 unused) or folder (the net's image_size
+        /// and image_channels, nb_classes).
         shape: Original = one_of("synthetic_shape", Original::Cifar10),
     }
 }
 
 impl Original {
-    const NAMES: [&'static str; 2] = [Self::WORDS[0].0, Self::WORDS[1].0];
+    const NAMES: [&'static str; 3] = [Self::WORDS[0].0, Self::WORDS[1].0, Self::WORDS[2].0];
 
     /// The one that the host asks for, or that the plugin's own option names.
     fn read(settings: &Settings) -> Result<Self> {
         match settings.get(HostOptions::stand_in_for())? {
             Some(name) => Self::of_word(&name).ok_or_else(|| {
-                let problem = format!("synthetic can stand in for {}", Self::NAMES.join(" and "));
+                let problem = format!("synthetic can stand in for {}", Self::NAMES.join(", "));
                 settings.invalid(&HostOptions::stand_in_for(), &problem)
             }),
             None => settings.get(Options::shape()),
@@ -73,12 +75,20 @@ impl Original {
     fn size(self, settings: &Settings) -> Result<usize> {
         match (self, settings.get(ImageOptions::image_size().optional())?) {
             (Self::Cifar10, _) => Ok(32),
-            (Self::Ilsvrc12, None) => Ok(224),
-            (Self::Ilsvrc12, Some(size)) if SIZES.contains(&(size as usize)) => Ok(size as usize),
-            (Self::Ilsvrc12, Some(_)) => {
+            (_, None) => Ok(224),
+            (_, Some(size)) if SIZES.contains(&(size as usize)) => Ok(size as usize),
+            (_, Some(_)) => {
                 let problem = format!("images can be made {} to {} pixels wide", SIZES.start(), SIZES.end());
                 Err(settings.invalid(&ImageOptions::image_size(), &problem))
             }
+        }
+    }
+
+    /// The original's, or those that the net takes where photographs have no certain ones.
+    fn channels(self, settings: &Settings) -> Result<usize> {
+        match self {
+            Self::Cifar10 | Self::Ilsvrc12 => Ok(3),
+            Self::Folder => ImageOptions::channels(settings),
         }
     }
 
@@ -106,6 +116,7 @@ pub struct Synthetic {
     original: Original,
     /// Height and width in pixels.
     size: usize,
+    channels: usize,
     labels: Labels,
     counts: Counts,
     augment: Option<Arc<PadCropFlip>>,
@@ -139,11 +150,20 @@ impl Plugin for Synthetic {
         let original = Original::read(settings)?;
         let labels = original.labels(settings)?;
         let counts = Counts::read(settings, COUNT_MAX, COUNT_MAX)?;
-        let size = original.size(settings)?;
+        let (size, channels) = (original.size(settings)?, original.channels(settings)?);
         let augment = settings.get(DatasetOptions::enbl_augment())?;
         // An eighth of the image on each side, as CIFAR-10's four pixels of 32.
-        let augment = augment.then(|| Arc::new(PadCropFlip::new([3, size, size], size / 8, &PADDING)));
-        Ok(Self { original, size, labels, counts, augment, training: Mutex::default(), test: Mutex::default() })
+        let augment = augment.then(|| Arc::new(PadCropFlip::new([channels, size, size], size / 8, &PADDING)));
+        Ok(Self {
+            original,
+            size,
+            channels,
+            labels,
+            counts,
+            augment,
+            training: Mutex::default(),
+            test: Mutex::default(),
+        })
     }
 }
 
@@ -158,7 +178,7 @@ impl Synthetic {
         if let Some(images) = &*held {
             return Ok(images.clone());
         }
-        let generated = Generated { size: self.size, labels: self.labels, set, count };
+        let generated = Generated { size: self.size, channels: self.channels, labels: self.labels, set, count };
         let images: Arc<dyn Images> = match count * image_bytes(generated.shape()) as u64 {
             bytes if bytes <= KEPT_BYTES => Arc::new(generated.in_memory()?),
             _ => Arc::new(generated),
@@ -169,8 +189,9 @@ impl Synthetic {
 
 impl Dataset for Synthetic {
     fn info(&self) -> DatasetInfo {
-        let size = self.size;
-        DatasetInfo::new("synthetic", [3, size, size], self.labels.names(), MEAN.into(), STD.into())
+        let (size, channels) = (self.size, self.channels);
+        let (mean, std) = (vec![MEAN; channels], vec![STD; channels]);
+        DatasetInfo::new("synthetic", [channels, size, size], self.labels.names(), mean, std)
             .counts(self.counts.train, self.counts.val, self.counts.eval)
             .stand_in(true)
             .source(format!(

@@ -49,7 +49,7 @@ fn it_says_what_it_is() {
     assert_eq!(info.source, "synthetic images in the shape of cifar10, made on the fly; not real data");
     assert_eq!((info.train, info.val, info.eval, info.shape), (5_000, 500, 1_000, [3, 32, 32]));
     assert_eq!(info.labels.len(), 10);
-    assert_eq!(Synthetic::ABOUT.datasets, ["cifar10", "ilsvrc12"]);
+    assert_eq!(Synthetic::ABOUT.datasets, ["cifar10", "ilsvrc12", "folder"]);
 }
 
 #[test]
@@ -64,6 +64,10 @@ fn the_host_decides_what_it_stands_in_for() {
     assert_eq!(shape(&both), ([3, 32, 32], 10));
     assert_eq!(shape(&[("stand_in_for", text("ilsvrc12")), ("nb_classes", Value::Int(21))]), ([3, 224, 224], 21));
     assert_eq!(shape(&[("nb_classes", Value::Int(4))]), ([3, 32, 32], 4));
+    let net = [("image_size", Value::Int(48)), ("image_channels", Value::Int(1)), ("nb_classes", Value::Int(5))];
+    let folder = [&[("stand_in_for", text("folder"))], &net[..]].concat();
+    assert_eq!(shape(&folder), ([1, 48, 48], 5));
+    assert_eq!(shape(&net), ([3, 32, 32], 5), "CIFAR-10 is what it is");
     // Without a host nobody declares `stand_in_for`.
     let alone = Settings::defaults([("synthetic", Synthetic::options())]);
     assert_eq!(Synthetic::configure(&alone).unwrap().info().shape, [3, 32, 32]);
@@ -73,7 +77,7 @@ fn the_host_decides_what_it_stands_in_for() {
 fn what_it_cannot_be_is_refused_with_the_origin() {
     assert_eq!(
         refused(&[("stand_in_for", text("mnist"))]),
-        "`stand_in_for` = mnist (derived: test): synthetic can stand in for cifar10 and ilsvrc12"
+        "`stand_in_for` = mnist (derived: test): synthetic can stand in for cifar10, ilsvrc12, folder"
     );
     assert_eq!(
         refused(&[("nb_classes", Value::Int(1001))]),

@@ -53,7 +53,6 @@ pub fn reserved() -> Reserved {
 fn with_option_args(options: Vec<Arg>, declarations: &[Declaration]) -> Command {
     let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about).args(fixed_args());
     let with_options = |name, about| leaf(name, about).args(options.clone());
-    let path = |id, name| Arg::new(id).value_name(name).value_parser(PathText).value_hint(ValueHint::AnyPath);
     let eval = with_options("eval", "Evaluate a saved model on the test images")
         .arg(path("@model", "MODEL").help("A save path; without it, the model that the learner saved"))
         .arg(
@@ -77,6 +76,9 @@ fn with_option_args(options: Vec<Arg>, declarations: &[Declaration]) -> Command 
         .args(options.clone());
     let import = with_options("import", "Read weights of another program as a model of a net")
         .arg(path("@weights", "WEIGHTS").required(true).help("A .safetensors, .pth or .tflite file"))
+        .arg(Arg::new("@key_of_weights").long("key").value_name("KEY").help(
+            "Of several dictionaries of tensors in a checkpoint, the one to read: the keys that lead to it, as ema.model",
+        ))
         .arg(path("@map", "FILE").long("map").help(
             "Which name of the file is which of the net's: TOML, lines of the form \"theirs\" = \"ours\"; a name may be the \
              front of many",
@@ -86,6 +88,10 @@ fn with_option_args(options: Vec<Arg>, declarations: &[Declaration]) -> Command 
         );
     let data = leaf("data", "Look after data sets").subcommand_required(true).subcommand(
         with_options("check", "Read a whole data set, and say what is missing or damaged")
+            .arg(path("@dir", "DIR").required(true).help("The folder with its files")),
+    );
+    let data = data.subcommand(
+        with_options("stats", "Measure mean and standard deviation of the pixels, for --input_mean and --input_std")
             .arg(path("@dir", "DIR").required(true).help("The folder with its files")),
     );
     let plugins = leaf("plugins", "List plugins, or look at one")
@@ -118,6 +124,10 @@ fn with_option_args(options: Vec<Arg>, declarations: &[Declaration]) -> Command 
         .subcommand(with_options("run", "Run the learner on the net (also without a command)"))
         .subcommands([eval, export, import, bench, data, plugins, config, completions])
         .after_help(after_help(declarations))
+}
+
+fn path(id: &'static str, name: &'static str) -> Arg {
+    Arg::new(id).value_name(name).value_parser(PathText).value_hint(ValueHint::AnyPath)
 }
 
 fn count(id: &'static str, flag: &'static str, default: &'static str) -> Arg {
@@ -168,7 +178,11 @@ fn export_args() -> Vec<Arg> {
             .default_value("int8")
             .value_parser(PossibleValuesParser::new(Target::WORDS.iter().map(|(word, _)| *word)))
             .help("int8: weights per channel, the fast one; uint8: per tensor, as TensorFlow's first quantized models"),
-        count("@calibration_images", "calibration-images", "512").help("Training images that ranges are taken from"),
+        path("@calibration_dir", "DIR").long("calibration-dir").help(
+            "A folder of images that ranges are taken from instead of the training images: of any kind, in folders or not, \
+             without labels",
+        ),
+        count("@calibration_images", "calibration-images", "512").help("How many images ranges are taken from"),
         Arg::new("@calibration_method")
             .long("calibration-method")
             .value_name("METHOD")

@@ -40,6 +40,10 @@ pub enum Command {
     DataCheck {
         dir: PathBuf,
     },
+    /// Measure the pixels of the data set in a folder.
+    DataStats {
+        dir: PathBuf,
+    },
     Bench {
         models: Vec<PathBuf>,
         /// Test images that accuracy is measured on.
@@ -79,7 +83,9 @@ pub struct ExportFlags {
     pub formats: Vec<String>,
     /// `int8` or `uint8`.
     pub target: String,
-    /// Training images that ranges are taken from.
+    /// A folder of any images that ranges are taken from; `None`: from training images.
+    pub calibration_dir: Option<PathBuf>,
+    /// How many images ranges are taken from.
     pub calibration_images: u64,
     /// `mse`, `percentile` or `minmax`.
     pub calibration_method: String,
@@ -97,6 +103,8 @@ pub struct ExportFlags {
 pub struct ImportFlags {
     /// A file of another program.
     pub weights: PathBuf,
+    /// Of its dictionaries of tensors, the one to read.
+    pub key: Option<String>,
     /// A file that says which of its names is which of ours.
     pub map: Option<PathBuf>,
     /// Replace a model that is there.
@@ -243,9 +251,11 @@ fn understood(matches: &ArgMatches) -> Result<Invocation, Exit> {
         },
         ["import"] => {
             let (weights, map) = (required(here, "@weights")?, here.get_one("@map").cloned());
-            Command::Import(ImportFlags { weights, map, overwrite: here.get_flag("@overwrite") })
+            let key = here.get_one("@key_of_weights").cloned();
+            Command::Import(ImportFlags { weights, key, map, overwrite: here.get_flag("@overwrite") })
         }
         ["data", "check"] => Command::DataCheck { dir: required(here, "@dir")? },
+        ["data", "stats"] => Command::DataStats { dir: required(here, "@dir")? },
         ["plugins"] | ["plugins", "list"] => Command::PluginsList,
         ["plugins", "show"] => Command::PluginsShow { name: required(here, "@name")? },
         ["plugins", "check"] => Command::PluginsCheck { file: required(here, "@file")? },
@@ -294,6 +304,7 @@ fn export_flags(here: &ArgMatches, table: &mut Format) -> Result<ExportFlags, Ex
         onnx_reduce_range: required(here, "@onnx_reduce_range")?,
         formats,
         target: required(here, "@target")?,
+        calibration_dir: here.get_one("@calibration_dir").cloned(),
         calibration_images: required(here, "@calibration_images")?,
         calibration_method: required(here, "@calibration_method")?,
         calibration_percent: required(here, "@calibration_percent")?,

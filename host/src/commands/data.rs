@@ -11,6 +11,7 @@ use pocketflow::dataset::check::CheckReport;
 use pocketflow::names::shown_line;
 use pocketflow::option::HostOptions;
 use pocketflow::plugin::{Declaration, PluginKind};
+use pocketflow::settings::Settings;
 use pocketflow::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::path::Path;
@@ -28,28 +29,49 @@ const NAMED: usize = 20;
 /// # Errors
 /// Nobody's files in the folder, or files that cannot be read at all.
 pub fn check(registry: &Registry, layers: &Layers, dir: &Path, format: Format) -> Result<(String, bool)> {
-    let candidates = candidates(registry, layers)?;
+    let (dataset, report) = first_found(registry, layers, dir, |dataset, settings| {
+        registry.check_data(&dataset.name, settings, progress("checked"))
+    })?;
+    let sound = report.is_sound();
+    let text = match format {
+        Format::Text => text(&dataset, dir, &report),
+        Format::Json => format!(
+            "{:#}\n",
+            json!({
+                "dataset": dataset, "folder": dir.display().to_string(), "sound": sound,
+                "sets": report.sets, "notes": report.notes,
+            })
+        ),
+    };
+    Ok((text, sound))
+}
+
+/// What `look` makes of the data set in `dir`, with its name: that which the settings name
+/// (`--dataset`, or that of `--net`), else whichever finds its files there.
+///
+/// # Errors
+/// Nobody's files in the folder; those of `look`.
+pub fn first_found<T>(
+    registry: &Registry,
+    layers: &Layers,
+    dir: &Path,
+    look: impl Fn(&Declaration, &Settings) -> Result<T>,
+) -> Result<(String, T)> {
+    let net = match layers.chosen(&HostOptions::net())? {
+        Some((net, _)) => Some(registry.find(PluginKind::Net, &net)?.declaration.clone()),
+        None => None,
+    };
+    let candidates = candidates(registry, layers, net.as_ref())?;
     let mut missing = Vec::new();
     for dataset in &candidates {
-        let mut settings = layers.resolve(&[dataset])?;
-        settings.derive(&HostOptions::data_dir(), dir.display().to_string(), "the folder to check");
-        match registry.check_data(&dataset.name, &settings, progress()) {
-            Ok(report) => {
-                let sound = report.is_sound();
-                let text = match format {
-                    Format::Text => text(&dataset.name, dir, &report),
-                    Format::Json => format!(
-                        "{:#}\n",
-                        json!({
-                            "dataset": dataset.name, "folder": dir.display().to_string(), "sound": sound,
-                            "sets": report.sets, "notes": report.notes,
-                        })
-                    ),
-                };
-                return Ok((text, sound));
-            }
+        // The net says how large the images are.
+        let owners: Vec<&Declaration> = net.iter().chain([dataset]).collect();
+        let mut settings = layers.resolve(&owners)?;
+        settings.derive(&HostOptions::data_dir(), dir.display().to_string(), "the folder to look at");
+        match look(dataset, &settings) {
+            Ok(found) => return Ok((dataset.name.clone(), found)),
             Err(error) if error.kind() == ErrorKind::DataNotFound => missing.push((dataset, error)),
-            Err(error) => return Err(error.context(format!("cannot check `{}` as {}", dir.display(), dataset.name))),
+            Err(error) => return Err(error.context(format!("cannot use `{}` as {}", dir.display(), dataset.name))),
         }
     }
     match missing.as_slice() {
@@ -68,24 +90,28 @@ pub fn check(registry: &Registry, layers: &Layers, dir: &Path, format: Format) -
     }
 }
 
-/// The data sets that it may be: one that was named, or all that are no stand-ins.
-fn candidates(registry: &Registry, layers: &Layers) -> Result<Vec<Declaration>> {
+/// The data sets that it may be: one that was named, or all that are no stand-ins. Those that a net
+/// is for come first: others may take any folder.
+fn candidates(registry: &Registry, layers: &Layers, net: Option<&Declaration>) -> Result<Vec<Declaration>> {
     let named = match layers.chosen(&HostOptions::dataset())?.filter(|(name, _)| name != AUTO) {
         Some((name, _)) => Some(name),
-        None => match layers.chosen(&HostOptions::net())? {
-            Some((net, _)) => registry.find(PluginKind::Net, &net)?.declaration.datasets.first().cloned(),
-            None => None,
-        },
+        None => net.and_then(|net| net.datasets.first().cloned()),
     };
     if let Some(name) = named {
         return Ok(vec![registry.find(PluginKind::Dataset, &name)?.declaration.clone()]);
     }
-    let all = registry.entries().iter().map(|entry| &entry.declaration);
-    Ok(all.filter(|plugin| plugin.kind == PluginKind::Dataset && plugin.datasets.is_empty()).cloned().collect())
+    let all = || registry.entries().iter().map(|entry| &entry.declaration);
+    let is_of_a_net = |dataset: &Declaration| {
+        all().any(|net| net.kind == PluginKind::Net && net.datasets.iter().any(|own| dataset.is_called(own)))
+    };
+    let real = all().filter(|plugin| plugin.kind == PluginKind::Dataset && plugin.datasets.is_empty());
+    let (mut first, others): (Vec<_>, Vec<_>) = real.cloned().partition(is_of_a_net);
+    first.extend(others);
+    Ok(first)
 }
 
-/// Lines on stderr, now and then.
-fn progress() -> impl Fn(u64, u64) + Send + Sync + 'static {
+/// Lines on stderr, now and then; `what` is done to the images.
+pub fn progress(what: &'static str) -> impl Fn(u64, u64) + Send + Sync + 'static {
     let said = Mutex::new(Instant::now());
     move |done, total| {
         // Another thread says it already.
@@ -93,7 +119,7 @@ fn progress() -> impl Fn(u64, u64) + Send + Sync + 'static {
         if last.elapsed() >= EVERY {
             *last = Instant::now();
             let percent = 100.0 * done as f64 / total.max(1) as f64;
-            errors::print_plain(&format!("checked {} of {} images, {percent:.0} %\n", grouped(done), grouped(total)));
+            errors::print_plain(&format!("{what} {} of {} images, {percent:.0} %\n", grouped(done), grouped(total)));
         }
     }
 }

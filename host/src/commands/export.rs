@@ -2,7 +2,8 @@
 //! what the learner did.
 
 use crate::cli::ExportFlags;
-use crate::deploy::images::expect_classes;
+use crate::deploy::calibration_folder;
+use crate::deploy::images::{Images, expect_classes};
 use crate::deploy::learner::{self, Verdict};
 use crate::deploy::origin::Origin as Source;
 use crate::deploy::{FORMATS, files, precision, ranges, verify};
@@ -14,6 +15,7 @@ use crate::run::Program;
 use crate::select::{self, Saved, Selected};
 use crate::signals::AtOnce;
 use pocketflow::atomic::together::Together;
+use pocketflow::dataset::Split;
 use pocketflow::error::Context;
 use pocketflow::integer::Target;
 use pocketflow::model::Model;
@@ -24,6 +26,7 @@ use pocketflow::{Error, ErrorKind, Result};
 use pocketflow_export::calibrate::Method;
 use pocketflow_export::deployed::{Fate, LayerNote, LowerError, WeightRange, lower_within, without_range};
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 /// The name under which learners save.
@@ -54,7 +57,7 @@ pub fn export(program: &Program, layers: Layers, flags: &ExportFlags) -> Result<
     let quantizes = writes("tflite") || writes("onnx");
     let selected = Data::select(program, &layers, &model)?;
     let integers = match quantizes {
-        true => Some(integers(&model, target, flags, &selected)?),
+        true => Some(integers(&model, target, flags, &selected, &layers)?),
         false => None,
     };
     let origin = Source::of(&model);
@@ -261,16 +264,21 @@ fn model_in(given: &Path) -> Result<PathBuf> {
 }
 
 /// The networks as integers, with ranges from images for what has none.
-fn integers(model: &Model, target: Target, flags: &ExportFlags, data: &Data) -> Result<files::Integers> {
+fn integers(
+    model: &Model,
+    target: Target,
+    flags: &ExportFlags,
+    data: &Data,
+    layers: &Layers,
+) -> Result<files::Integers> {
     let open = match flags.post_quant {
         true => without_range(model, target)?,
         false => Vec::new(),
     };
     let ranges = match (open.as_slice(), data, flags.default_ranges) {
         ([], ..) => BTreeMap::new(),
-        (open, Data::Open(selected), _) if flags.calibration_images > 0 => {
-            ranges::from_images(model, selected, open, flags.calibration_images, method(flags)?)?
-        }
+        (open, _, _) if flags.calibration_dir.is_some() => of_folder(model, open, flags, layers)?,
+        (open, Data::Open(selected), _) if flags.calibration_images > 0 => of_training(model, open, flags, selected)?,
         (open, _, Some(range)) => {
             let names = open.join(", ");
             tracing::warn!(
@@ -284,8 +292,8 @@ fn integers(model: &Model, target: Target, flags: &ExportFlags, data: &Data) -> 
                 Data::Open(_) => "--calibration-images is 0",
             };
             return Err(Error::config(format!(
-                "the ranges of these values must be taken from training images: {}; {reason} (or give \
-                 --default-ranges-min and --default-ranges-max)",
+                "the ranges of these values must be taken from training images: {}; {reason} (or name a folder \
+                 of any images by --calibration-dir, or give --default-ranges-min and --default-ranges-max)",
                 open.join(", ")
             )));
         }
@@ -303,6 +311,51 @@ fn refused(error: LowerError, flags: &ExportFlags) -> Error {
         true => Error::config(format!("{error}; give --enbl_post_quant to quantize them now, from training images")),
         false => error.into(),
     }
+}
+
+/// Ranges from images of the folder that the flags name.
+fn of_folder(
+    model: &Model,
+    open: &[String],
+    flags: &ExportFlags,
+    layers: &Layers,
+) -> Result<BTreeMap<String, [f32; 2]>> {
+    let number = |key: &str| -> Result<u64> {
+        Ok(layers.choice(key)?.and_then(|number| number.parse().ok()).unwrap_or_default())
+    };
+    let seed = number(HostOptions::seed().name())?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = match usize::try_from(number(HostOptions::threads().name())?) {
+        Ok(0) | Err(_) => cores,
+        Ok(asked) => asked.min(cores),
+    };
+    if flags.calibration_images == 0 {
+        return Err(Error::config("--calibration-images is 0, and --calibration-dir names images to take ranges from"));
+    }
+    let folder = flags.calibration_dir.as_deref().unwrap_or(Path::new(""));
+    let shape = model.graph.input_shape();
+    let images = calibration_folder::open(folder, shape, flags.calibration_images, seed, threads)?;
+    let what = format!("the images in {}", folder.display());
+    ranges::from_images(model, images, &what, open, method(flags)?, threads)
+}
+
+/// Ranges from the training images of the model's own data set.
+fn of_training(
+    model: &Model,
+    open: &[String],
+    flags: &ExportFlags,
+    selected: &Selected,
+) -> Result<BTreeMap<String, [f32; 2]>> {
+    let threads = selected.settings.get(HostOptions::threads())?;
+    let seed = selected.settings.get(HostOptions::seed())?;
+    if selected.dataset.info().samples(Split::Plain) == 0 {
+        return Err(Error::config(format!(
+            "ranges come from training images, and there are none ({}); name a folder of any images by --calibration-dir",
+            selected.dataset.info().source
+        )));
+    }
+    let images = Images::open(&selected.dataset, Split::Plain, seed, flags.calibration_images)?;
+    ranges::from_images(model, images, "the training images", open, method(flags)?, threads)
 }
 
 fn method(flags: &ExportFlags) -> Result<Method> {

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 /// report is printed all the same, and nothing is saved); what the disk says.
 pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result<()> {
     let at_once = AtOnce::watch()?;
-    let file = pocketflow_weights::read(&flags.weights)?;
+    let file = pocketflow_weights::read(&flags.weights, flags.key.as_deref())?;
     let map = match &flags.map {
         Some(path) => NameMap::read(path)?,
         None => NameMap::default(),

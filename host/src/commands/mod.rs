@@ -9,3 +9,4 @@ pub mod eval;
 pub mod export;
 pub mod import;
 pub mod plugins;
+pub mod stats;

@@ -9,9 +9,11 @@ use crate::run::Program;
 use crate::select::{self, Saved, Selected};
 use pocketflow::atomic::together::settle;
 use pocketflow::error::Context;
+use pocketflow::model::ModelMeta;
 use pocketflow::{Error, Result};
 use pocketflow_export::onnx::proto;
 use pocketflow_export::tflite;
+use pocketflow_export::tflite::metadata::ImageMetadata;
 use pocketflow_runtime::{Choice, LibraryPaths, Opened, Runtime, open};
 use prost::Message;
 use std::path::{Path, PathBuf};
@@ -45,8 +47,8 @@ impl Exported {
         }
         let bytes = std::fs::read(path)
             .map_err(|error| Error::config(format!("cannot read the model file `{shown}`: {error}")))?;
-        let origin = kind.origin(&bytes).with_context(|| format!("cannot use `{shown}`"))?;
-        let meta = origin.as_ref().map(Origin::meta);
+        let (origin, labels) = kind.origin(&bytes).with_context(|| format!("cannot use `{shown}`"))?;
+        let meta = origin.as_ref().map(|origin| ModelMeta { labels, ..origin.meta() });
         let saved = origin.as_ref().zip(meta.as_ref());
         let saved = saved.map(|(origin, meta)| Saved { meta, image: origin.image, classes: origin.classes });
         let selected = select::select(&program.registry, layers, saved)
@@ -96,19 +98,25 @@ impl Kind {
         }
     }
 
-    /// `None`: another program made it.
-    fn origin(self, bytes: &[u8]) -> Result<Option<Origin>> {
+    /// What it says of where it comes from, `None` where another program made it, and the names of
+    /// its classes, none where it does not name them.
+    fn origin(self, bytes: &[u8]) -> Result<(Option<Origin>, Vec<String>)> {
         match self {
             Self::Tflite => {
                 let model = tflite::read(bytes)?;
                 let entry = model.metadata.iter().find(|(name, _)| name == origin::KEY);
-                Ok(entry.and_then(|(_, bytes)| Origin::from_json(bytes)))
+                // What the Task Library reads may be damaged without harm to the network.
+                let image = ImageMetadata::of(&model).unwrap_or_default();
+                let labels = image.map(|image| image.labels).unwrap_or_default();
+                Ok((entry.and_then(|(_, bytes)| Origin::from_json(bytes)), labels))
             }
             Self::Onnx => {
                 let model = proto::Model::decode(bytes)
                     .map_err(|error| Error::failed(format!("it is not an .onnx file: {error}")))?;
-                let entry = model.metadata_props.iter().find(|entry| entry.key() == "source");
-                Ok(entry.and_then(|entry| Origin::from_json(entry.value().as_bytes())))
+                let entry = |key: &str| model.metadata_props.iter().find(|entry| entry.key() == key);
+                let origin = entry("source").and_then(|entry| Origin::from_json(entry.value().as_bytes()));
+                let labels = entry("labels").and_then(|entry| serde_json::from_str(entry.value()).ok());
+                Ok((origin, labels.unwrap_or_default()))
             }
         }
     }

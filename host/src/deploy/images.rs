@@ -1,7 +1,7 @@
 //! Pixels and labels from a data set, for those who need them outside a training.
 
 use pocketflow::background::Background;
-use pocketflow::dataset::{Batch, Dataset, DatasetInfo, Shard, Split};
+use pocketflow::dataset::{Batch, Batches, Dataset, DatasetInfo, Shard, Split};
 use pocketflow::graph::Shape;
 use pocketflow::{Error, Result};
 use std::sync::Arc;
@@ -26,9 +26,21 @@ impl Images {
     /// No thread to be had.
     pub fn open(dataset: &Arc<dyn Dataset>, split: Split, seed: u64, limit: u64) -> Result<Self> {
         let (dataset, shape) = (Arc::clone(dataset), dataset.info().shape);
+        Self::of_pass(shape, limit, move || dataset.open(split, Shard::WHOLE, seed))
+    }
+
+    /// At most `limit` images of the pass that `open` opens, of a shape.
+    ///
+    /// # Errors
+    /// No thread to be had.
+    pub fn of_pass(
+        shape: Shape,
+        limit: u64,
+        open: impl FnOnce() -> Result<Box<dyn Batches>> + Send + 'static,
+    ) -> Result<Self> {
         let bytes = shape.iter().product();
         let batches = Background::start("images", 1, move |delivery| {
-            let mut pass = dataset.open(split, Shard::WHOLE, seed)?;
+            let mut pass = open()?;
             let mut left = limit;
             while left > 0 {
                 let mut batch = Batch::new(BATCH.min(left) as usize, shape);

@@ -14,6 +14,7 @@
 //! | [`precision`] | ONNX Runtime's session option: where it matters, what users are told |
 //! | [`ranges`] | ranges of values from training images |
 
+pub mod calibration_folder;
 pub mod exported;
 pub mod files;
 pub mod images;

@@ -2,7 +2,8 @@
 //! where the net's plugin is not here.
 
 use pocketflow::Result;
-use pocketflow::graph::Graph;
+use pocketflow::graph::{Graph, Shape};
+use pocketflow::net::options::ImageOptions;
 use pocketflow::net::{Net, Recipe, Schedule};
 use pocketflow::plugin::{Declaration, PluginKind};
 
@@ -20,12 +21,14 @@ impl OwnGraph {
         Self { graph, plugin }
     }
 
-    /// What stands for a net without a plugin in the selection: its name, and the data set that its
-    /// model was trained on.
-    pub fn declaration(net: &str, dataset: &str) -> Declaration {
+    /// What stands for a net without a plugin in the selection: its name, the data set that its
+    /// model was trained on, and the images that it takes, where known.
+    pub fn declaration(net: &str, dataset: &str, image: Option<Shape>) -> Declaration {
         let mut declaration = Declaration::new(PluginKind::Net, net);
         declaration.about = "the graph in the model's file; no plugin has this net".into();
         declaration.datasets.extend((!dataset.is_empty()).then(|| dataset.to_owned()));
+        let size = image.and_then(|[_, height, _]| i64::try_from(height).ok());
+        declaration.options.extend(size.into_iter().flat_map(ImageOptions::specs));
         declaration
     }
 }

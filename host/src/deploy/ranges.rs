@@ -1,10 +1,7 @@
-//! Ranges of values from training images, for what training left in float.
+//! Ranges of values from images, for what training left in float.
 
 use super::images::Images;
-use crate::select::Selected;
-use pocketflow::dataset::Split;
 use pocketflow::model::Model;
-use pocketflow::option::HostOptions;
 use pocketflow::{Error, Result};
 use pocketflow_export::calibrate::{Calibration, Method};
 use std::collections::BTreeMap;
@@ -12,20 +9,19 @@ use std::collections::BTreeMap;
 /// Images that are run at a time, on all threads.
 const AT_ONCE: usize = 64;
 
-/// The range of each of `names` over `count` training images.
+/// The range of each of `names` over `images`, computed on `threads` threads; `what` they are, for
+/// people.
 ///
 /// # Errors
-/// No images of the model's own data set; the data set's errors; those of the float network.
+/// No image; those of the images; those of the float network.
 pub fn from_images(
     model: &Model,
-    selected: &Selected,
+    mut images: Images,
+    what: &str,
     names: &[String],
-    count: u64,
     method: Method,
+    threads: usize,
 ) -> Result<BTreeMap<String, [f32; 2]>> {
-    let threads = selected.settings.get(HostOptions::threads())?;
-    let seed = selected.settings.get(HostOptions::seed())?;
-    let mut images = Images::open(&selected.dataset, Split::Plain, seed, count)?;
     let mut calibration = Calibration::new(model, names)?;
     let mut waiting: Vec<Vec<u8>> = Vec::with_capacity(AT_ONCE);
     while let Some((pixels, _)) = images.next_image()? {
@@ -37,8 +33,8 @@ pub fn from_images(
     }
     calibration.observe(&waiting, threads)?;
     if calibration.images() == 0 {
-        return Err(Error::config("no training images to take ranges from: raise --calibration-images"));
+        return Err(Error::failed(format!("no whole image to take ranges from among {what}")));
     }
-    tracing::info!("ranges of {} values from {} training images", names.len(), calibration.images());
+    tracing::info!("ranges of {} values from {} of {what}", names.len(), calibration.images());
     Ok(calibration.ranges(method))
 }

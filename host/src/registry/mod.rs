@@ -38,9 +38,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 // A crate that nothing names is not linked, and registers nothing.
 #[cfg(feature = "static")]
 use {
-    pocketflow_cifar10 as _, pocketflow_full_prec as _, pocketflow_ilsvrc12 as _, pocketflow_mobilenet as _,
-    pocketflow_resnet_cifar10 as _, pocketflow_resnet_ilsvrc12 as _, pocketflow_rl_agent as _,
-    pocketflow_synthetic as _, pocketflow_uniform as _, pocketflow_uniform_tf as _,
+    pocketflow_cifar10 as _, pocketflow_folder as _, pocketflow_full_prec as _, pocketflow_ilsvrc12 as _,
+    pocketflow_mobilenet as _, pocketflow_resnet_cifar10 as _, pocketflow_resnet_ilsvrc12 as _,
+    pocketflow_rl_agent as _, pocketflow_synthetic as _, pocketflow_uniform as _, pocketflow_uniform_tf as _,
 };
 
 /// A usable plugin.

@@ -17,7 +17,7 @@ use pocketflow::net::{NamedShape, Net, Recipe};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
-use pocketflow::{Error, Result};
+use pocketflow::Result;
 
 pub use style::Style;
 pub use v1::mobilenet_v1;
@@ -55,6 +55,7 @@ pub struct MobilenetAtIlsvrc12 {
     multiplier: DepthMultiplier,
     style: Style,
     image_size: usize,
+    channels: usize,
     classes: usize,
     training: Training,
 }
@@ -67,7 +68,7 @@ impl Plugin for MobilenetAtIlsvrc12 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        [Options::specs(), ImageOptions::specs(), TrainingOptions::specs(&recipe::TRAINING)].concat()
+        [Options::specs(), ImageOptions::specs(224), TrainingOptions::specs(&recipe::TRAINING)].concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
@@ -78,6 +79,7 @@ impl Plugin for MobilenetAtIlsvrc12 {
                 .map_err(|problem| settings.invalid(&Options::multiplier(), &problem.to_string()))?,
             style,
             image_size: settings.get(ImageOptions::image_size())? as usize,
+            channels: ImageOptions::channels(settings)?,
             classes: settings.get(DatasetOptions::nb_classes())? as usize,
             training: Training::read(settings, &recipe::TRAINING)?,
         })
@@ -90,7 +92,8 @@ impl Net for MobilenetAtIlsvrc12 {
             Version::V1 => mobilenet_v1,
             Version::V2 => mobilenet_v2,
         };
-        build(self.multiplier, self.style, self.image_size, self.classes).map_err(Error::from)
+        let graph = build(self.multiplier, self.style, self.image_size, self.classes)?;
+        Ok(graph.on_images([self.channels, self.image_size, self.image_size])?)
     }
 
     fn recipe(&self, _samples: u64) -> Recipe {

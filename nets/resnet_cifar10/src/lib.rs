@@ -5,13 +5,13 @@ mod recipe;
 mod resnet;
 
 use pocketflow::dataset::options::DatasetOptions;
-use pocketflow::graph::Graph;
-use pocketflow::net::options::TrainingOptions;
+use pocketflow::graph::{Graph, Shape};
+use pocketflow::net::options::{ImageOptions, TrainingOptions};
 use pocketflow::net::{NamedShape, Net, Recipe, classes};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
-use pocketflow::{Error, Result};
+use pocketflow::Result;
 
 pub use pocketflow::net::residual::Shortcut;
 pub use resnet::resnet;
@@ -34,6 +34,8 @@ pocketflow::options! {
 /// The net under its settings.
 pub struct ResnetAtCifar10 {
     options: Options,
+    /// `[channels, height, width]`.
+    images: Shape,
     classes: usize,
     training: Training,
 }
@@ -46,7 +48,7 @@ impl Plugin for ResnetAtCifar10 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        [Options::specs(), TrainingOptions::specs(&TRAINING), ScheduleOptions::specs()].concat()
+        [Options::specs(), ImageOptions::specs(32), TrainingOptions::specs(&TRAINING), ScheduleOptions::specs()].concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
@@ -57,13 +59,16 @@ impl Plugin for ResnetAtCifar10 {
             return Err(settings.invalid(&Options::depth(), &problem));
         }
         let classes = settings.get(DatasetOptions::nb_classes())? as usize;
-        Ok(Self { options, classes, training: Training::read(settings)? })
+        let size = settings.get(ImageOptions::image_size())? as usize;
+        let images = [ImageOptions::channels(settings)?, size, size];
+        Ok(Self { options, images, classes, training: Training::read(settings)? })
     }
 }
 
 impl Net for ResnetAtCifar10 {
     fn graph(&self) -> Result<Graph> {
-        resnet(self.options.depth, self.options.shortcut, self.classes).map_err(Error::from)
+        let graph = resnet(self.options.depth, self.options.shortcut, self.classes)?;
+        Ok(graph.on_images(self.images)?)
     }
 
     fn recipe(&self, samples: u64) -> Recipe {

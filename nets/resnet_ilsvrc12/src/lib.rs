@@ -11,7 +11,7 @@ use pocketflow::net::{NamedShape, Net, Recipe, classes};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
-use pocketflow::{Error, Result};
+use pocketflow::Result;
 
 pub use resnet::{Size, resnet};
 
@@ -45,6 +45,7 @@ pocketflow::options! {
 pub struct ResnetAtIlsvrc12 {
     size: Size,
     image_size: usize,
+    channels: usize,
     classes: usize,
     training: Training,
 }
@@ -57,7 +58,7 @@ impl Plugin for ResnetAtIlsvrc12 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        [Options::specs(), ImageOptions::specs(), TrainingOptions::specs(&TRAINING)].concat()
+        [Options::specs(), ImageOptions::specs(224), TrainingOptions::specs(&TRAINING)].concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {
@@ -69,6 +70,7 @@ impl Plugin for ResnetAtIlsvrc12 {
         Ok(Self {
             size,
             image_size: settings.get(ImageOptions::image_size())? as usize,
+            channels: ImageOptions::channels(settings)?,
             classes: settings.get(DatasetOptions::nb_classes())? as usize,
             training: Training::read(settings, &TRAINING)?,
         })
@@ -77,7 +79,8 @@ impl Plugin for ResnetAtIlsvrc12 {
 
 impl Net for ResnetAtIlsvrc12 {
     fn graph(&self) -> Result<Graph> {
-        resnet(self.size, self.image_size, self.classes).map_err(Error::from)
+        let graph = resnet(self.size, self.image_size, self.classes)?;
+        Ok(graph.on_images([self.channels, self.image_size, self.image_size])?)
     }
 
     fn recipe(&self, _samples: u64) -> Recipe {

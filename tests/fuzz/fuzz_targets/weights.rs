@@ -15,7 +15,7 @@ static GRAPH: LazyLock<Graph> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(file) = pocketflow_weights::read_file(Cursor::new(bytes)) {
+    if let Ok(file) = pocketflow_weights::read_file(Cursor::new(bytes), None) {
         let held: usize = file.tensors.values().map(|tensor| 4 * tensor.values.len()).sum();
         assert!(held <= 64 * bytes.len() + 4096, "{held} bytes of numbers from a file of {}", bytes.len());
         let _ = file.weights();

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod earlier;
+mod folder;
 mod main_job;
 mod outside;
 mod resuming;

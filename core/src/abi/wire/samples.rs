@@ -37,6 +37,7 @@ pub fn samples() -> Vec<Box<dyn Golden>> {
         sample(Sample { name: "agent_space.2", value: agent_space() }),
         sample(Sample { name: "check_report.1", value: check_report() }),
         sample(Sample { name: "dataset_info.1", value: dataset_info() }),
+        sample(Sample { name: "dataset_info.2", value: dataset_info().classes_by_name().leaves_out(true) }),
         sample(Declarations { name: "declarations.1", value: declarations() }),
         sample(Sample { name: "errors.1", value: errors() }),
         sample(Sample { name: "events.1", value: events() }),
@@ -83,6 +84,8 @@ pub fn dataset_info() -> DatasetInfo {
         eval: 10_000,
         stand_in: true,
         source: "data/cifar10".into(),
+        classes_by_name: false,
+        leaves_out: false,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Gives each parameter of a graph the tensor that is for it.
 
 use super::leftover::{absorbing, is_computed_with};
+use super::prefix::prefix;
 use super::report::{Absorbed, ImportReport, Matched, Misfit, Unused, Wanted};
 use super::{COUNTER, HABITS, NameMap, by_habit, unwrapped};
-use crate::{LoadedTensor, Tensors};
+use crate::{Element, LoadedTensor, Tensors};
 use pocketflow::graph::{Graph, Param, Role};
 use pocketflow::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,9 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
     let mut report = ImportReport::default();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut idle: BTreeSet<&str> = map.keys().collect();
+    let is_ours = |name: &str| params.contains_key(name) || absorbing.contains_key(name);
+    let prefix = prefix(file.keys().map(String::as_str), |name| is_ours(&by_name(name, is_ours)));
+    let inner = |theirs: &str| unwrapped(theirs).strip_prefix(&prefix).unwrap_or(theirs).to_owned();
     for (theirs, tensor) in &file {
         let ours = match map.find(theirs) {
             Some((key, ours)) => {
@@ -43,7 +47,10 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
                 ours
             }
             None if theirs.rsplit('.').next() == Some(COUNTER) => String::new(),
-            None => by_name(theirs, |name| params.contains_key(name) || absorbing.contains_key(name)),
+            None => match by_name(&inner(theirs), is_ours) {
+                ours if is_ours(&ours) => ours,
+                _ => theirs.clone(),
+            },
         };
         if ours.is_empty() {
             report.ignored.push(theirs.clone());
@@ -65,9 +72,10 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
     });
     report.background_added = lacks_background && params.values().any(|param| last(&param));
 
-    let matched: BTreeSet<String> = names.values().map(|theirs| unwrapped(theirs).to_owned()).collect();
+    let matched: BTreeSet<String> = names.values().map(|theirs| inner(unwrapped(theirs))).collect();
     let unused = std::mem::take(&mut report.unused);
-    (report.lacking, report.unused) = unused.into_iter().partition(|unused| is_computed_with(&unused.theirs, &matched));
+    (report.lacking, report.unused) =
+        unused.into_iter().partition(|unused| is_computed_with(&inner(&unused.theirs), &matched));
 
     let mut tensors = Tensors::new();
     for (ours, param) in &params {
@@ -155,6 +163,9 @@ fn reshape(tensor: &mut LoadedTensor, param: &Param) -> Option<Vec<usize>> {
 fn problem(tensor: &LoadedTensor, param: &Param) -> Option<String> {
     if tensor.shape != param.shape {
         return Some(format!("has the shape {:?}, not {:?}", tensor.shape, param.shape));
+    }
+    if tensor.element == Element::Other {
+        return Some("holds numbers of a type that no weights are imported from".into());
     }
     if !tensor.element.is_float() {
         return Some(format!("holds whole numbers ({}), not weights", tensor.element));

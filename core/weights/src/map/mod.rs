@@ -7,6 +7,7 @@ mod compare;
 mod file;
 mod leftover;
 mod order;
+mod prefix;
 mod report;
 
 pub use assign::{Assigned, assign};

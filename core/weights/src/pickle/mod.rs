@@ -1,6 +1,7 @@
-//! A pickle machine that knows just what `torch.save` writes for dictionaries of tensors (Python's
-//! `pickletools` lists the opcodes). It calls nothing: a pickle that names any other class or
-//! function is refused with that name.
+//! A pickle machine that knows what `torch.save` writes for dictionaries of tensors (Python's
+//! `pickletools` lists the opcodes). It calls nothing: what a pickle makes by any other class or
+//! function is passed over, and the first such name is kept for the message of a file without
+//! weights.
 
 mod opcode;
 mod value;
@@ -10,17 +11,19 @@ use opcode as op;
 use std::collections::HashMap;
 pub use value::{Global, Id, Loaded, Node, StorageRef, TensorRef};
 
-/// A state dictionary takes about a hundred bytes a tensor; the largest known models stay far below
-/// this.
-pub const MAX_LENGTH: usize = 4 << 20;
+/// A state dictionary takes about a hundred bytes a tensor; what training scripts keep beside it,
+/// as the loss of every step, may take megabytes.
+pub const MAX_LENGTH: usize = 32 << 20;
+/// The most values of a pickle: one takes a byte in the file at the least, and 32 in memory.
+const MAX_VALUES: usize = 4_000_000;
 /// More dimensions than any tensor has would multiply the memory of each that names them.
 const MAX_DIMENSIONS: usize = 8;
 
 /// Reads the pickle at the front of `bytes`.
 ///
 /// # Errors
-/// A pickle that is cut, longer than [`MAX_LENGTH`], not made by `torch.save`, or asks for code;
-/// with the offset.
+/// A pickle that is cut, longer than [`MAX_LENGTH`], of more than four million values, or not one
+/// that Python writes; with the offset.
 pub fn load(bytes: &[u8]) -> Result<Loaded, WeightsError> {
     let bytes = &bytes[..bytes.len().min(MAX_LENGTH)];
     let mut machine = Machine {
@@ -29,7 +32,14 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, WeightsError> {
         began: 0,
         stack: Vec::new(),
         memo: HashMap::new(),
-        loaded: Loaded { nodes: Vec::new(), storages: Vec::new(), tensors: Vec::new(), root: 0, length: 0 },
+        loaded: Loaded {
+            nodes: Vec::new(),
+            storages: Vec::new(),
+            tensors: Vec::new(),
+            root: 0,
+            foreign: None,
+            length: 0,
+        },
     };
     while machine.step()? {}
     machine.loaded.length = machine.at;
@@ -58,12 +68,20 @@ impl Machine<'_> {
     /// False at the pickle's end.
     fn step(&mut self) -> Step<bool> {
         self.began = self.at;
+        if self.loaded.nodes.len() > MAX_VALUES || self.stack.len() > MAX_VALUES {
+            return Err(self.wrong(&format!("it holds more than {MAX_VALUES} values")));
+        }
         let [code] = self.take()?;
         match code {
             op::PROTO => drop(self.take::<1>()?),
             op::FRAME => drop(self.take::<8>()?),
             op::MARK => self.stack.push(Slot::Mark),
             op::POP => drop(self.stack.pop()),
+            op::POP_MARK => drop(self.since_mark()?),
+            op::DUP => {
+                let id = self.top_id()?;
+                self.stack.push(Slot::Value(id));
+            }
             op::NONE => self.push(Node::None),
             op::NEWTRUE => self.push(Node::Bool(true)),
             op::NEWFALSE => self.push(Node::Bool(false)),
@@ -75,7 +93,8 @@ impl Machine<'_> {
                 let number = self.unsigned(if code == op::BININT1 { 1 } else { 2 })?;
                 self.push(Node::Int(number as i64));
             }
-            op::LONG1 => self.long()?,
+            op::LONG1 => self.long(1)?,
+            op::LONG4 => self.long(4)?,
             op::BINFLOAT => {
                 let number = f64::from_be_bytes(self.take()?);
                 self.push(Node::Float(number));
@@ -90,6 +109,34 @@ impl Machine<'_> {
                 let text = self.text(length)?;
                 self.push(Node::Text(text.into()));
             }
+            op::BINBYTES | op::SHORT_BINBYTES | op::BINBYTES8 | op::BYTEARRAY8 => {
+                let width = match code {
+                    op::SHORT_BINBYTES => 1,
+                    op::BINBYTES => 4,
+                    _ => 8,
+                };
+                let length = self.unsigned(width)?;
+                self.slice(usize::try_from(length).unwrap_or(usize::MAX))?;
+                self.push(Node::Opaque);
+            }
+            op::EMPTY_SET => self.push(Node::Opaque),
+            op::FROZENSET => {
+                self.since_mark()?;
+                self.push(Node::Opaque);
+            }
+            op::ADDITEMS => {
+                self.since_mark()?;
+                if !matches!(self.top()?, Node::Opaque) {
+                    return Err(self.wrong("adds to what is no set"));
+                }
+            }
+            op::NEWOBJ | op::NEWOBJ_EX => {
+                // A class, its arguments and, in the second, those with names.
+                for _ in 0..if code == op::NEWOBJ { 2 } else { 3 } {
+                    self.pop()?;
+                }
+                self.push(Node::Opaque);
+            }
             op::EMPTY_TUPLE => self.push(Node::Tuple(Vec::new())),
             op::TUPLE1 | op::TUPLE2 | op::TUPLE3 => self.short_tuple(usize::from(code - op::TUPLE1) + 1)?,
             op::TUPLE => {
@@ -101,6 +148,7 @@ impl Machine<'_> {
                 let items = if code == op::APPEND { vec![self.pop()?] } else { self.since_mark()? };
                 match self.top()? {
                     Node::List(list) => list.extend(items),
+                    Node::Opaque => {}
                     _ => return Err(self.wrong("appends to what is no list")),
                 }
             }
@@ -133,8 +181,8 @@ impl Machine<'_> {
             op::BUILD => {
                 // The attributes of a dictionary: torch's `_metadata`, versions of modules.
                 self.pop()?;
-                if !matches!(self.top()?, Node::Dict(_)) {
-                    return Err(self.wrong("sets attributes of what is no dictionary"));
+                if !matches!(self.top()?, Node::Dict(_) | Node::Opaque | Node::Tensor(_)) {
+                    return Err(self.wrong("sets attributes of what is no dictionary or object"));
                 }
             }
             op::BINPERSID => self.storage()?,
@@ -156,7 +204,7 @@ impl Machine<'_> {
     fn slice(&mut self, length: usize) -> Step<&[u8]> {
         let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
         let Some(end) = end else {
-            let what = if self.bytes.len() == MAX_LENGTH { "it goes on beyond 4 MiB" } else { "it is cut off here" };
+            let what = if self.bytes.len() == MAX_LENGTH { "it goes on beyond 32 MiB" } else { "it is cut off here" };
             return Err(self.wrong(what));
         };
         let taken = &self.bytes[self.at..end];
@@ -189,11 +237,14 @@ impl Machine<'_> {
         Ok(text)
     }
 
-    /// A number in two's complement, of as many bytes as the first says.
-    fn long(&mut self) -> Step {
-        let width = self.unsigned(1)? as usize;
+    /// A number in two's complement, of as many bytes as the first `prefix` say.
+    fn long(&mut self, prefix: usize) -> Step {
+        let width = self.unsigned(prefix)? as usize;
         if width > 8 {
-            return Err(self.wrong("it holds a number of more than 64 bits"));
+            // The state of a generator of random numbers, as no size is.
+            self.slice(width)?;
+            self.push(Node::Opaque);
+            return Ok(());
         }
         let number = self.unsigned(width)? as i64;
         let unused = 64 - 8 * width as u32;
@@ -263,16 +314,19 @@ impl Machine<'_> {
         let (pairs, odd) = items.as_chunks::<2>();
         match self.top()? {
             Node::Dict(dict) if odd.is_empty() => dict.extend(pairs.iter().map(|[key, value]| (*key, *value))),
+            // A dictionary of another class, as a counter.
+            Node::Opaque if odd.is_empty() => {}
             _ => return Err(self.wrong("sets items of what is no dictionary")),
         }
         Ok(())
     }
 
     fn global(&mut self, module: &str, name: &str) -> Step {
-        let Some(global) = Global::find(module, name) else {
+        let global = Global::find(module, name);
+        if global == Global::Foreign && self.loaded.foreign.is_none() {
             let name: String = format!("{module}.{name}").chars().take(200).collect();
-            return Err(WeightsError::Code { at: self.began, name: name.escape_debug().collect() });
-        };
+            self.loaded.foreign = Some((self.began, name.escape_debug().collect()));
+        }
         self.push(Node::Global(global));
         Ok(())
     }
@@ -280,6 +334,10 @@ impl Machine<'_> {
     /// What `torch.load` would call is looked up here: a dictionary is made, a tensor is described.
     fn reduce(&mut self) -> Step {
         let (arguments, called) = (self.pop()?, self.pop()?);
+        if matches!(self.loaded.nodes[called], Node::Global(Global::Foreign) | Node::Opaque) {
+            self.push(Node::Opaque);
+            return Ok(());
+        }
         let (Node::Global(global), Node::Tuple(arguments)) =
             (&self.loaded.nodes[called], &self.loaded.nodes[arguments])
         else {
@@ -290,6 +348,11 @@ impl Machine<'_> {
             (Global::OrderedDict, [list]) => {
                 let list = *list;
                 Node::Dict(self.listed_pairs(list)?)
+            }
+            (Global::RebuildTensor | Global::RebuildParameter, [of, ..])
+                if matches!(self.loaded.nodes[*of], Node::Opaque) =>
+            {
+                Node::Opaque
             }
             (Global::RebuildTensor, [storage, offset, shape, strides, ..]) => {
                 let Node::Storage(storage) = self.loaded.nodes[*storage] else {
@@ -354,6 +417,11 @@ impl Machine<'_> {
         let [kind, class, key, _device, length, view @ ..] = parts else {
             return Err(self.wrong("refers to something outside that is no storage"));
         };
+        if matches!(loaded.nodes[*class], Node::Global(Global::Foreign)) {
+            // Numbers of a newer type, which no weights are of.
+            self.push(Node::Opaque);
+            return Ok(());
+        }
         let whole = view.iter().all(|view| loaded.nodes[*view] == Node::None);
         let (Some("storage"), Node::Global(Global::Storage(element)), Node::Text(key), true) =
             (loaded.text(*kind), &loaded.nodes[*class], &loaded.nodes[*key], whole)

@@ -1,9 +1,13 @@
-//! The opcodes that `torch.save` writes under pickle protocols 2 to 5, by the names of Python's
+//! The opcodes that Python writes under pickle protocols 2 to 5, by the names of Python's
 //! `pickletools`.
 
 pub const MARK: u8 = b'(';
 pub const STOP: u8 = b'.';
 pub const POP: u8 = b'0';
+pub const POP_MARK: u8 = b'1';
+pub const DUP: u8 = b'2';
+pub const BINBYTES: u8 = b'B';
+pub const SHORT_BINBYTES: u8 = b'C';
 pub const BINFLOAT: u8 = b'G';
 pub const BININT: u8 = b'J';
 pub const BININT1: u8 = b'K';
@@ -29,14 +33,22 @@ pub const SETITEMS: u8 = b'u';
 pub const EMPTY_DICT: u8 = b'}';
 pub const EMPTY_TUPLE: u8 = b')';
 pub const PROTO: u8 = 0x80;
+pub const NEWOBJ: u8 = 0x81;
 pub const TUPLE1: u8 = 0x85;
 pub const TUPLE2: u8 = 0x86;
 pub const TUPLE3: u8 = 0x87;
 pub const NEWTRUE: u8 = 0x88;
 pub const NEWFALSE: u8 = 0x89;
 pub const LONG1: u8 = 0x8a;
+pub const LONG4: u8 = 0x8b;
 pub const SHORT_BINUNICODE: u8 = 0x8c;
 pub const BINUNICODE8: u8 = 0x8d;
+pub const BINBYTES8: u8 = 0x8e;
+pub const EMPTY_SET: u8 = 0x8f;
+pub const ADDITEMS: u8 = 0x90;
+pub const FROZENSET: u8 = 0x91;
+pub const NEWOBJ_EX: u8 = 0x92;
 pub const STACK_GLOBAL: u8 = 0x93;
 pub const MEMOIZE: u8 = 0x94;
 pub const FRAME: u8 = 0x95;
+pub const BYTEARRAY8: u8 = 0x96;

@@ -24,24 +24,30 @@ pub enum Node {
     Storage(usize),
     /// Index into [`Loaded::tensors`].
     Tensor(usize),
+    /// Something beside the weights: bytes, a set, a huge number, an object of a class that is not
+    /// known. What it is made of is not kept.
+    Opaque,
 }
 
-/// The classes and functions that a pickle may name. They are words here; none is called.
+/// The classes and functions that a pickle names. They are words here; none is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Global {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
     Storage(Element),
+    /// Any other. What is made by it is [`Node::Opaque`].
+    Foreign,
 }
 
 impl Global {
-    /// `None`: not known to be data.
-    pub fn find(module: &str, name: &str) -> Option<Self> {
-        Some(match (module, name) {
+    /// What a name means here.
+    pub fn find(module: &str, name: &str) -> Self {
+        match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
+            // The first is of PyTorch before 0.4.
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::RebuildTensor,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Self::RebuildParameter,
             ("torch", _) => Self::Storage(match name {
                 "DoubleStorage" => Element::F64,
                 "FloatStorage" => Element::F32,
@@ -53,10 +59,10 @@ impl Global {
                 "CharStorage" => Element::I8,
                 "ByteStorage" => Element::U8,
                 "BoolStorage" => Element::Bool,
-                _ => return None,
+                _ => return Self::Foreign,
             }),
-            _ => return None,
-        })
+            _ => Self::Foreign,
+        }
     }
 }
 
@@ -88,6 +94,8 @@ pub struct Loaded {
     pub storages: Vec<StorageRef>,
     pub tensors: Vec<TensorRef>,
     pub root: Id,
+    /// The first class or function that is not known here, with its place.
+    pub foreign: Option<(usize, String)>,
     /// Bytes that it took; others may follow.
     pub length: usize,
 }

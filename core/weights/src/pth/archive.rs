@@ -10,17 +10,20 @@ use std::io::{Read, Seek, SeekFrom};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-/// Reads all tensors of an archive.
+/// Reads all tensors of an archive, of the dictionary under `key` where it is given.
 ///
 /// # Errors
 /// See [`crate::read`].
-pub fn read(mut file: impl Read + Seek) -> Result<Tensors, WeightsError> {
+pub fn read(mut file: impl Read + Seek, key: Option<&str>) -> Result<Tensors, WeightsError> {
     let length = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     let mut archive = ZipArchive::new(file).map_err(damaged)?;
     let pickle_name = archive.file_names().find(|name| name.rsplit('/').next() == Some("data.pkl")).map(str::to_owned);
     let Some(pickle_name) = pickle_name else {
-        return Err(WeightsError::Malformed("it is a zip archive without `data.pkl`, so not one of torch.save".into()));
+        return Err(WeightsError::Other {
+            what: "a zip archive without `data.pkl`",
+            advice: "unzip it and give the file in it, or one that torch.save wrote",
+        });
     };
     let folder = pickle_name.strip_suffix("data.pkl").unwrap_or_default().to_owned();
     let order = format!("{folder}byteorder");
@@ -29,7 +32,7 @@ pub fn read(mut file: impl Read + Seek) -> Result<Tensors, WeightsError> {
     }
     let pickle = entry(&mut archive, &pickle_name, pickle::MAX_LENGTH as u64)?;
     let loaded = pickle::load(&pickle)?;
-    collect(&loaded, &mut Archive { archive, folder, left: length }, length)
+    collect(&loaded, &mut Archive { archive, folder, left: length }, length, key)
 }
 
 struct Archive<F> {

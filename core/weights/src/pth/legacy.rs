@@ -15,18 +15,34 @@ const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 const PROTOCOL: usize = 2;
 const VERSION: i64 = 1001;
 
-/// Whether a file that begins with `front` (16 bytes) is of this format.
-pub fn is_legacy(front: &[u8]) -> bool {
-    front.first() == Some(&0x80) && front.get(PROTOCOL..).is_some_and(|rest| rest.starts_with(MAGIC))
+/// Where the magic number ends in a file of this format that begins with `front`, of at least 32
+/// bytes; `None`: it is of another.
+fn magic_end(front: &[u8]) -> Option<usize> {
+    // From protocol 4 on, a frame with its length lies around each pickle.
+    let frame = match front {
+        [0x80, _, 0x95, ..] => 9,
+        [0x80, ..] => 0,
+        _ => return None,
+    };
+    front.get(PROTOCOL + frame..)?.starts_with(MAGIC).then_some(PROTOCOL + frame + MAGIC.len())
 }
 
-/// Reads all tensors of a file.
+/// Whether a file that begins with `front` is of this format.
+pub fn is_legacy(front: &[u8]) -> bool {
+    magic_end(front).is_some()
+}
+
+/// Reads all tensors of a file, of the dictionary under `key` where it is given.
 ///
 /// # Errors
 /// See [`crate::read`].
-pub fn read(mut file: impl Read + Seek) -> Result<Tensors, WeightsError> {
+pub fn read(mut file: impl Read + Seek, key: Option<&str>) -> Result<Tensors, WeightsError> {
     let length = file.seek(SeekFrom::End(0))?;
-    let mut at = (PROTOCOL + MAGIC.len()) as u64;
+    file.rewind()?;
+    let mut front = Vec::new();
+    file.by_ref().take(crate::FRONT).read_to_end(&mut front)?;
+    let cut = || WeightsError::Malformed("it is cut off in its front".into());
+    let mut at = magic_end(&front).ok_or_else(cut)? as u64;
     let version = pickle(&mut file, &mut at)?;
     if version.int(version.root) != Some(VERSION) {
         return Err(WeightsError::Malformed(format!("its version is not {VERSION}")));
@@ -39,7 +55,7 @@ pub fn read(mut file: impl Read + Seek) -> Result<Tensors, WeightsError> {
     let loaded = pickle(&mut file, &mut at)?;
     let keys = pickle(&mut file, &mut at)?;
     let places = places(&mut file, at, length, &loaded, &keys)?;
-    collect(&loaded, &mut Run { file, places }, length)
+    collect(&loaded, &mut Run { file, places }, length, key)
 }
 
 /// The pickle at `at`, which moves behind it.

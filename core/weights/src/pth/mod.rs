@@ -22,9 +22,15 @@ trait Storages {
     fn bytes(&mut self, storage: &StorageRef) -> Result<Vec<u8>, WeightsError>;
 }
 
-/// The tensors of the pickle's state dictionary; the file has `length` bytes.
-fn collect(loaded: &Loaded, storages: &mut impl Storages, length: u64) -> Result<Tensors, WeightsError> {
-    let named = state::tensors(loaded)?;
+/// The tensors of the pickle's state dictionary, that under `key` where it is given; the file has
+/// `length` bytes.
+fn collect(
+    loaded: &Loaded,
+    storages: &mut impl Storages,
+    length: u64,
+    key: Option<&str>,
+) -> Result<Tensors, WeightsError> {
+    let named = state::tensors(loaded, key)?;
     tensor::check(&named, loaded, length)?;
     tensor::gather(&named, loaded, storages)
 }
