@@ -63,16 +63,28 @@ pub fn first_found<T>(
     };
     let candidates = candidates(registry, layers, net.as_ref())?;
     let mut missing = Vec::new();
+    let mut refused: Option<(&Declaration, Error)> = None;
     for dataset in &candidates {
         // The net says how large the images are.
         let owners: Vec<&Declaration> = net.iter().chain([dataset]).collect();
         let mut settings = layers.resolve(&owners)?;
         settings.derive(&HostOptions::data_dir(), dir.display().to_string(), "the folder to look at");
         match look(dataset, &settings) {
-            Ok(found) => return Ok((dataset.name.clone(), found)),
+            Ok(found) => {
+                if let Some((other, error)) = refused {
+                    tracing::warn!("`{}` is not taken for {}: {error}", dir.display(), other.name);
+                }
+                return Ok((dataset.name.clone(), found));
+            }
             Err(error) if error.kind() == ErrorKind::DataNotFound => missing.push((dataset, error)),
-            Err(error) => return Err(error.context(format!("cannot use `{}` as {}", dir.display(), dataset.name))),
+            // Another may take the folder as it is.
+            Err(error) => {
+                refused.get_or_insert((dataset, error));
+            }
         }
+    }
+    if let Some((dataset, error)) = refused {
+        return Err(error.context(format!("cannot use `{}` as {}", dir.display(), dataset.name)));
     }
     match missing.as_slice() {
         [(_, error)] => Err(error.clone()),
