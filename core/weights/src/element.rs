@@ -17,8 +17,6 @@ pub enum Element {
     I8,
     U8,
     Bool,
-    /// A type that no weights are stored in, as complex numbers: the values are not read.
-    Other,
 }
 
 impl Element {
@@ -29,7 +27,6 @@ impl Element {
             Self::F32 | Self::I32 => 4,
             Self::F16 | Self::Bf16 | Self::I16 => 2,
             Self::I8 | Self::U8 | Self::Bool => 1,
-            Self::Other => 0,
         }
     }
 
@@ -50,7 +47,6 @@ impl Element {
             Self::I16 => each(bytes, |bytes| f32::from(i16::from_le_bytes(bytes))),
             Self::I8 => each(bytes, |bytes| f32::from(i8::from_le_bytes(bytes))),
             Self::U8 | Self::Bool => each(bytes, |[byte]| f32::from(byte)),
-            Self::Other => Vec::new(),
         }
     }
 }
@@ -68,7 +64,6 @@ impl fmt::Display for Element {
             Self::I8 => "i8",
             Self::U8 => "u8",
             Self::Bool => "bool",
-            Self::Other => "another type",
         })
     }
 }

@@ -1,18 +1,7 @@
 //! What can be wrong with a file of weights.
 
+use pocketflow::ErrorKind;
 use pocketflow::names::shown;
-
-/// Keys with numbers of tensors, for people.
-fn dictionaries(there: &[(String, usize)]) -> String {
-    let one = |(key, tensors): &(String, usize)| match key.as_str() {
-        "" => format!("the whole ({tensors} tensors)"),
-        key => format!("`{}` ({tensors} tensors)", shown(key)),
-    };
-    match there.is_empty() {
-        true => "none".into(),
-        false => there.iter().map(one).collect::<Vec<_>>().join(", "),
-    }
-}
 
 /// Why a file of weights is refused.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +10,6 @@ pub enum WeightsError {
     Io(#[from] std::io::Error),
     #[error("it is no .safetensors, PyTorch or .tflite file")]
     Unknown,
-    /// Something else that is known by how it begins.
-    #[error("it is {what}, no file of weights")]
-    Other { what: &'static str, advice: &'static str },
-    /// Several dictionaries of tensors; their keys, and how many tensors each has.
-    #[error("it holds several dictionaries of tensors: {}", dictionaries(there))]
-    Several { there: Vec<(String, usize)> },
-    #[error("it holds no dictionary of tensors under `{}`; there are {}", shown(key), dictionaries(there))]
-    Key { key: String, there: Vec<(String, usize)> },
     #[error("it is damaged: {0}")]
     Malformed(String),
     /// Offsets count from the start of the pickle.
@@ -39,17 +20,43 @@ pub enum WeightsError {
     Code { at: usize, name: String },
     #[error("its tensor `{}` {problem}", shown(name))]
     Tensor { name: String, problem: String },
+    /// Something else than weights, in a whole sentence that says what to do.
+    #[error("{0}")]
+    Other(String),
+    #[error("it holds several state dictionaries, under {}", listed(keys))]
+    Several { keys: Vec<String> },
+    #[error("it holds no tensors under `{}`; there are some under {}", shown(key), listed(keys))]
+    Key { key: String, keys: Vec<String> },
+}
+
+/// Keys for a message.
+fn listed(keys: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let names: Vec<String> = keys.iter().take(SHOWN).map(|key| format!("`{}`", shown(key))).collect();
+    match names.is_empty() {
+        true => "no key".into(),
+        false if keys.len() > SHOWN => format!("{} and {} more", names.join(", "), keys.len() - SHOWN),
+        false => names.join(", "),
+    }
 }
 
 impl WeightsError {
+    /// Whose mistake it is: the file's, or that of who chose what is in it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Several { .. } | Self::Key { .. } => ErrorKind::Config,
+            _ => ErrorKind::Failed,
+        }
+    }
+
     /// What the user can do about it.
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Io(_) => "check the disk",
             Self::Unknown => "give a .safetensors or .tflite file, or a .pth file written by torch.save",
             Self::Malformed(_) | Self::Pickle { .. } | Self::Tensor { .. } => "fetch or save it again",
-            Self::Other { advice, .. } => advice,
-            Self::Several { .. } | Self::Key { .. } => "choose one by its key (--key)",
+            Self::Other(_) => "nothing was imported",
+            Self::Several { .. } | Self::Key { .. } => "choose one by --key=KEY",
             Self::Code { .. } => "save only the weights: torch.save(model.state_dict(), FILE)",
         }
     }

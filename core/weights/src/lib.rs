@@ -5,15 +5,15 @@
 
 mod element;
 mod error;
-mod foreign;
 pub mod map;
+mod parametrized;
 mod pickle;
-mod pruned;
 mod pth;
 mod safetensors;
 mod sharded;
 pub mod structure;
 mod tflite;
+mod unlike;
 
 use pocketflow::graph::Shape;
 use pocketflow::{Error, ErrorKind, Result};
@@ -31,7 +31,7 @@ use structure::{Geometry, Structure};
 pub struct LoadedTensor {
     /// Empty for a scalar.
     pub shape: Vec<usize>,
-    /// Row by row, as many as `shape` makes; none of [`Element::Other`].
+    /// Row by row, as many as `shape` makes.
     pub values: Vec<f32>,
     /// What the file stored; wider types were rounded to `f32`.
     pub element: Element,
@@ -44,6 +44,12 @@ pub type Tensors = BTreeMap<String, LoadedTensor>;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct WeightsFile {
     pub tensors: Tensors,
+    /// Their names in the order in which the file has them.
+    pub order: Vec<String>,
+    /// Tensors of which the numbers are not read, each with what it is: `holds numbers of type …`.
+    pub unread: BTreeMap<String, String>,
+    /// Keys under which the file has other state dictionaries.
+    pub others: Vec<String>,
     /// The layers in execution order, in a file that has one; names then say little.
     pub layers: Option<Vec<FileLayer>>,
     /// `[channels, height, width]` of the images that the network takes, where the file says so.
@@ -78,27 +84,38 @@ impl WeightsFile {
         let of = |name: &String| Some((name.clone(), self.tensors.get(name)?.shape.clone()));
         match &self.layers {
             Some(layers) => layers.iter().filter_map(|layer| of(&layer.weight)).collect(),
-            None => self.tensors.keys().filter_map(of).filter(|(_, shape)| matches!(shape.len(), 2 | 4)).collect(),
+            None => {
+                let shaped = || self.tensors.keys().filter_map(of).filter(|(_, shape)| matches!(shape.len(), 2 | 4));
+                // Others beside them, as the mean of a normalisation, are no layer's.
+                let named: Vec<_> = shaped().filter(|(name, _)| name.rsplit('.').next() == Some("weight")).collect();
+                if named.is_empty() { shaped().collect() } else { named }
+            }
         }
     }
 }
 
-impl From<Tensors> for WeightsFile {
-    fn from(tensors: Tensors) -> Self {
-        Self { tensors, ..Self::default() }
+/// Reads a file of weights. Its contents tell the format, not its name. `key` names the state
+/// dictionary of a PyTorch file that holds several, `ema.model` for one within another. An index of
+/// `.safetensors` or `.bin` shards is read with the files beside it.
+///
+/// # Errors
+/// A file that is missing, is of no known format, is damaged, or (a pickle) has code in the place of
+/// its tensors; several state dictionaries, or none under `key`. The message names the file, the
+/// place in it and what to do.
+pub fn read(path: &Path, key: Option<&str>) -> Result<WeightsFile> {
+    let mut file = open(path)?;
+    match sharded::parts(&mut file).map_err(|error| refused(path, &error))? {
+        Some(index) => sharded::read(path, index, key),
+        None => read_file(file, key).map_err(|error| refused(path, &error)),
     }
 }
 
-/// Bytes that tell the format of a file.
-const FRONT: u64 = 64;
+/// As [`read`], of a file that is no index.
+fn read_one(path: &Path, key: Option<&str>) -> Result<WeightsFile> {
+    read_file(open(path)?, key).map_err(|error| refused(path, &error))
+}
 
-/// Reads a file of weights, or the index of several. Its contents tell the format, not its name.
-/// `key` chooses among several dictionaries of tensors in a checkpoint of PyTorch.
-///
-/// # Errors
-/// A file that is missing, is of no known format, is damaged, or (a pickle) holds no tensors in
-/// dictionaries. The message names the file, the place in it and what to do.
-pub fn read(path: &Path, key: Option<&str>) -> Result<WeightsFile> {
+fn open(path: &Path) -> Result<File> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         let (kind, advice) = match error.kind() {
@@ -113,29 +130,12 @@ pub fn read(path: &Path, key: Option<&str>) -> Result<WeightsFile> {
             "cannot read {shown}: it is not a file; give the path of a file of weights"
         )));
     }
-    let mut file = File::open(path).map_err(unreadable)?;
-    let read = match index(&mut file).map_err(unreadable)? {
-        Some(text) => sharded::read(&text, path.parent().unwrap_or(Path::new(""))).map(WeightsFile::from),
-        None => read_file(file, key),
-    };
-    read.map_err(|error| {
-        let advice = error.advice();
-        Error::from_error(ErrorKind::Failed, &error).context(format!("cannot use {shown}; {advice}"))
-    })
+    File::open(path).map_err(unreadable)
 }
 
-/// The text of an index of several files; `None` where the file is none.
-fn index(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
-    let mut front = [0; 1];
-    let is_text = file.read(&mut front)? == 1 && front[0] == b'{';
-    file.rewind()?;
-    if !is_text || file.metadata()?.len() > sharded::LONGEST {
-        return Ok(None);
-    }
-    let mut text = Vec::new();
-    file.by_ref().take(sharded::LONGEST).read_to_end(&mut text)?;
-    file.rewind()?;
-    Ok(text.windows(12).any(|part| part == b"\"weight_map\"").then_some(text))
+fn refused(path: &Path, error: &WeightsError) -> Error {
+    let (kind, advice) = (error.kind(), error.advice());
+    Error::from_error(kind, error).context(format!("cannot use {}; {advice}", path.display()))
 }
 
 /// As [`read`], from an open file or bytes in memory (`std::io::Cursor`).
@@ -144,23 +144,27 @@ fn index(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
 /// As there, without the file's name.
 pub fn read_file(mut file: impl Read + Seek, key: Option<&str>) -> Result<WeightsFile, WeightsError> {
     let mut front = Vec::new();
-    file.by_ref().take(FRONT).read_to_end(&mut front)?;
+    file.by_ref().take(512).read_to_end(&mut front)?;
     file.rewind()?;
+    let keyed = |read: Result<WeightsFile, WeightsError>| match (read?, key) {
+        (_, Some(key)) => Err(WeightsError::Key { key: key.into(), keys: Vec::new() }),
+        (file, None) => Ok(file),
+    };
     let mut read = if front.starts_with(b"PK\x03\x04") {
-        pth::read_archive(file, key).map(WeightsFile::from)
+        pth::read_archive(file, key)
     } else if pth::is_legacy(&front) {
-        pth::read_legacy(file, key).map(WeightsFile::from)
-    } else if let Some(key) = key {
-        Err(WeightsError::Key { key: key.into(), there: Vec::new() })
+        pth::read_legacy(file, key)
     } else if tflite::is_one(&front) {
-        tflite::read(file)
+        keyed(tflite::read(file))
+    } else if let Some(what) = unlike::what(&front) {
+        Err(WeightsError::Other(what.into()))
     } else if front.get(8) == Some(&b'{') {
-        safetensors::read(file).map(WeightsFile::from)
+        keyed(safetensors::read(file))
     } else if front.first() == Some(&0x80) {
         Err(WeightsError::Malformed("it is a pickle, but not one that torch.save writes".into()))
     } else {
-        Err(foreign::known(&front).unwrap_or(WeightsError::Unknown))
+        Err(WeightsError::Unknown)
     }?;
-    pruned::multiply(&mut read.tensors);
+    parametrized::resolve(&mut read);
     Ok(read)
 }

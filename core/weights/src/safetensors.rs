@@ -4,7 +4,7 @@
 
 use crate::element::Element;
 use crate::error::WeightsError;
-use crate::{LoadedTensor, Tensors};
+use crate::{LoadedTensor, WeightsFile};
 use ::safetensors::{Dtype, SafeTensors};
 use std::io::Read;
 
@@ -18,8 +18,9 @@ const MOST_TENSORS: usize = 50_000;
 ///
 /// # Errors
 /// A table that is too long, or names too many tensors: it is refused before the rest is read.
-/// A table that does not fit the file.
-pub fn read(mut file: impl Read) -> Result<Tensors, WeightsError> {
+/// A table that does not fit the file. Numbers of a type that no weights are stored in are no error,
+/// but not read.
+pub fn read(mut file: impl Read) -> Result<WeightsFile, WeightsError> {
     let mut bytes = Vec::new();
     file.by_ref().take(8).read_to_end(&mut bytes)?;
     if let Ok(length) = <[u8; 8]>::try_from(bytes.as_slice()) {
@@ -41,19 +42,29 @@ pub fn read(mut file: impl Read) -> Result<Tensors, WeightsError> {
     }
     file.read_to_end(&mut bytes)?;
     let stored = SafeTensors::deserialize(&bytes).map_err(|error| WeightsError::Malformed(error.to_string()))?;
-    stored
-        .iter()
-        .map(|(name, view)| {
-            // One that no parameter is for may be of any type.
-            let element = element(view.dtype());
-            let values = element.numbers(view.data());
-            Ok((name.to_owned(), LoadedTensor { shape: view.shape().to_vec(), values, element }))
-        })
-        .collect()
+    let mut read = WeightsFile::default();
+    let mut views: Vec<_> = stored.iter().collect();
+    // In the order of their bytes, which is that of who wrote them.
+    views.sort_by_key(|(name, view)| (view.data().as_ptr(), *name));
+    for (name, view) in views {
+        match element(view.dtype()) {
+            Some(element) => {
+                let values = element.numbers(view.data());
+                read.order.push(name.to_owned());
+                read.tensors.insert(name.to_owned(), LoadedTensor { shape: view.shape().to_vec(), values, element });
+            }
+            None => {
+                let (dtype, shape) = (view.dtype(), view.shape());
+                let what = format!("holds numbers of type {dtype:?}, which are not read, in the shape {shape:?}");
+                read.unread.insert(name.to_owned(), what);
+            }
+        }
+    }
+    Ok(read)
 }
 
-fn element(dtype: Dtype) -> Element {
-    match dtype {
+fn element(dtype: Dtype) -> Option<Element> {
+    Some(match dtype {
         Dtype::F64 => Element::F64,
         Dtype::F32 => Element::F32,
         Dtype::F16 => Element::F16,
@@ -64,8 +75,8 @@ fn element(dtype: Dtype) -> Element {
         Dtype::I8 => Element::I8,
         Dtype::U8 => Element::U8,
         Dtype::BOOL => Element::Bool,
-        _ => Element::Other,
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -91,7 +102,7 @@ mod tests {
         assert!(message.contains("its table of tensors has 8388609 bytes; at most 8388608 are read"), "{message}");
         let mut longest = table(3);
         longest += &" ".repeat(LONGEST_TABLE as usize - longest.len());
-        assert_eq!(read(file(&longest).as_slice()).unwrap().len(), 3);
+        assert_eq!(read(file(&longest).as_slice()).unwrap().tensors.len(), 3);
     }
 
     #[test]
@@ -99,6 +110,6 @@ mod tests {
         let many = file(&table(MOST_TENSORS + 1));
         let message = read(Cursor::new(many).chain(repeat(0))).unwrap_err().to_string();
         assert!(message.contains("its table names 50001 tensors; at most 50000 are read"), "{message}");
-        assert_eq!(read(file(&table(MOST_TENSORS)).as_slice()).unwrap().len(), MOST_TENSORS);
+        assert_eq!(read(file(&table(MOST_TENSORS)).as_slice()).unwrap().tensors.len(), MOST_TENSORS);
     }
 }

@@ -75,14 +75,24 @@ fn with_option_args(options: Vec<Arg>, declarations: &[Declaration]) -> Command 
         .args(library_args())
         .args(options.clone());
     let import = with_options("import", "Read weights of another program as a model of a net")
-        .arg(path("@weights", "WEIGHTS").required(true).help("A .safetensors, .pth or .tflite file"))
+        .arg(path("@weights", "WEIGHTS").required(true).help(
+            "A .safetensors, .pth or .tflite file, or the index (.index.json) of a model in several files",
+        ))
         .arg(Arg::new("@key_of_weights").long("key").value_name("KEY").help(
             "Of several dictionaries of tensors in a checkpoint, the one to read: the keys that lead to it, as ema.model",
         ))
         .arg(path("@map", "FILE").long("map").help(
             "Which name of the file is which of the net's: TOML, lines of the form \"theirs\" = \"ours\"; a name may be the \
-             front of many",
+             front of many. \"\" leaves a tensor out, \".\" takes the front away",
         ))
+        .arg(
+            Arg::new("@match")
+                .long("match")
+                .value_name("HOW")
+                .default_value("name")
+                .value_parser(["name", "order"])
+                .help("How tensors find their parameters; order: by their order and shapes, where names say nothing"),
+        )
         .arg(
             Arg::new("@overwrite").long("overwrite").action(ArgAction::SetTrue).help("Replace a model that is there"),
         );

@@ -105,6 +105,8 @@ pub struct ImportFlags {
     pub weights: PathBuf,
     /// Of its dictionaries of tensors, the one to read.
     pub key: Option<String>,
+    /// By order and shapes, not by names.
+    pub in_order: bool,
     /// A file that says which of its names is which of ours.
     pub map: Option<PathBuf>,
     /// Replace a model that is there.
@@ -252,7 +254,8 @@ fn understood(matches: &ArgMatches) -> Result<Invocation, Exit> {
         ["import"] => {
             let (weights, map) = (required(here, "@weights")?, here.get_one("@map").cloned());
             let key = here.get_one("@key_of_weights").cloned();
-            Command::Import(ImportFlags { weights, key, map, overwrite: here.get_flag("@overwrite") })
+            let in_order = here.get_one::<String>("@match").is_some_and(|how| how == "order");
+            Command::Import(ImportFlags { weights, key, map, in_order, overwrite: here.get_flag("@overwrite") })
         }
         ["data", "check"] => Command::DataCheck { dir: required(here, "@dir")? },
         ["data", "stats"] => Command::DataStats { dir: required(here, "@dir")? },

@@ -15,11 +15,12 @@ use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::error::Context;
 use pocketflow::graph::Graph;
 use pocketflow::model::{Model, ModelMeta};
+use pocketflow::names;
 use pocketflow::option::{HostOptions, Key, Value};
 use pocketflow::quant::QuantPlan;
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
-use pocketflow_weights::map::{Assigned, ImportReport, NameMap, match_file};
+use pocketflow_weights::map::{Assigned, ImportReport, NameMap, match_file, match_in_order};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -32,6 +33,10 @@ use std::collections::BTreeMap;
 pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result<()> {
     let at_once = AtOnce::watch()?;
     let file = pocketflow_weights::read(&flags.weights, flags.key.as_deref())?;
+    if !file.others.is_empty() && flags.key.is_none() {
+        let keys = names::list(file.others.iter().map(String::as_str));
+        tracing::warn!("{} holds other state dictionaries, too: {keys}; --key chooses one", flags.weights.display());
+    }
     let map = match &flags.map {
         Some(path) => NameMap::read(path)?,
         None => NameMap::default(),
@@ -42,8 +47,11 @@ pub fn import(program: &Program, layers: &Layers, flags: &ImportFlags) -> Result
     let graph = net.graph().with_context(|| format!("net `{}`", selection.net.name))?;
     graph.validate()?;
     let shown = flags.weights.display().to_string();
-    let Assigned { tensors, report } =
-        match_file(&graph, file, &map).with_context(|| format!("cannot match the tensors of {shown}"))?;
+    let matched = match flags.in_order {
+        true => match_in_order(&graph, file, &map),
+        false => match_file(&graph, file, &map),
+    };
+    let Assigned { tensors, report } = matched.with_context(|| format!("cannot match the tensors of {shown}"))?;
     let net_flags = selection.net_flags(settings);
     if let Err(error) = report.check() {
         let head = format!("{shown} is not of {}", described(&graph, &net_flags));

@@ -10,6 +10,7 @@ mod v1;
 mod v2;
 mod width;
 
+use pocketflow::Result;
 use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Graph;
 use pocketflow::net::options::{ImageOptions, Training, TrainingOptions};
@@ -17,7 +18,6 @@ use pocketflow::net::{NamedShape, Net, Recipe};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
-use pocketflow::Result;
 
 pub use style::Style;
 pub use v1::mobilenet_v1;

@@ -4,6 +4,7 @@
 mod recipe;
 mod resnet;
 
+use pocketflow::Result;
 use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::{Graph, Shape};
 use pocketflow::net::options::{ImageOptions, TrainingOptions};
@@ -11,7 +12,6 @@ use pocketflow::net::{NamedShape, Net, Recipe, classes};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
-use pocketflow::Result;
 
 pub use pocketflow::net::residual::Shortcut;
 pub use resnet::resnet;
@@ -48,7 +48,8 @@ impl Plugin for ResnetAtCifar10 {
     };
 
     fn options() -> Vec<OptionSpec> {
-        [Options::specs(), ImageOptions::specs(32), TrainingOptions::specs(&TRAINING), ScheduleOptions::specs()].concat()
+        [Options::specs(), ImageOptions::specs(32), TrainingOptions::specs(&TRAINING), ScheduleOptions::specs()]
+            .concat()
     }
 
     fn configure(settings: &Settings) -> Result<Self> {

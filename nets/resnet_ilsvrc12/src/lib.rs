@@ -4,6 +4,7 @@
 
 mod resnet;
 
+use pocketflow::Result;
 use pocketflow::dataset::options::DatasetOptions;
 use pocketflow::graph::Graph;
 use pocketflow::net::options::{Defaults, ImageOptions, Training, TrainingOptions};
@@ -11,7 +12,6 @@ use pocketflow::net::{NamedShape, Net, Recipe, classes};
 use pocketflow::option::{OptionSpec, Value};
 use pocketflow::plugin::{About, Plugin};
 use pocketflow::settings::Settings;
-use pocketflow::Result;
 
 pub use resnet::{Size, resnet};
 

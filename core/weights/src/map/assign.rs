@@ -1,10 +1,10 @@
 //! Gives each parameter of a graph the tensor that is for it.
 
+use super::front::{by_name, front};
 use super::leftover::{absorbing, is_computed_with};
-use super::prefix::prefix;
 use super::report::{Absorbed, ImportReport, Matched, Misfit, Unused, Wanted};
-use super::{COUNTER, HABITS, NameMap, by_habit, unwrapped};
-use crate::{Element, LoadedTensor, Tensors};
+use super::{COUNTER, NameMap, unwrapped};
+use crate::{LoadedTensor, Tensors};
 use pocketflow::graph::{Graph, Param, Role};
 use pocketflow::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,10 @@ pub struct Assigned {
 }
 
 /// Matches tensors to the parameters of `graph`, by `map` first, then by name, then by what other
-/// authors call them.
+/// authors call them, then by what is left of a name without what stands in front of all of them.
+///
+/// `unread`: tensors of the file whose numbers are not read, with what they are. A parameter cannot
+/// take one, and the others are left over.
 ///
 /// Where the file knows one class less than the graph, as files of 1,000 classes do that a graph of
 /// 1,001 takes, row 0 of the last layer becomes the background: the mean of all other rows, so that
@@ -30,7 +33,7 @@ pub struct Assigned {
 /// # Errors
 /// Two tensors for one parameter; a line of the map that fits no tensor; a graph that is not valid.
 /// What does not match is no error here but in the report ([`ImportReport::check`]).
-pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigned> {
+pub fn assign(graph: &Graph, mut file: Tensors, unread: &BTreeMap<String, String>, map: &NameMap) -> Result<Assigned> {
     let params: BTreeMap<String, Param> =
         graph.params()?.into_iter().map(|param| (param.name.clone(), param)).collect();
     let absorbing = absorbing(graph);
@@ -38,24 +41,26 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut idle: BTreeSet<&str> = map.keys().collect();
     let is_ours = |name: &str| params.contains_key(name) || absorbing.contains_key(name);
-    let prefix = prefix(file.keys().map(String::as_str), |name| is_ours(&by_name(name, is_ours)));
-    let inner = |theirs: &str| unwrapped(theirs).strip_prefix(&prefix).unwrap_or(theirs).to_owned();
-    for (theirs, tensor) in &file {
+    let all = || file.keys().chain(unread.keys());
+    let front = front(all().map(String::as_str).filter(|name| map.find(name).is_none()), is_ours)?;
+    let mut cannot: BTreeSet<String> = BTreeSet::new();
+    for theirs in all() {
         let ours = match map.find(theirs) {
             Some((key, ours)) => {
                 idle.remove(key);
-                ours
+                by_name(&ours, "", is_ours).unwrap_or(ours)
             }
             None if theirs.rsplit('.').next() == Some(COUNTER) => String::new(),
-            None => match by_name(&inner(theirs), is_ours) {
-                ours if is_ours(&ours) => ours,
-                _ => theirs.clone(),
-            },
+            None => by_name(theirs, &front, is_ours).unwrap_or_else(|| theirs.clone()),
         };
         if ours.is_empty() {
             report.ignored.push(theirs.clone());
-        } else if !params.contains_key(&ours) && !absorbing.contains_key(&ours) {
-            report.unused.push(Unused { theirs: theirs.clone(), shape: tensor.shape.clone() });
+        } else if !is_ours(&ours) {
+            let shape = file.get(theirs).map(|tensor| tensor.shape.clone()).unwrap_or_default();
+            report.unused.push(Unused { theirs: theirs.clone(), shape });
+        } else if let Some(problem) = unread.get(theirs) {
+            report.misfits.push(Misfit { ours: ours.clone(), theirs: theirs.clone(), problem: problem.clone() });
+            cannot.insert(ours);
         } else if let Some(other) = names.insert(ours.clone(), theirs.clone()) {
             return Err(Error::config(format!("`{other}` and `{theirs}` are both for `{ours}`; drop one with --map")));
         }
@@ -72,7 +77,11 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
     });
     report.background_added = lacks_background && params.values().any(|param| last(&param));
 
-    let matched: BTreeSet<String> = names.values().map(|theirs| inner(unwrapped(theirs))).collect();
+    let inner = |theirs: &str| {
+        let name = unwrapped(theirs);
+        unwrapped(name.strip_prefix(front.as_str()).unwrap_or(name)).to_owned()
+    };
+    let matched: BTreeSet<String> = names.values().map(|theirs| inner(theirs)).collect();
     let unused = std::mem::take(&mut report.unused);
     (report.lacking, report.unused) =
         unused.into_iter().partition(|unused| is_computed_with(&inner(&unused.theirs), &matched));
@@ -81,6 +90,9 @@ pub fn assign(graph: &Graph, mut file: Tensors, map: &NameMap) -> Result<Assigne
     for (ours, param) in &params {
         let found = names.remove(ours).and_then(|theirs| Some((file.remove(&theirs)?, theirs)));
         let Some((mut tensor, theirs)) = found else {
+            if cannot.contains(ours) {
+                continue;
+            }
             report.missing.push(Wanted { ours: ours.clone(), shape: param.shape.clone() });
             continue;
         };
@@ -122,14 +134,6 @@ fn absorb(bias: &LoadedTensor, theirs: String, mean: &str, tensors: &mut Tensors
     }
 }
 
-/// The graph's name for a tensor, or the tensor's own where there is none.
-fn by_name(theirs: &str, is_ours: impl Fn(&str) -> bool) -> String {
-    let name = unwrapped(theirs);
-    let candidates = [theirs.to_owned(), name.to_owned()].into_iter();
-    let mut candidates = candidates.chain(HABITS.iter().map(|habit| by_habit(name, *habit)));
-    candidates.find(|candidate| is_ours(candidate)).unwrap_or_else(|| theirs.to_owned())
-}
-
 fn is_without_first(theirs: &[usize], ours: &[usize]) -> bool {
     match (theirs, ours) {
         ([theirs, inner @ ..], [ours, rest @ ..]) => {
@@ -163,9 +167,6 @@ fn reshape(tensor: &mut LoadedTensor, param: &Param) -> Option<Vec<usize>> {
 fn problem(tensor: &LoadedTensor, param: &Param) -> Option<String> {
     if tensor.shape != param.shape {
         return Some(format!("has the shape {:?}, not {:?}", tensor.shape, param.shape));
-    }
-    if tensor.element == Element::Other {
-        return Some("holds numbers of a type that no weights are imported from".into());
     }
     if !tensor.element.is_float() {
         return Some(format!("holds whole numbers ({}), not weights", tensor.element));

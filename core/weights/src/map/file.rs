@@ -1,6 +1,6 @@
 //! A map file: TOML, one line for each name, `"theirs" = "ours"`. A name is that of a tensor or of
 //! all that begin with it and a dot; the longest that fits counts. An empty `ours` leaves the
-//! tensor out.
+//! tensor out, `.` takes the name away and leaves what is behind its dot.
 
 use pocketflow::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
@@ -50,8 +50,13 @@ impl NameMap {
         let mut front = theirs;
         loop {
             if let Some((key, ours)) = self.pairs.get_key_value(front) {
-                let rest = if ours.is_empty() { "" } else { &theirs[front.len()..] };
-                return Some((key, format!("{ours}{rest}")));
+                let rest = &theirs[front.len()..];
+                return Some(match ours.as_str() {
+                    "" => (key, String::new()),
+                    // What is taken away whole is left out.
+                    "." => (key, rest.trim_start_matches('.').to_owned()),
+                    ours => (key, format!("{ours}{rest}")),
+                });
             }
             front = &front[..front.rfind('.')?];
         }
@@ -91,9 +96,10 @@ mod tests {
 
     #[test]
     fn the_longest_name_counts() {
-        let map =
-            NameMap::parse("'backbone' = ''\n'backbone.conv' = 'conv0'\n'backbone.conv.bias' = 'x.y'\nhead.0 = 'fc'")
-                .unwrap();
+        let map = NameMap::parse(
+            "'backbone' = ''\n'backbone.conv' = 'conv0'\n'backbone.conv.bias' = 'x.y'\nhead.0 = 'fc'\nwrap = '.'",
+        )
+        .unwrap();
         let ours = |theirs| map.find(theirs).map(|(_, ours)| ours);
         assert_eq!(ours("backbone.conv.weight").as_deref(), Some("conv0.weight"));
         assert_eq!(ours("backbone.conv.bias").as_deref(), Some("x.y"));
@@ -101,6 +107,8 @@ mod tests {
         assert_eq!(ours("backbone2.conv.weight"), None);
         assert_eq!(ours(""), None);
         assert_eq!(ours("head.0.weight").as_deref(), Some("fc.weight"));
+        assert_eq!(ours("wrap.conv1.weight").as_deref(), Some("conv1.weight"));
+        assert_eq!(ours("wrap").as_deref(), Some(""));
     }
 
     #[test]

@@ -5,13 +5,15 @@
 mod assign;
 mod compare;
 mod file;
+mod front;
+mod in_order;
 mod leftover;
 mod order;
-mod prefix;
 mod report;
 
 pub use assign::{Assigned, assign};
 pub use file::NameMap;
+pub use in_order::match_in_order;
 pub use order::match_file;
 pub use report::{Absorbed, ImportReport, Matched, Misfit, Unused, Wanted};
 

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// As there.
 pub fn match_file(graph: &Graph, file: WeightsFile, map: &NameMap) -> Result<Assigned> {
-    let WeightsFile { mut tensors, layers, structure, .. } = file;
-    let Some(layers) = layers else { return assign(graph, tensors, map) };
+    let WeightsFile { mut tensors, layers, structure, unread, .. } = file;
+    let Some(layers) = layers else { return assign(graph, tensors, &unread, map) };
     let params: BTreeMap<String, Param> =
         graph.params()?.into_iter().map(|param| (param.name.clone(), param)).collect();
     let mut map = map.clone();
@@ -55,7 +55,7 @@ pub fn match_file(graph: &Graph, file: WeightsFile, map: &NameMap) -> Result<Ass
             _ => map.fill(layer.bias.iter().map(|bias| (bias.clone(), format!("{name}.bias")))),
         }
     }
-    let mut assigned = assign(graph, tensors, &map)?;
+    let mut assigned = assign(graph, tensors, &unread, &map)?;
     // What was made here is not said to come from the file.
     assigned.report.matched.retain(|matched| !made.contains(&matched.theirs));
     assigned.report.folded = folded;

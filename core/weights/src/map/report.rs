@@ -94,9 +94,13 @@ impl ImportReport {
             true => String::new(),
             false => format!("; unused in the file: {}", first(&unused, ", ")),
         };
+        let by_order = match self.matched.is_empty() && self.misfits.is_empty() {
+            true => "; where names say nothing, --match=order goes by order and shapes",
+            false => "",
+        };
         Err(Error::config(format!(
             "{} of {} parameters get no weights: {}{unused}. Check the net's options (size, version, shortcuts, nb_classes), or \
-             name them in a file for --map",
+             name them in a file for --map{by_order}",
             problems.len(),
             problems.len() + self.matched.len(),
             first(&problems, "; "),

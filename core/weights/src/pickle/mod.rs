@@ -1,7 +1,7 @@
 //! A pickle machine that knows what `torch.save` writes for dictionaries of tensors (Python's
-//! `pickletools` lists the opcodes). It calls nothing: what a pickle makes by any other class or
-//! function is passed over, and the first such name is kept for the message of a file without
-//! weights.
+//! `pickletools` lists the opcodes). It calls nothing: what any other class or function would make
+//! is kept as an opaque value, so that a training script's arguments beside the weights do no harm,
+//! and one in their place is refused with its name.
 
 mod opcode;
 mod value;
@@ -9,39 +9,31 @@ mod value;
 use crate::error::WeightsError;
 use opcode as op;
 use std::collections::HashMap;
-pub use value::{Global, Id, Loaded, Node, StorageRef, TensorRef};
+pub use value::{Foreign, Global, Id, Loaded, Node, StorageKind, StorageRef, TensorRef};
 
-/// A state dictionary takes about a hundred bytes a tensor; what training scripts keep beside it,
-/// as the loss of every step, may take megabytes.
-pub const MAX_LENGTH: usize = 32 << 20;
-/// The most values of a pickle: one takes a byte in the file at the least, and 32 in memory.
-const MAX_VALUES: usize = 4_000_000;
+/// A state dictionary takes about a hundred bytes a tensor; some scripts keep the losses of all
+/// steps beside it.
+pub const MAX_LENGTH: usize = 64 << 20;
+/// Values, and entries of stack and memo: each takes some tens of bytes of memory.
+const MAX_VALUES: usize = 4 << 20;
 /// More dimensions than any tensor has would multiply the memory of each that names them.
 const MAX_DIMENSIONS: usize = 8;
 
 /// Reads the pickle at the front of `bytes`.
 ///
 /// # Errors
-/// A pickle that is cut, longer than [`MAX_LENGTH`], of more than four million values, or not one
-/// that Python writes; with the offset.
+/// A pickle that is cut, longer than [`MAX_LENGTH`], not made by `torch.save`, or asks for code;
+/// with the offset.
 pub fn load(bytes: &[u8]) -> Result<Loaded, WeightsError> {
     let bytes = &bytes[..bytes.len().min(MAX_LENGTH)];
-    let mut machine = Machine {
-        bytes,
-        at: 0,
-        began: 0,
-        stack: Vec::new(),
-        memo: HashMap::new(),
-        loaded: Loaded {
-            nodes: Vec::new(),
-            storages: Vec::new(),
-            tensors: Vec::new(),
-            root: 0,
-            foreign: None,
-            length: 0,
-        },
-    };
-    while machine.step()? {}
+    let mut machine =
+        Machine { bytes, at: 0, began: 0, stack: Vec::new(), memo: HashMap::new(), loaded: Loaded::default() };
+    while machine.step()? {
+        let largest = machine.loaded.nodes.len().max(machine.stack.len()).max(machine.memo.len());
+        if largest > MAX_VALUES {
+            return Err(machine.wrong("it holds more values than any network's"));
+        }
+    }
     machine.loaded.length = machine.at;
     Ok(machine.loaded)
 }
@@ -68,9 +60,6 @@ impl Machine<'_> {
     /// False at the pickle's end.
     fn step(&mut self) -> Step<bool> {
         self.began = self.at;
-        if self.loaded.nodes.len() > MAX_VALUES || self.stack.len() > MAX_VALUES {
-            return Err(self.wrong(&format!("it holds more than {MAX_VALUES} values")));
-        }
         let [code] = self.take()?;
         match code {
             op::PROTO => drop(self.take::<1>()?),
@@ -93,8 +82,7 @@ impl Machine<'_> {
                 let number = self.unsigned(if code == op::BININT1 { 1 } else { 2 })?;
                 self.push(Node::Int(number as i64));
             }
-            op::LONG1 => self.long(1)?,
-            op::LONG4 => self.long(4)?,
+            op::LONG1 | op::LONG4 => self.long(if code == op::LONG1 { 1 } else { 4 })?,
             op::BINFLOAT => {
                 let number = f64::from_be_bytes(self.take()?);
                 self.push(Node::Float(number));
@@ -106,36 +94,34 @@ impl Machine<'_> {
                     _ => 4,
                 };
                 let length = self.unsigned(width)?;
-                let text = self.text(length)?;
-                self.push(Node::Text(text.into()));
+                let is_binary = matches!(code, op::BINSTRING | op::SHORT_BINSTRING);
+                match self.text(length) {
+                    Ok(text) => self.push(Node::Text(text.into())),
+                    // Python 2's text may be any bytes, those of a numpy number.
+                    Err(error @ WeightsError::Pickle { .. }) if !is_binary || self.at == self.began + 1 + width => {
+                        return Err(error);
+                    }
+                    Err(_) => self.push(Node::Opaque(None)),
+                }
             }
             op::BINBYTES | op::SHORT_BINBYTES | op::BINBYTES8 | op::BYTEARRAY8 => {
                 let width = match code {
-                    op::SHORT_BINBYTES => 1,
                     op::BINBYTES => 4,
+                    op::SHORT_BINBYTES => 1,
                     _ => 8,
                 };
                 let length = self.unsigned(width)?;
                 self.slice(usize::try_from(length).unwrap_or(usize::MAX))?;
-                self.push(Node::Opaque);
+                self.push(Node::Opaque(None));
             }
-            op::EMPTY_SET => self.push(Node::Opaque),
+            op::EMPTY_SET => self.push(Node::Opaque(None)),
             op::FROZENSET => {
                 self.since_mark()?;
-                self.push(Node::Opaque);
+                self.push(Node::Opaque(None));
             }
             op::ADDITEMS => {
                 self.since_mark()?;
-                if !matches!(self.top()?, Node::Opaque) {
-                    return Err(self.wrong("adds to what is no set"));
-                }
-            }
-            op::NEWOBJ | op::NEWOBJ_EX => {
-                // A class, its arguments and, in the second, those with names.
-                for _ in 0..if code == op::NEWOBJ { 2 } else { 3 } {
-                    self.pop()?;
-                }
-                self.push(Node::Opaque);
+                self.top_id()?;
             }
             op::EMPTY_TUPLE => self.push(Node::Tuple(Vec::new())),
             op::TUPLE1 | op::TUPLE2 | op::TUPLE3 => self.short_tuple(usize::from(code - op::TUPLE1) + 1)?,
@@ -144,11 +130,23 @@ impl Machine<'_> {
                 self.push(Node::Tuple(items));
             }
             op::EMPTY_LIST => self.push(Node::List(Vec::new())),
+            op::LIST => {
+                let items = self.since_mark()?;
+                self.push(Node::List(items));
+            }
+            op::DICT => {
+                let items = self.since_mark()?;
+                let (pairs, odd) = items.as_chunks::<2>();
+                if !odd.is_empty() {
+                    return Err(self.wrong("makes a dictionary of an odd number of values"));
+                }
+                self.push(Node::Dict(pairs.iter().map(|[key, value]| (*key, *value)).collect()));
+            }
             op::APPEND | op::APPENDS => {
                 let items = if code == op::APPEND { vec![self.pop()?] } else { self.since_mark()? };
                 match self.top()? {
                     Node::List(list) => list.extend(items),
-                    Node::Opaque => {}
+                    Node::Opaque(_) => {}
                     _ => return Err(self.wrong("appends to what is no list")),
                 }
             }
@@ -177,12 +175,17 @@ impl Machine<'_> {
                 let (module, name) = (module.to_owned(), name.to_owned());
                 self.global(&module, &name)?;
             }
-            op::REDUCE => self.reduce()?,
-            op::BUILD => {
-                // The attributes of a dictionary: torch's `_metadata`, versions of modules.
+            op::REDUCE | op::NEWOBJ => self.reduce()?,
+            op::NEWOBJ_EX => {
+                // Its arguments by name.
                 self.pop()?;
-                if !matches!(self.top()?, Node::Dict(_) | Node::Opaque | Node::Tensor(_)) {
-                    return Err(self.wrong("sets attributes of what is no dictionary or object"));
+                self.reduce()?;
+            }
+            op::BUILD => {
+                // Attributes: torch's `_metadata` of a dictionary, versions of modules.
+                self.pop()?;
+                if !matches!(self.top()?, Node::Dict(_) | Node::Tensor(_) | Node::Opaque(_)) {
+                    return Err(self.wrong("sets attributes of what has none"));
                 }
             }
             op::BINPERSID => self.storage()?,
@@ -204,7 +207,7 @@ impl Machine<'_> {
     fn slice(&mut self, length: usize) -> Step<&[u8]> {
         let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
         let Some(end) = end else {
-            let what = if self.bytes.len() == MAX_LENGTH { "it goes on beyond 32 MiB" } else { "it is cut off here" };
+            let what = if self.bytes.len() == MAX_LENGTH { "it goes on beyond 64 MiB" } else { "it is cut off here" };
             return Err(self.wrong(what));
         };
         let taken = &self.bytes[self.at..end];
@@ -237,13 +240,13 @@ impl Machine<'_> {
         Ok(text)
     }
 
-    /// A number in two's complement, of as many bytes as the first `prefix` say.
-    fn long(&mut self, prefix: usize) -> Step {
-        let width = self.unsigned(prefix)? as usize;
+    /// A number in two's complement, of as many bytes as the first `front` bytes say.
+    fn long(&mut self, front: usize) -> Step {
+        let width = self.unsigned(front)? as usize;
         if width > 8 {
-            // The state of a generator of random numbers, as no size is.
+            // A seed of a random number generator, or the magic number of an old file.
             self.slice(width)?;
-            self.push(Node::Opaque);
+            self.push(Node::Opaque(None));
             return Ok(());
         }
         let number = self.unsigned(width)? as i64;
@@ -312,21 +315,24 @@ impl Machine<'_> {
             false => self.since_mark()?,
         };
         let (pairs, odd) = items.as_chunks::<2>();
-        match self.top()? {
+        let top = self.top()?;
+        if matches!(top, Node::Opaque(_)) {
+            // A counter, or another kind of dictionary.
+            *top = Node::Dict(Vec::new());
+        }
+        match top {
             Node::Dict(dict) if odd.is_empty() => dict.extend(pairs.iter().map(|[key, value]| (*key, *value))),
-            // A dictionary of another class, as a counter.
-            Node::Opaque if odd.is_empty() => {}
             _ => return Err(self.wrong("sets items of what is no dictionary")),
         }
         Ok(())
     }
 
     fn global(&mut self, module: &str, name: &str) -> Step {
-        let global = Global::find(module, name);
-        if global == Global::Foreign && self.loaded.foreign.is_none() {
+        let global = Global::find(module, name).unwrap_or_else(|| {
             let name: String = format!("{module}.{name}").chars().take(200).collect();
-            self.loaded.foreign = Some((self.began, name.escape_debug().collect()));
-        }
+            self.loaded.foreign.push(Foreign { at: self.began, name: name.escape_debug().collect() });
+            Global::Foreign(self.loaded.foreign.len() - 1)
+        });
         self.push(Node::Global(global));
         Ok(())
     }
@@ -334,46 +340,57 @@ impl Machine<'_> {
     /// What `torch.load` would call is looked up here: a dictionary is made, a tensor is described.
     fn reduce(&mut self) -> Step {
         let (arguments, called) = (self.pop()?, self.pop()?);
-        if matches!(self.loaded.nodes[called], Node::Global(Global::Foreign) | Node::Opaque) {
-            self.push(Node::Opaque);
-            return Ok(());
-        }
-        let (Node::Global(global), Node::Tuple(arguments)) =
+        let node = self.called(called, arguments)?;
+        self.push(node);
+        Ok(())
+    }
+
+    fn called(&mut self, called: Id, arguments: Id) -> Step<Node> {
+        let (Node::Global(_) | Node::Opaque(_), Node::Tuple(arguments)) =
             (&self.loaded.nodes[called], &self.loaded.nodes[arguments])
         else {
             return Err(self.wrong("calls what is no function, or with what is no tuple"));
         };
-        let node = match (global, arguments.as_slice()) {
+        let global = match self.loaded.nodes[called] {
+            Node::Global(global) => global,
+            // A function that a foreign one found.
+            _ => return Ok(self.loaded.nodes[called].clone()),
+        };
+        Ok(match (global, arguments.as_slice()) {
+            (Global::Foreign(index), _) => Node::Opaque(Some(index)),
             (Global::OrderedDict, []) => Node::Dict(Vec::new()),
             (Global::OrderedDict, [list]) => {
                 let list = *list;
                 Node::Dict(self.listed_pairs(list)?)
             }
-            (Global::RebuildTensor | Global::RebuildParameter, [of, ..])
-                if matches!(self.loaded.nodes[*of], Node::Opaque) =>
-            {
-                Node::Opaque
-            }
-            (Global::RebuildTensor, [storage, offset, shape, strides, ..]) => {
-                let Node::Storage(storage) = self.loaded.nodes[*storage] else {
+            (Global::RebuildTensor | Global::RebuildNewType, [storage, offset, shape, strides, ..]) => {
+                let Node::Storage(storage, base) = self.loaded.nodes[*storage] else {
                     return Err(self.wrong("builds a tensor on what is no storage"));
                 };
-                let offset = self.size(*offset)?;
+                let offset = self.size(*offset)?.checked_add(base);
+                let offset = offset.ok_or_else(|| self.wrong("gives what is no size"))?;
                 let (shape, strides) = (self.sizes(*shape)?, self.sizes(*strides)?);
                 if shape.len() != strides.len() {
                     return Err(self.wrong("builds a tensor whose strides do not fit its shape"));
                 }
-                self.loaded.tensors.push(TensorRef { storage, offset, shape, strides });
+                let of_new_type = global == Global::RebuildNewType;
+                self.loaded.tensors.push(TensorRef { storage, offset, shape, strides, of_new_type });
                 Node::Tensor(self.loaded.tensors.len() - 1)
             }
             (Global::RebuildParameter, [tensor, ..]) => match self.loaded.nodes[*tensor] {
                 Node::Tensor(index) => Node::Tensor(index),
                 _ => return Err(self.wrong("builds a parameter on what is no tensor")),
             },
+            (Global::RebuildFromType, [function, _, arguments, ..]) => {
+                let (function, arguments) = (*function, *arguments);
+                match self.loaded.nodes[function] {
+                    // Itself within itself is nothing that torch writes, and would have no end.
+                    Node::Global(Global::RebuildFromType) => return Err(self.wrong("calls what cannot be called so")),
+                    _ => self.called(function, arguments)?,
+                }
+            }
             _ => return Err(self.wrong("calls what cannot be called so")),
-        };
-        self.push(node);
-        Ok(())
+        })
     }
 
     /// The pairs of `[[key, value], …]`, as Python 2 writes an ordered dictionary. The list is
@@ -406,7 +423,8 @@ impl Machine<'_> {
         }
     }
 
-    /// `('storage', class, key, device, length)`, in old files with a view that is always none.
+    /// `('storage', class, key, device, length)`; in old files with a view, which is none or `(key,
+    /// first number, length)`.
     fn storage(&mut self) -> Step {
         let id = self.pop()?;
         let loaded = &self.loaded;
@@ -414,22 +432,23 @@ impl Machine<'_> {
             Node::Tuple(parts) => parts.as_slice(),
             _ => &[],
         };
-        let [kind, class, key, _device, length, view @ ..] = parts else {
-            return Err(self.wrong("refers to something outside that is no storage"));
+        let unknown = || self.wrong("refers to something outside that is no storage");
+        let [kind, class, key, _device, length, view @ ..] = parts else { return Err(unknown()) };
+        let base = match view.iter().map(|view| &loaded.nodes[*view]).find(|view| **view != Node::None) {
+            None => 0,
+            Some(Node::Tuple(view)) if view.len() == 3 => self.size(view[1])?,
+            Some(_) => return Err(unknown()),
         };
-        if matches!(loaded.nodes[*class], Node::Global(Global::Foreign)) {
-            // Numbers of a newer type, which no weights are of.
-            self.push(Node::Opaque);
-            return Ok(());
-        }
-        let whole = view.iter().all(|view| loaded.nodes[*view] == Node::None);
-        let (Some("storage"), Node::Global(Global::Storage(element)), Node::Text(key), true) =
-            (loaded.text(*kind), &loaded.nodes[*class], &loaded.nodes[*key], whole)
-        else {
-            return Err(self.wrong("refers to something outside that is no storage"));
+        let kind_of = match &loaded.nodes[*class] {
+            Node::Global(Global::Storage(element)) => StorageKind::Of(*element),
+            Node::Global(Global::OtherStorage(bytes)) => StorageKind::Other(*bytes),
+            _ => return Err(unknown()),
         };
-        let storage = StorageRef { key: key.clone(), element: *element, len: self.size(*length)? };
-        self.push(Node::Storage(self.loaded.storages.len()));
+        let (Some("storage"), Node::Text(key)) = (loaded.text(*kind), &loaded.nodes[*key]) else {
+            return Err(unknown());
+        };
+        let storage = StorageRef { key: key.clone(), kind: kind_of, len: self.size(*length)? };
+        self.push(Node::Storage(self.loaded.storages.len(), base));
         self.loaded.storages.push(storage);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The opcodes that Python writes under pickle protocols 2 to 5, by the names of Python's
-//! `pickletools`.
+//! The opcodes of pickle protocols 2 to 5, by the names of Python's `pickletools`: those that
+//! `torch.save` writes for weights, and those of the values that training scripts keep beside them.
 
 pub const MARK: u8 = b'(';
 pub const STOP: u8 = b'.';
@@ -19,6 +19,8 @@ pub const BINSTRING: u8 = b'T';
 pub const SHORT_BINSTRING: u8 = b'U';
 pub const BINUNICODE: u8 = b'X';
 pub const EMPTY_LIST: u8 = b']';
+pub const LIST: u8 = b'l';
+pub const DICT: u8 = b'd';
 pub const APPEND: u8 = b'a';
 pub const BUILD: u8 = b'b';
 pub const GLOBAL: u8 = b'c';

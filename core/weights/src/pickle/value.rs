@@ -20,35 +20,49 @@ pub enum Node {
     /// In the order of insertion; a later pair replaces an earlier one of the same key.
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    /// Index into [`Loaded::storages`].
-    Storage(usize),
+    /// A part of a storage, as files before PyTorch 0.4 have it: index into [`Loaded::storages`], and
+    /// its first number.
+    Storage(usize, usize),
     /// Index into [`Loaded::tensors`].
     Tensor(usize),
-    /// Something beside the weights: bytes, a set, a huge number, an object of a class that is not
-    /// known. What it is made of is not kept.
-    Opaque,
+    /// What is neither weights nor a way to them. Of a class or function that is not known: index
+    /// into [`Loaded::foreign`].
+    Opaque(Option<usize>),
 }
 
-/// The classes and functions that a pickle names. They are words here; none is called.
+/// The classes and functions that a pickle may name. They are words here; none is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Global {
     OrderedDict,
+    /// Of a storage, an offset, a shape and strides; the first argument of it may be a tensor, too.
     RebuildTensor,
     RebuildParameter,
+    /// Of another function, a type, that function's arguments and attributes.
+    RebuildFromType,
+    /// Of a type of number that came later: `uint16`, the eight-bit floats.
+    RebuildNewType,
     Storage(Element),
-    /// Any other. What is made by it is [`Node::Opaque`].
-    Foreign,
+    /// Of numbers that are not read; how many bytes each takes.
+    OtherStorage(u8),
+    /// Anything else: index into [`Loaded::foreign`].
+    Foreign(usize),
 }
 
 impl Global {
-    /// What a name means here.
-    pub fn find(module: &str, name: &str) -> Self {
-        match (module, name) {
+    /// `None`: not known to be data.
+    pub fn find(module: &str, name: &str) -> Option<Self> {
+        Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
-            // The first is of PyTorch before 0.4.
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::RebuildTensor,
+            ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Self::RebuildTensor,
+            ("torch._utils", "_rebuild_tensor_v3") => Self::RebuildNewType,
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Self::RebuildParameter,
-            ("torch", _) => Self::Storage(match name {
+            ("torch._tensor", "_rebuild_from_type_v2") => Self::RebuildFromType,
+            ("torch.storage", "UntypedStorage") => Self::OtherStorage(1),
+            ("torch", "UntypedStorage" | "QInt8Storage" | "QUInt8Storage") => Self::OtherStorage(1),
+            ("torch", "QInt32Storage") => Self::OtherStorage(4),
+            ("torch", "ComplexFloatStorage") => Self::OtherStorage(8),
+            ("torch", "ComplexDoubleStorage") => Self::OtherStorage(16),
+            ("torch" | "torch.cuda", _) => Self::Storage(match name {
                 "DoubleStorage" => Element::F64,
                 "FloatStorage" => Element::F32,
                 "HalfStorage" => Element::F16,
@@ -59,10 +73,10 @@ impl Global {
                 "CharStorage" => Element::I8,
                 "ByteStorage" => Element::U8,
                 "BoolStorage" => Element::Bool,
-                _ => return Self::Foreign,
+                _ => return None,
             }),
-            _ => Self::Foreign,
-        }
+            _ => return None,
+        })
     }
 }
 
@@ -70,9 +84,27 @@ impl Global {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StorageRef {
     pub key: Rc<str>,
-    pub element: Element,
+    pub kind: StorageKind,
     /// Numbers in it.
     pub len: usize,
+}
+
+/// The numbers of a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StorageKind {
+    Of(Element),
+    /// Not read; how many bytes each takes.
+    Other(u8),
+}
+
+impl StorageKind {
+    /// Bytes of one number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Of(element) => element.size(),
+            Self::Other(bytes) => bytes.into(),
+        }
+    }
 }
 
 /// A tensor over a storage.
@@ -85,17 +117,27 @@ pub struct TensorRef {
     pub shape: Vec<usize>,
     /// In numbers, one for each dimension.
     pub strides: Vec<usize>,
+    /// Of numbers that are not read, whatever its storage says.
+    pub of_new_type: bool,
+}
+
+/// A class or function that a pickle names and that is not known to be data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Of the opcode that names it, from the start of the pickle.
+    pub at: usize,
+    /// With its module.
+    pub name: String,
 }
 
 /// A pickle as read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
     pub nodes: Vec<Node>,
+    pub foreign: Vec<Foreign>,
     pub storages: Vec<StorageRef>,
     pub tensors: Vec<TensorRef>,
     pub root: Id,
-    /// The first class or function that is not known here, with its place.
-    pub foreign: Option<(usize, String)>,
     /// Bytes that it took; others may follow.
     pub length: usize,
 }

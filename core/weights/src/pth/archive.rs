@@ -3,27 +3,34 @@
 //! what is compressed is refused.
 
 use super::{Storages, collect};
-use crate::Tensors;
+use crate::WeightsFile;
 use crate::error::WeightsError;
 use crate::pickle::{self, StorageRef};
+use pocketflow::names::shown;
 use std::io::{Read, Seek, SeekFrom};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-/// Reads all tensors of an archive, of the dictionary under `key` where it is given.
+/// Names of what an archive holds that a message can carry.
+const NAMED: usize = 5;
+
+/// Reads all tensors of an archive; `key` chooses among several state dictionaries.
 ///
 /// # Errors
 /// See [`crate::read`].
-pub fn read(mut file: impl Read + Seek, key: Option<&str>) -> Result<Tensors, WeightsError> {
+pub fn read(mut file: impl Read + Seek, key: Option<&str>) -> Result<WeightsFile, WeightsError> {
     let length = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     let mut archive = ZipArchive::new(file).map_err(damaged)?;
     let pickle_name = archive.file_names().find(|name| name.rsplit('/').next() == Some("data.pkl")).map(str::to_owned);
     let Some(pickle_name) = pickle_name else {
-        return Err(WeightsError::Other {
-            what: "a zip archive without `data.pkl`",
-            advice: "unzip it and give the file in it, or one that torch.save wrote",
-        });
+        let names: Vec<String> = archive.file_names().take(NAMED).map(|name| format!("`{}`", shown(name))).collect();
+        let more = if archive.len() > NAMED { ", …" } else { "" };
+        return Err(WeightsError::Other(format!(
+            "it is a zip archive without `data.pkl`, so not one of torch.save; it holds {}{more}: unpack it, and give the \
+             file of weights in it",
+            if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+        )));
     };
     let folder = pickle_name.strip_suffix("data.pkl").unwrap_or_default().to_owned();
     let order = format!("{folder}byteorder");
@@ -46,7 +53,7 @@ struct Archive<F> {
 impl<F: Read + Seek> Storages for Archive<F> {
     fn bytes(&mut self, storage: &StorageRef) -> Result<Vec<u8>, WeightsError> {
         let name = format!("{}data/{}", self.folder, storage.key);
-        let wanted = (storage.len as u64).checked_mul(storage.element.size() as u64);
+        let wanted = (storage.len as u64).checked_mul(storage.kind.size() as u64);
         let left = wanted.and_then(|wanted| self.left.checked_sub(wanted));
         let (Some(wanted), Some(left)) = (wanted, left) else {
             return Err(WeightsError::Malformed(format!(

@@ -3,46 +3,40 @@
 //! order of the keys, each with its length in front.
 
 use super::{Storages, collect};
-use crate::Tensors;
-use crate::element::Element;
+use crate::WeightsFile;
 use crate::error::WeightsError;
-use crate::pickle::{self, Loaded, Node, StorageRef};
+use crate::pickle::{self, Loaded, Node, StorageKind, StorageRef};
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
-/// The magic number as a pickle, after the two bytes of the protocol.
+/// The magic number as a pickle, after the two bytes of the protocol, and from protocol 4 on the
+/// nine of a frame.
 const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 const PROTOCOL: usize = 2;
+const FRAME: usize = 9;
 const VERSION: i64 = 1001;
 
-/// Where the magic number ends in a file of this format that begins with `front`, of at least 32
-/// bytes; `None`: it is of another.
-fn magic_end(front: &[u8]) -> Option<usize> {
-    // From protocol 4 on, a frame with its length lies around each pickle.
-    let frame = match front {
-        [0x80, _, 0x95, ..] => 9,
-        [0x80, ..] => 0,
-        _ => return None,
-    };
-    front.get(PROTOCOL + frame..)?.starts_with(MAGIC).then_some(PROTOCOL + frame + MAGIC.len())
-}
-
-/// Whether a file that begins with `front` is of this format.
+/// Whether a file that begins with `front` (32 bytes) is of this format.
 pub fn is_legacy(front: &[u8]) -> bool {
-    magic_end(front).is_some()
+    front.first() == Some(&0x80) && magic_end(front).is_some()
 }
 
-/// Reads all tensors of a file, of the dictionary under `key` where it is given.
+fn magic_end(front: &[u8]) -> Option<usize> {
+    let begins = [PROTOCOL, PROTOCOL + FRAME].into_iter();
+    let begin = begins.into_iter().find(|begin| front.get(*begin..).is_some_and(|rest| rest.starts_with(MAGIC)));
+    Some(begin? + MAGIC.len())
+}
+
+/// Reads all tensors of a file that [`is_legacy`]; `key` chooses among several state dictionaries.
 ///
 /// # Errors
 /// See [`crate::read`].
-pub fn read(mut file: impl Read + Seek, key: Option<&str>) -> Result<Tensors, WeightsError> {
+pub fn read(mut file: impl Read + Seek, key: Option<&str>) -> Result<WeightsFile, WeightsError> {
     let length = file.seek(SeekFrom::End(0))?;
+    let mut front = [0; PROTOCOL + FRAME + 16];
     file.rewind()?;
-    let mut front = Vec::new();
-    file.by_ref().take(crate::FRONT).read_to_end(&mut front)?;
-    let cut = || WeightsError::Malformed("it is cut off in its front".into());
-    let mut at = magic_end(&front).ok_or_else(cut)? as u64;
+    let read = file.by_ref().take(front.len() as u64).read(&mut front)?;
+    let mut at = magic_end(&front[..read]).ok_or(WeightsError::Unknown)? as u64;
     let version = pickle(&mut file, &mut at)?;
     if version.int(version.root) != Some(VERSION) {
         return Err(WeightsError::Malformed(format!("its version is not {VERSION}")));
@@ -76,8 +70,8 @@ fn places(
     loaded: &Loaded,
     keys: &Loaded,
 ) -> Result<HashMap<String, (u64, u64)>, WeightsError> {
-    let elements: HashMap<&str, Element> =
-        loaded.storages.iter().map(|storage| (&*storage.key, storage.element)).collect();
+    let kinds: HashMap<&str, StorageKind> =
+        loaded.storages.iter().map(|storage| (&*storage.key, storage.kind)).collect();
     let Node::List(list) = &keys.nodes[keys.root] else {
         return Err(WeightsError::Malformed("it lists no storages".into()));
     };
@@ -85,7 +79,7 @@ fn places(
     for key in list {
         let key = keys.text(*key).ok_or_else(|| WeightsError::Malformed("a storage's key is no text".into()))?;
         let cut = || WeightsError::Malformed(format!("it is cut off in its storage `{key}`, at byte {length}"));
-        let Some(element) = elements.get(key) else {
+        let Some(kind) = kinds.get(key) else {
             return Err(WeightsError::Malformed(format!("no tensor tells what its storage `{key}` holds")));
         };
         let begin = at.checked_add(8).filter(|begin| *begin <= length).ok_or_else(cut)?;
@@ -93,7 +87,7 @@ fn places(
         let mut count = [0; 8];
         file.read_exact(&mut count)?;
         let count = u64::from_le_bytes(count);
-        let end = count.checked_mul(element.size() as u64).and_then(|bytes| begin.checked_add(bytes));
+        let end = count.checked_mul(kind.size() as u64).and_then(|bytes| begin.checked_add(bytes));
         at = end.filter(|end| *end <= length).ok_or_else(cut)?;
         places.insert(key.to_owned(), (begin, count));
     }
@@ -117,7 +111,7 @@ impl<F: Read + Seek> Storages for Run<F> {
             None => return Err(WeightsError::Malformed(format!("its storage `{key}` is missing"))),
         };
         self.file.seek(SeekFrom::Start(begin))?;
-        let length = count * storage.element.size() as u64;
+        let length = count * storage.kind.size() as u64;
         let mut bytes = Vec::new();
         self.file.by_ref().take(length).read_to_end(&mut bytes)?;
         Ok(bytes)

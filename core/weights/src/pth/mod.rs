@@ -9,7 +9,7 @@ mod tensor;
 pub use archive::read as read_archive;
 pub use legacy::{is_legacy, read as read_legacy};
 
-use crate::Tensors;
+use crate::WeightsFile;
 use crate::error::WeightsError;
 use crate::pickle::{Loaded, StorageRef};
 
@@ -22,15 +22,17 @@ trait Storages {
     fn bytes(&mut self, storage: &StorageRef) -> Result<Vec<u8>, WeightsError>;
 }
 
-/// The tensors of the pickle's state dictionary, that under `key` where it is given; the file has
+/// The tensors of the pickle's state dictionary, or of the one that `key` names; the file has
 /// `length` bytes.
 fn collect(
     loaded: &Loaded,
     storages: &mut impl Storages,
     length: u64,
     key: Option<&str>,
-) -> Result<Tensors, WeightsError> {
-    let named = state::tensors(loaded, key)?;
-    tensor::check(&named, loaded, length)?;
-    tensor::gather(&named, loaded, storages)
+) -> Result<WeightsFile, WeightsError> {
+    let found = state::find(loaded, key)?;
+    tensor::check(&found.tensors, loaded, length)?;
+    let tensors = tensor::gather(&found.tensors, loaded, storages)?;
+    let order = found.order.into_iter().filter(|name| tensors.contains_key(name)).collect();
+    Ok(WeightsFile { tensors, order, unread: found.unread, others: found.others, ..WeightsFile::default() })
 }

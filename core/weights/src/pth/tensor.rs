@@ -3,7 +3,7 @@
 use super::Storages;
 use crate::element::count;
 use crate::error::WeightsError;
-use crate::pickle::{Loaded, StorageRef, TensorRef};
+use crate::pickle::{Loaded, StorageKind, StorageRef, TensorRef};
 use crate::{LoadedTensor, Tensors};
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// The first tensor that does not.
-pub fn check(named: &BTreeMap<&str, &TensorRef>, loaded: &Loaded, length: u64) -> Result<(), WeightsError> {
+pub fn check(named: &BTreeMap<String, &TensorRef>, loaded: &Loaded, length: u64) -> Result<(), WeightsError> {
     let mut room = length;
     for (name, tensor) in named {
-        let wrong = |problem: String| WeightsError::Tensor { name: (*name).into(), problem };
+        let wrong = |problem: String| WeightsError::Tensor { name: name.clone(), problem };
         let storage = &loaded.storages[tensor.storage];
-        // One that is expanded has more numbers than its storage: it takes some several times.
+        // Strides of 0, of what was expanded, may make more of a storage than it holds.
         let numbers = count(&tensor.shape)
             .ok_or_else(|| wrong(format!("has the shape {:?}, which cannot be counted", tensor.shape)))?;
         let end = if numbers == 0 { Some(0) } else { reach(tensor).and_then(|last| last.checked_add(1)) };
@@ -50,7 +50,7 @@ fn reach(tensor: &TensorRef) -> Option<usize> {
 /// # Errors
 /// A storage that the file does not hold.
 pub fn gather(
-    named: &BTreeMap<&str, &TensorRef>,
+    named: &BTreeMap<String, &TensorRef>,
     loaded: &Loaded,
     storages: &mut impl Storages,
 ) -> Result<Tensors, WeightsError> {
@@ -61,7 +61,7 @@ pub fn gather(
     }
     let mut tensors = Tensors::new();
     for (storage, sharing) in by_storage {
-        let element = storage.element;
+        let StorageKind::Of(element) = storage.kind else { continue };
         let numbers = element.numbers(&storages.bytes(storage)?);
         for (name, tensor) in sharing {
             let values = copy(tensor, &numbers);
@@ -105,6 +105,7 @@ mod tests {
             offset,
             shape: shape.into(),
             strides: strides.into(),
+            of_new_type: false,
         };
         let copied = |tensor: TensorRef| copy(&tensor, &(0..24u8).map(f32::from).collect::<Vec<f32>>());
         assert_eq!(copied(tensor(1, &[2, 3], &[3, 1])), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);

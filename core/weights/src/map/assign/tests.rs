@@ -2,6 +2,10 @@ use super::*;
 use crate::Element;
 use pocketflow::graph::{GlobalAvgPool, GraphBuilder, Linear};
 
+fn assign(graph: &Graph, file: Tensors, map: &NameMap) -> Result<Assigned> {
+    super::assign(graph, file, &BTreeMap::new(), map)
+}
+
 fn graph(classes: usize) -> Graph {
     let mut builder = GraphBuilder::new("small", [3, 8, 8]);
     let conv = builder.conv("conv1", 0, 2, 1, 1, 0);
@@ -97,6 +101,55 @@ fn parts_of_the_network_are_not_left_out() {
     assert!(message.to_string().contains("no place for: `module.conv1.se.weight` [2]"), "{message}");
     let map = NameMap::parse("\"module.conv1.se\" = \"\"").unwrap();
     assign(&graph(3), tensors, &map).unwrap().report.check().unwrap();
+}
+
+#[test]
+fn what_stands_in_front_of_all_names_is_no_part_of_them() {
+    for front in ["model.", "student.backbone.", "1.", "Schicht ü."] {
+        let mut tensors: Tensors =
+            file().into_iter().map(|(name, tensor)| (name.replacen("module.", front, 1), tensor)).collect();
+        // Beside the network, and so left over; within it, it would be a part of it.
+        tensors.insert(format!("{front}aux.weight"), tensor(&[5], 0.0));
+        tensors.insert("0.mean".into(), tensor(&[1, 3, 1, 1], 0.0));
+        let assigned = assign(&graph(3), tensors.clone(), &NameMap::default()).unwrap();
+        assigned.report.check().unwrap();
+        assert_eq!(assigned.tensors["fc.weight"], tensor(&[3, 2], 1.0), "{front}");
+        let over: Vec<&str> = assigned.report.unused.iter().map(|unused| unused.theirs.as_str()).collect();
+        assert_eq!(over, ["0.mean", &format!("{front}aux.weight")]);
+        tensors.insert(format!("{front}conv1.se.weight"), tensor(&[2], 0.0));
+        assert!(assign(&graph(3), tensors, &NameMap::default()).unwrap().report.check().is_err(), "{front}");
+    }
+}
+
+#[test]
+fn a_map_takes_away_a_front_and_chooses_among_two_networks() {
+    let mut tensors = Tensors::new();
+    for (front, first) in [("student", 1.0), ("teacher", 5.0)] {
+        let own = file().into_iter().map(|(name, tensor)| (name.replacen("module", front, 1), tensor));
+        tensors.extend(own.map(|(name, old)| (name, tensor(&old.shape, first))));
+    }
+    let message = assign(&graph(3), tensors.clone(), &NameMap::default()).unwrap_err().to_string();
+    assert!(message.contains("`student`") && message.contains("`teacher`"), "{message}");
+    let map = NameMap::parse("student = \"\"\nteacher = \".\"").unwrap();
+    let assigned = assign(&graph(3), tensors, &map).unwrap();
+    assigned.report.check().unwrap();
+    assert_eq!(assigned.tensors["fc.bias"], tensor(&[3], 5.0));
+}
+
+#[test]
+fn tensors_that_are_not_read_are_left_over_unless_they_are_needed() {
+    let unread = |name: &str| BTreeMap::from([(name.to_owned(), "holds numbers of type F8_E4M3".to_owned())]);
+    let assigned = super::assign(&graph(3), file(), &unread("amax"), &NameMap::default()).unwrap();
+    assigned.report.check().unwrap();
+    assert_eq!(assigned.report.unused[0].theirs, "amax");
+    let mut tensors = file();
+    tensors.remove("module.conv1.weight");
+    let report = super::assign(&graph(3), tensors, &unread("module.conv1.weight"), &NameMap::default()).unwrap().report;
+    let message = report.check().unwrap_err().to_string();
+    assert!(message.contains("1 of 7") && message.contains("F8_E4M3"), "{message}");
+    let report =
+        super::assign(&graph(3), file(), &unread("module.conv1.se.weight"), &NameMap::default()).unwrap().report;
+    assert!(report.check().is_err(), "a part of the network");
 }
 
 #[test]
