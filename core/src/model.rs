@@ -86,7 +86,22 @@ impl Model {
     /// # Errors
     /// An invalid graph or plan; a parameter that is missing, unknown or of another size (which);
     /// weights that are not finite.
-    pub fn new(graph: Graph, plan: QuantPlan, meta: ModelMeta, mut values: BTreeMap<String, Vec<f32>>) -> Result<Self> {
+    pub fn new(graph: Graph, plan: QuantPlan, meta: ModelMeta, values: BTreeMap<String, Vec<f32>>) -> Result<Self> {
+        Self::packed(graph, plan, meta, values, BTreeMap::new())
+    }
+
+    /// As [`Model::new`], with codes of some of the weights in the plan, by name: where their grid
+    /// does not follow from the values.
+    ///
+    /// # Errors
+    /// As there; codes that the plan does not say.
+    pub fn packed(
+        graph: Graph,
+        plan: QuantPlan,
+        meta: ModelMeta,
+        mut values: BTreeMap<String, Vec<f32>>,
+        mut packed: BTreeMap<String, Quantized>,
+    ) -> Result<Self> {
         plan.validate(&graph)?;
         let mut tensors = BTreeMap::new();
         for Param { name, shape, node, role } in graph.params()? {
@@ -100,13 +115,19 @@ impl Model {
             }
             let stored = match plan.weights.get(&graph.nodes[node].name) {
                 Some(quant) if role == Role::Weight => {
-                    let quantized = quantize(&values, quant.bits, quant.buckets.size(&shape), quant.grid)
-                        .map_err(|error| error.context(format!("cannot quantize `{name}`")))?;
+                    let quantized = match packed.remove(&name) {
+                        Some(quantized) => quantized,
+                        None => quantize(&values, quant.bits, quant.buckets.size(&shape), quant.grid)
+                            .map_err(|error| error.context(format!("cannot quantize `{name}`")))?,
+                    };
                     Stored::Packed { shape, quantized }
                 }
                 _ => Stored::Full { shape, values },
             };
             tensors.insert(name, stored);
+        }
+        if let Some(name) = packed.keys().next() {
+            return Err(Error::failed(format!("tensor `{name}` has codes, and no layer of the plan has such weights")));
         }
         if let Some(name) = values.keys().next() {
             return Err(Error::failed(format!("tensor `{name}` is none of `{}`", graph.name)));

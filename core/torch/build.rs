@@ -29,7 +29,7 @@ fn main() {
         .flag("-fno-trapping-math")
         .flag_if_supported("-mprefer-vector-width=512")
         .files(
-            ["norm_act", "weights", "optimizers", "operators", "images", "memory", "random", "group"]
+            ["norm_act", "weights", "steps", "optimizers", "operators", "images", "memory", "random", "group"]
                 .map(|name| format!("kernels/{name}.cpp")),
         )
         .compile("pocketflow_kernels");

@@ -8,7 +8,7 @@ use pocketflow::dataset::Split;
 use pocketflow::graph::{Graph, Param, Role};
 use pocketflow::job::Job;
 use pocketflow::model::Model;
-use pocketflow::quant::{Buckets, FULL_PRECISION_BITS};
+use pocketflow::quant::{Buckets, FULL_PRECISION_BITS, QuantPlan};
 use pocketflow::{Error, Result};
 use pocketflow_torch::calibrate::take_ranges;
 use pocketflow_torch::engine::Engine;
@@ -241,10 +241,10 @@ impl<'a> Evaluator<'a> {
 /// # Errors
 /// A graph that is not valid.
 pub fn layers(graph: &Graph, quantization: &Quantization) -> Result<Vec<Layer>> {
-    let plan = quantization.plan(graph, ANY_BITS);
+    let open = QuantPlan::quantizable(graph, quantization.all_layers);
     let name = |param: &Param| graph.nodes[param.node].name.clone();
     let weights = graph.params()?.into_iter().filter(|param| param.role == Role::Weight);
-    let quantized = weights.filter(|param| plan.weights.contains_key(&name(param)));
+    let quantized = weights.filter(|param| open.contains(&name(param)));
     Ok(quantized
         .map(|param| {
             let mut shape = [1; 4];

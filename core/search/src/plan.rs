@@ -119,6 +119,7 @@ mod tests {
             save_path: "model.ckpt".into(),
             buckets: Buckets::Channel,
             all_layers: false,
+            edge_bits: 32,
             range: WeightRange::MinMax,
             reestimate: true,
         }
@@ -144,6 +145,18 @@ mod tests {
         let bits: Vec<(&str, u32)> = plan.weights.iter().map(|(name, quant)| (name.as_str(), quant.bits)).collect();
         assert_eq!(bits, [("second", 2), ("third", 7)]);
         assert!(plan.weights.values().all(|quant| quant.buckets == Buckets::Channel));
+    }
+
+    #[test]
+    fn the_first_and_the_last_layer_take_bits_of_their_own() {
+        let of = |quantization: Quantization| {
+            let plan = quantization.plan(&graph(), 2);
+            ["first", "second", "third", "last"].map(|name| plan.weights.get(name).map(|quant| quant.bits))
+        };
+        assert_eq!(of(quantization()), [None, Some(2), Some(2), None]);
+        let edges = Quantization { edge_bits: 8, ..quantization() };
+        assert_eq!(of(edges.clone()), [Some(8), Some(2), Some(2), Some(8)]);
+        assert_eq!(of(Quantization { all_layers: true, ..edges }), [Some(2); 4]);
     }
 
     #[test]

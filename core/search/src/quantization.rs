@@ -3,7 +3,7 @@
 
 use pocketflow::clip::WeightRange;
 use pocketflow::graph::Graph;
-use pocketflow::quant::{Buckets, QuantPlan};
+use pocketflow::quant::{Buckets, FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
 use std::path::PathBuf;
 
 /// What is quantized.
@@ -13,14 +13,24 @@ pub struct Quantization {
     pub save_path: PathBuf,
     pub buckets: Buckets,
     pub all_layers: bool,
+    /// Bits of the first and the last layer, where `all_layers` is off; 32 leave them alone.
+    pub edge_bits: u32,
     pub range: WeightRange,
     /// Without training.
     pub reestimate: bool,
 }
 
 impl Quantization {
-    /// Returns the plan with the same bits for all weights.
+    /// Returns the plan with the same bits for all weights, but for those of the first and the last
+    /// layer.
     pub fn plan(&self, graph: &Graph, weight_bits: u32) -> QuantPlan {
-        QuantPlan::uniform(graph, weight_bits, self.activation_bits, self.buckets, self.all_layers)
+        let mut plan = QuantPlan::uniform(graph, weight_bits, self.activation_bits, self.buckets, self.all_layers);
+        let layers = graph.layers();
+        let edges = layers.first().into_iter().chain(layers.last());
+        if !self.all_layers && self.edge_bits < FULL_PRECISION_BITS {
+            let quant = WeightQuant { bits: self.edge_bits, buckets: self.buckets, grid: Grid::MinMax };
+            plan.weights.extend(edges.map(|id| (graph.nodes[*id].name.clone(), quant)));
+        }
+        plan
     }
 }

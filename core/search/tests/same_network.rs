@@ -61,6 +61,7 @@ fn the_network_of_an_allocation_is_that_of_the_learner() {
             save_path: "model.ckpt".into(),
             buckets: Buckets::Channel,
             all_layers: false,
+            edge_bits: 32,
             range,
             reestimate: false,
         };
@@ -75,7 +76,7 @@ fn the_network_of_an_allocation_is_that_of_the_learner() {
         }
         let values = parent.all_values().unwrap();
         let mut made = Network::new(&engine, &graph, &plan, &values, Weights::FullPrecision).unwrap();
-        prepare(&mut made, &job, &pool, Preparation { range, statistics: false }).unwrap();
+        prepare(&mut made, &job, &pool, Preparation { range, steps: None, statistics: false }).unwrap();
 
         let judged = evaluator.network();
         assert_eq!(judged.plan().unwrap(), made.plan().unwrap(), "bits and ranges, {range:?}");

@@ -1,7 +1,7 @@
 //! Times a training step (forward, backward, optimizer) of ResNet-20 on CIFAR-10-shaped images, or
 //! of ResNet-18 on photographs: full precision against `uniform` with 4-bit weights and
-//! activations, the same with channel buckets, `uniform-tf` with 8 bits for int8 and uint8, and
-//! PyTorch. They take turns, so that what else the machine does falls on all alike. Prints a table,
+//! activations, the same with channel buckets, `uniform-tf` with 8 bits for int8 and uint8, `uniform`
+//! with learned steps, and PyTorch. They take turns, so that what else the machine does falls on all alike. Prints a table,
 //! writes JSON with `--json FILE`.
 //!
 //! `cargo xtask bench step [--net resnet20|resnet18] [--batch 128, of resnet18 32] [--rounds 8]
@@ -17,6 +17,7 @@ use pocketflow_resnet_ilsvrc12::{self as resnet_ilsvrc12, Size};
 use pocketflow_torch::engine::Engine;
 use pocketflow_torch::network::{Integers, Mode, Network, Weights};
 use pocketflow_torch::optimizer::{Optimizer, Rule};
+use pocketflow_torch::quantizer::{BINS, LearnedValues, LearnedWeights, Spread};
 use pocketflow_torch::{kernels, loss};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -106,6 +107,34 @@ impl Drop for PyTorch {
     }
 }
 
+/// Puts learned steps in the place of a plan's quantizers. Values are spread as behind a
+/// normalisation.
+fn learn(network: &mut Network, plan: &QuantPlan) -> pocketflow::Result<()> {
+    for (layer, quant) in &plan.weights {
+        let missing = || pocketflow::Error::failed(format!("no weights of `{layer}`"));
+        let weights = network.tensor(&format!("{layer}.weight")).ok_or_else(missing)?;
+        let quantizer = LearnedWeights::new(weights, *quant, 1.0)?;
+        network.set_weight_quantizer(layer, Box::new(quantizer))?;
+    }
+    let shapes = network.graph().shapes()?;
+    let counts: Vec<(String, usize)> = network
+        .graph()
+        .nodes
+        .iter()
+        .zip(&shapes)
+        .map(|(node, shape)| (node.name.clone(), shape.iter().product()))
+        .collect();
+    for (node, count) in counts {
+        if let Some(quant) = plan.activations.get(&node) {
+            let mut seen = Spread::over([0.0, 3.0]);
+            seen.add(&[1.0; BINS]);
+            let quantizer = LearnedValues::new(quant.bits, &seen, count, 1.0, Device::Cpu)?;
+            network.set_value_quantizer(&node, Box::new(quantizer))?;
+        }
+    }
+    Ok(())
+}
+
 /// Those of ours, full precision first.
 fn contenders(graph: &Graph) -> pocketflow::Result<Vec<Contender>> {
     let values = Network::initialised(&Engine::cpu(), graph, 0)?.values()?;
@@ -115,12 +144,20 @@ fn contenders(graph: &Graph) -> pocketflow::Result<Vec<Contender>> {
         Network::for_integers(&Engine::cpu(), graph, integers, [&[127.5; 3], &[63.0; 3]], &values)
     };
     let bits = |buckets| QuantPlan::uniform(graph, 4, 4, buckets, false);
+    let learned = |buckets| {
+        let plan = bits(buckets);
+        let mut network = uniform(plan.clone())?;
+        learn(&mut network, &plan)?;
+        Ok::<_, pocketflow::Error>(network)
+    };
     Ok(vec![
         Contender::ours("full precision", uniform(QuantPlan::default())?),
         Contender::ours("uniform 4/4", uniform(bits(Buckets::Layer))?),
         Contender::ours("uniform 4/4, channel buckets", uniform(bits(Buckets::Channel))?),
         Contender::ours("uniform-tf int8", integers(Target::Int8)?),
         Contender::ours("uniform-tf uint8", integers(Target::Uint8)?),
+        Contender::ours("learned 4/4", learned(Buckets::Layer)?),
+        Contender::ours("learned 4/4, channel buckets", learned(Buckets::Channel)?),
     ])
 }
 
@@ -173,13 +210,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{:<28} {median:>10.1} {:>8.3}", contender.name, median / medians[0]);
     }
     if let Some(path) = option("--json") {
-        let [full, quantized, buckets, int8, uint8] = [0, 1, 2, 3, 4].map(|index: usize| medians[index]);
+        let [full, quantized, buckets, int8, uint8, learned, learned_buckets] =
+            [0, 1, 2, 3, 4, 5, 6].map(|index: usize| medians[index]);
         let figures = serde_json::json!({
             "full_precision_ms": full, "quantized_ms": quantized, "ratio": quantized / full,
             "channel_buckets_ms": buckets, "channel_buckets_ratio": buckets / full,
             "uniform_tf_ms": int8, "uniform_tf_ratio": int8 / full,
             "uniform_tf_uint8_ms": uint8, "uniform_tf_uint8_ratio": uint8 / full,
-            "pytorch_ms": medians.get(5), "batch": batch, "threads": threads, "steps": rounds * steps,
+            "learned_ms": learned, "learned_ratio": learned / full,
+            "learned_channel_buckets_ms": learned_buckets, "learned_channel_buckets_ratio": learned_buckets / full,
+            "pytorch_ms": medians.get(7), "batch": batch, "threads": threads, "steps": rounds * steps,
         });
         std::fs::write(path, format!("{figures:#}\n"))?;
     }

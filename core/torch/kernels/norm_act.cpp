@@ -5,7 +5,8 @@
 //  - the backward pass needs no mask: an inactive output is stored as -0.0, an active one that rounds to zero as +0.0;
 //    what ReLU6 clipped it computes again from its input.
 // The gradient passes quantizers straight through (Bengio et al. 2013, arXiv 1308.3432), also
-// beyond the ends of the range. Images are channels_last, `[n, h, w, c]` in memory: a matrix of
+// beyond the ends of the range; a learned quantizer (steps.h) ends it there, and its own gradient is
+// summed in the same pass as those of the normalisation. Images are channels_last, `[n, h, w, c]` in memory: a matrix of
 // rows of c channels. Constants per channel are repeated to a period of at least 256 values, so
 // that loops run over long contiguous stretches whatever c is. Sums are taken per block of fixed
 // size, then over blocks in order: results do not depend on the number of threads.
@@ -13,6 +14,7 @@
 #include "norm_act_loops.h"
 #include "operators.h"
 #include <ATen/Parallel.h>
+#include <numeric>
 #include <torch/csrc/autograd/custom_function.h>
 #include <vector>
 
@@ -117,6 +119,7 @@ void transform(const Forward &f, const Cut &cut, const Settings &s) {
   std::optional<AffineGrid> outer, inner;
   // The first batch: its range is taken before it is quantized.
   auto settle = [&](const Quantizer &quantizer, std::optional<AffineGrid> &grid, auto &&ends) {
+    if (quantizer.learned()) grid = quantizer.grid();
     if (!quantizer.quantizes() || (quantizer.unseen() && !quantizer.track)) return;
     if (quantizer.unseen()) {
       const Extremes first = pass(f, cut, s, outer, inner);
@@ -135,7 +138,8 @@ class NormAct : public torch::autograd::Function<NormAct> {
 public:
   // Arguments that may be absent are optional: autograd takes no undefined tensors.
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &input, const Optional &gamma_input,
-                            const Optional &beta_input, const Optional &residual_input, const Settings &s) {
+                            const Optional &beta_input, const Optional &residual_input, const Optional &,
+                            const Optional &, const Settings &s) {
     const at::Tensor x = channels_last(input);
     const at::Tensor gamma = gamma_input.value_or(at::Tensor()), beta = beta_input.value_or(at::Tensor());
     const at::Tensor residual = residual_input ? channels_last(*residual_input) : at::Tensor();
@@ -179,8 +183,17 @@ public:
       std::copy(values.begin(), values.end(), t.data_ptr<float>());
       return t;
     };
-    // Without an activation function the output is not looked at again, so it need not be kept.
-    ctx->save_for_backward({x, s.act == NONE ? x : y, keep(floats(mean)), keep(inverse_std), keep(a), keep(b)});
+    // Without an activation function the output is not looked at again, so it need not be kept; nor with a
+    // learned quantizer, which computes it again, and needs the residual for that.
+    const bool computes = s.outer.learned();
+    ctx->save_for_backward({x, s.act == NONE || computes ? x : y, keep(floats(mean)), keep(inverse_std), keep(a), keep(b),
+                            computes && residual.defined() ? residual : x});
+    ctx->saved_data["learned"] = s.outer.learned();
+    ctx->saved_data["zero"] = s.outer.zero.defined();
+    if (s.outer.learned()) {
+      const AffineGrid grid = s.outer.grid();
+      ctx->saved_data["grid"] = std::vector<double>{double(grid.scale), grid.lo, grid.hi, s.outer.factor};
+    }
     ctx->saved_data["act"] = int64_t(s.act);
     ctx->saved_data["norm"] = norm;
     ctx->saved_data["training"] = s.training && norm;
@@ -203,25 +216,58 @@ public:
     const std::vector<float> as = repeat(scale, cut.period), bs = repeat(vector(b), cut.period);
     const Backward f{act, grad.data_ptr<float>(), y.data_ptr<float>(), x.data_ptr<float>(), as.data(), bs.data()};
 
-    if (!norm && act == NONE) return {grad, {}, {}, has_residual ? grad : at::Tensor(), {}};
+    const bool is_learned = ctx->saved_data["learned"].toBool();
+    Learned l{act, f.grad, f.x, has_residual ? saved[6].data_ptr<float>() : nullptr, as.data(), bs.data(), {}};
+    double factor = 0.0;
+    if (is_learned) {
+      const std::vector<double> grid = ctx->saved_data["grid"].toDoubleVector();
+      const AffineGrid affine{float(grid[0]), grid[1], grid[2]};
+      l.grid = steps_of(&affine);
+      factor = grid[3] * affine.scale;
+    }
+    // The sums of slopes and of what lies beyond the ends, by block.
+    std::vector<double> of_grid(is_learned ? cut.blocks * 2 : 0, 0.0);
+    const bool has_zero = ctx->saved_data["zero"].toBool();
+    auto gradients = [&](const at::Tensor &dx, const at::Tensor &dgamma, const at::Tensor &dbeta,
+                         const at::Tensor &dres) -> torch::autograd::variable_list {
+      if (!is_learned) return {dx, dgamma, dbeta, dres, {}, {}, {}};
+      double slope = 0.0, beyond = 0.0;
+      for (int64_t b = 0; b < cut.blocks; b++) slope += of_grid[b * 2], beyond += of_grid[b * 2 + 1];
+      const at::Tensor step = at::full({1}, slope * factor, x.options());
+      return {dx, dgamma, dbeta, dres, step, has_zero ? at::full({1}, -beyond * factor, x.options()) : at::Tensor(), {}};
+    };
+
+    const bool masks = act != NONE || is_learned;
+    if (!norm && !masks) return gradients(grad, {}, {}, has_residual ? grad : at::Tensor());
     at::Tensor dres, dx = at::empty_like(x), dgamma, dbeta;
-    if (has_residual) dres = act == NONE ? grad : at::empty_like(x);
-    float *kept = has_residual && act != NONE ? dres.data_ptr<float>() : nullptr;
+    if (has_residual) dres = masks ? at::empty_like(x) : grad;
+    float *kept = has_residual && masks ? dres.data_ptr<float>() : nullptr;
+    auto total_of = [&](const std::vector<float> &sums) { return std::accumulate(sums.begin(), sums.end(), 0.0); };
     if (!norm) {
-      cut.each_block([&](int64_t, int64_t from, int64_t to) {
-        cut.each_period(from, to, [&](int64_t o, int64_t n) { mask_block(f.at(o), dx.data_ptr<float>() + o, n); });
+      float *out = dx.data_ptr<float>();
+      cut.each_block([&](int64_t block, int64_t from, int64_t to) {
+        std::vector<float> slope(is_learned ? cut.period : 0, 0.0f), beyond = slope;
+        cut.each_period(from, to, [&](int64_t o, int64_t n) {
+          if (is_learned) learned_sums(l.at(o), nullptr, out + o, {nullptr, nullptr, slope.data(), beyond.data()}, n);
+          else mask_block(f.at(o), out + o, n);
+        });
+        if (is_learned) of_grid[block * 2] = total_of(slope), of_grid[block * 2 + 1] = total_of(beyond);
       });
-      if (has_residual) dres = dx;
-      return {dx, {}, {}, dres, {}};
+      return gradients(dx, {}, {}, has_residual ? dx : at::Tensor());
     }
 
     const std::vector<float> centres = repeat(means, cut.period);
     std::vector<double> partial(cut.blocks * channels * 2, 0.0);
     cut.each_block([&](int64_t block, int64_t from, int64_t to) {
       std::vector<float> sum_g(cut.period, 0.0f), sum_gx(cut.period, 0.0f);
+      std::vector<float> slope(is_learned ? cut.period : 0, 0.0f), beyond = slope;
       cut.each_period(from, to, [&](int64_t o, int64_t n) {
-        backward_sums(f.at(o), centres.data(), kept ? kept + o : nullptr, sum_g.data(), sum_gx.data(), n);
+        float *keep = kept ? kept + o : nullptr;
+        if (is_learned)
+          learned_sums(l.at(o), centres.data(), keep, {sum_g.data(), sum_gx.data(), slope.data(), beyond.data()}, n);
+        else backward_sums(f.at(o), centres.data(), keep, sum_g.data(), sum_gx.data(), n);
       });
+      if (is_learned) of_grid[block * 2] = total_of(slope), of_grid[block * 2 + 1] = total_of(beyond);
       cut.fold(sum_g, &partial[block * channels * 2]);
       cut.fold(sum_gx, &partial[block * channels * 2 + channels]);
     });
@@ -247,10 +293,12 @@ public:
     if (kept) masked.act = NONE, masked.grad = kept;
     cut.each_block([&](int64_t, int64_t from, int64_t to) {
       cut.each_period(from, to, [&](int64_t o, int64_t n) {
-        backward_input(masked.at(o), dx.data_ptr<float>() + o, k1s.data(), k0s.data(), n);
+        float *out = dx.data_ptr<float>() + o;
+        if (is_learned && !kept) learned_input(l.at(o), out, k1s.data(), k0s.data(), n);
+        else backward_input(masked.at(o), out, k1s.data(), k0s.data(), n);
       });
     });
-    return {dx, dgamma, dbeta, dres, {}};
+    return gradients(dx, dgamma, dbeta, dres);
   }
 };
 
@@ -258,8 +306,8 @@ public:
 
 // As in kernels.rs. `bits` 0: the range is tracked, nothing is quantized.
 struct QuantizerArgument {
-  tensor range;
-  double decay;
+  tensor range, log_step, zero;
+  double decay, factor;
   int32_t bits, track;
 };
 
@@ -273,7 +321,9 @@ extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running
     TORCH_CHECK(x->numel() > 0, "norm_act: an empty batch");
     TORCH_CHECK(!residual || residual->sizes() == x->sizes(), "norm_act: the residual has another shape");
     auto quantizer = [](const QuantizerArgument *q) {
-      return q ? Quantizer{*q->range, q->bits, q->track != 0, q->decay} : Quantizer{};
+      return q ? Quantizer{tensor_or_undefined(q->range), q->bits, q->track != 0, q->decay, tensor_or_undefined(q->log_step),
+                           tensor_or_undefined(q->zero), q->factor}
+               : Quantizer{};
     };
     const Settings settings{training != 0, momentum, eps, act, tensor_or_undefined(running_mean), tensor_or_undefined(running_var),
                             quantizer(outer), quantizer(inner)};
@@ -284,16 +334,20 @@ extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running
     }
     TORCH_CHECK(x->scalar_type() == at::kFloat, "norm_act takes floats");
     auto optional = [](tensor t) { return t ? Optional(*t) : Optional(); };
-    if (act == RELU6 && (residual || inner)) {
-      // The backward pass asks x alone what was clipped: here it would have to keep more than that.
+    const at::Tensor &log_step = settings.outer.log_step, &zero = settings.outer.zero;
+    auto given = [](const at::Tensor &t) { return t.defined() ? Optional(t) : Optional(); };
+    const bool computes = settings.outer.learned();
+    if ((act == RELU6 && residual && !computes) || ((act == RELU6 || computes) && inner)) {
+      // The backward pass computes again what was clipped: here it would have to keep more for that.
       Settings sum = settings, clip;
       sum.act = NONE, sum.outer = Quantizer{};
       clip = settings, clip.inner = Quantizer{};
-      const at::Tensor v = NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), sum);
-      *out = new at::Tensor(NormAct::apply(v, Optional(), Optional(), Optional(), clip));
+      const at::Tensor v = NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), Optional(), Optional(), sum);
+      *out = new at::Tensor(NormAct::apply(v, Optional(), Optional(), Optional(), given(log_step), given(zero), clip));
       return;
     }
-    *out = new at::Tensor(NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), settings));
+    *out = new at::Tensor(
+        NormAct::apply(*x, optional(gamma), optional(beta), optional(residual), given(log_step), given(zero), settings));
   });
 }
 

@@ -186,4 +186,83 @@ PF_CLONES void mask_block(const Backward &f, float *out, int64_t n) {
 #undef CALL
 }
 
+// What the backward loops of a learned quantizer read. Nothing of the result: all of it follows from
+// v = x * a + b + residual.
+struct Learned {
+  int act;
+  const float *grad, *x, *residual;
+  const float *a, *b;
+  Steps grid;
+  Learned at(int64_t offset) const { return {act, grad + offset, x + offset, residual ? residual + offset : nullptr, a, b, grid}; }
+};
+
+// Of one value: the gradient that reaches v, and what the step and the ends of the grid get.
+struct Shares {
+  float value, slope, beyond;
+};
+
+template <int ACT, bool RESIDUAL> inline __attribute__((always_inline)) Shares shares(const Learned &f, int64_t i) {
+  const float v = f.x[i] * f.a[i] + f.b[i] + (RESIDUAL ? f.residual[i] : 0.0f);
+  const float grad = ACT != NONE && v <= 0.0f ? 0.0f : f.grad[i];
+  const float u = (ACT == RELU6 && v > 6.0f ? 6.0f : v) * f.grid.inverse;
+  const bool below = u < f.grid.lo, above = u > f.grid.hi, out = below || above;
+  const float slope = below ? f.grid.lo : above ? f.grid.hi : ((u + ROUND) - ROUND) - u;
+  return {out || (ACT == RELU6 && v >= 6.0f) ? 0.0f : grad, grad * slope, out ? grad : 0.0f};
+}
+
+// Where the sums of a period go, of each value on its own.
+struct LearnedSums {
+  float *g, *gx, *slope, *beyond;
+};
+
+template <int ACT, bool RESIDUAL, bool SUMS, bool KEEP>
+inline __attribute__((always_inline)) void learned_loop(Learned f, const float *__restrict mean, float *__restrict kept,
+                                                        float *__restrict g, float *__restrict gx, float *__restrict slope,
+                                                        float *__restrict beyond, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const Shares share = shares<ACT, RESIDUAL>(f, i);
+    if (KEEP) kept[i] = share.value;
+    if (SUMS) {
+      g[i] += share.value;
+      gx[i] += share.value * (f.x[i] - mean[i]);
+    }
+    slope[i] += share.slope;
+    beyond[i] += share.beyond;
+  }
+}
+
+// The sums over a period; with `kept` the gradient of every v too. Without `sums.g` only those of the
+// quantizer.
+PF_CLONES void learned_sums(const Learned &f, const float *mean, float *kept, const LearnedSums &sums, int64_t n) {
+#define LOOP(ACT, RESIDUAL, SUMS, KEEP)                                                                                      \
+  learned_loop<ACT, RESIDUAL, SUMS, KEEP>(f, mean, kept, sums.g, sums.gx, sums.slope, sums.beyond, n)
+#define BY_KEPT(ACT, RESIDUAL)                                                                                               \
+  if (!sums.g) LOOP(ACT, RESIDUAL, false, true);                                                                             \
+  else if (kept) LOOP(ACT, RESIDUAL, true, true);                                                                            \
+  else LOOP(ACT, RESIDUAL, true, false)
+#define CALL(ACT)                                                                                                            \
+  if (f.residual) {                                                                                                          \
+    BY_KEPT(ACT, true);                                                                                                      \
+  } else {                                                                                                                   \
+    BY_KEPT(ACT, false);                                                                                                     \
+  }
+  PF_BY_ACT(f.act, CALL)
+#undef CALL
+#undef BY_KEPT
+#undef LOOP
+}
+
+template <int ACT>
+inline __attribute__((always_inline)) void learned_input_loop(Learned f, float *__restrict dx, const float *__restrict k1,
+                                                              const float *__restrict k0, int64_t n) {
+  for (int64_t i = 0; i < n; i++) dx[i] = shares<ACT, false>(f, i).value * f.a[i] + (f.x[i] * k1[i] + k0[i]);
+}
+
+// As backward_input, where there is no residual.
+PF_CLONES void learned_input(const Learned &f, float *dx, const float *k1, const float *k0, int64_t n) {
+#define CALL(ACT) learned_input_loop<ACT>(f, dx, k1, k0, n)
+  PF_BY_ACT(f.act, CALL)
+#undef CALL
+}
+
 } // namespace

@@ -20,9 +20,45 @@ public:
   }
 };
 
+// The value on a grid whose step is learned. With u = v / s and Qn codes below zero, Qp above: dQ/ds is
+// round(u) - u within the grid, -Qn and Qp beyond its ends; dQ/dv is 1 within and 0 beyond; dQ/dQn is
+// -s beyond either end (Esser et al. 2020, arXiv 1902.08153; Bhalgat et al. 2020, arXiv 2004.09576).
+class OnLearnedGrid : public torch::autograd::Function<OnLearnedGrid> {
+public:
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &v, const at::Tensor &log_step,
+                            const std::optional<at::Tensor> &zero, int64_t bits, double factor) {
+    const double top = double((int64_t(1) << bits) - 1);
+    const at::Tensor step = log_step.to(at::kDouble).exp().to(at::kFloat);
+    const at::Tensor below = zero ? zero->clamp(0.0, top).round() : at::zeros_like(step);
+    // The scale of the range that the file holds, as affine.h has it.
+    const at::Tensor min = step * below, max = step * (below.neg() + top);
+    const at::Tensor scale = ((max.to(at::kDouble) + min.to(at::kDouble)) / top).to(at::kFloat);
+    const at::Tensor codes = v * scale.to(at::kDouble).reciprocal().to(at::kFloat);
+    ctx->save_for_backward({codes, scale, below});
+    ctx->saved_data["top"] = top;
+    ctx->saved_data["factor"] = factor;
+    ctx->saved_data["zero"] = zero.has_value();
+    return codes.maximum(-below).minimum(below.neg() + top).round() * scale;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &codes = saved[0], &scale = saved[1], &below = saved[2], &g = grads[0];
+    const double top = ctx->saved_data["top"].toDouble(), factor = ctx->saved_data["factor"].toDouble();
+    const at::Tensor highest = below.neg() + top;
+    const at::Tensor inside = codes.ge(-below).logical_and(codes.le(highest));
+    const at::Tensor slope = codes.round().sub(codes).where(inside, codes.maximum(-below).minimum(highest));
+    const at::Tensor step = ((g * slope).sum().to(at::kDouble) * scale * factor).to(at::kFloat);
+    at::Tensor zero;
+    if (ctx->saved_data["zero"].toBool()) zero = ((g * inside.logical_not()).sum() * scale * -factor).to(at::kFloat);
+    return {g * inside, step, zero, {}, {}};
+  }
+};
+
 // Quantizes as the range tracked so far says, the first batch by its own, and tracks the range;
 // zero is always in it.
 at::Tensor quantized(const Quantizer &quantizer, const at::Tensor &v) {
+  if (quantizer.learned()) return learned_by_operators(quantizer, v);
   if (!quantizer.range.defined()) return v;
   float min = 0.0f, max = 0.0f;
   if (quantizer.tracked()) {
@@ -41,12 +77,17 @@ at::Tensor quantized(const Quantizer &quantizer, const at::Tensor &v) {
 
 bool by_operators(const at::Tensor &t) { return operators_only || !t.is_cpu(); }
 
+at::Tensor learned_by_operators(const Quantizer &quantizer, const at::Tensor &v) {
+  const auto zero = quantizer.zero.defined() ? std::optional<at::Tensor>(quantizer.zero) : std::nullopt;
+  return OnLearnedGrid::apply(v, quantizer.log_step, zero, quantizer.bits, quantizer.factor);
+}
+
 at::Tensor norm_act_by_operators(const at::Tensor &x, const at::Tensor &gamma, const at::Tensor &beta, const at::Tensor &residual,
                                  const Settings &s) {
   at::Tensor v = x;
   if (gamma.defined()) v = at::batch_norm(v, gamma, beta, s.running_mean, s.running_var, s.training, s.momentum, s.eps, true);
   // Ranges and grids are of full-precision values, whatever mixed precision computes in.
-  const bool quantizes = s.inner.range.defined() || s.outer.range.defined();
+  const bool quantizes = s.inner.range.defined() || s.outer.range.defined() || s.inner.learned() || s.outer.learned();
   if (quantizes) v = v.to(at::kFloat);
   v = quantized(s.inner, v);
   if (residual.defined()) v = v + residual;

@@ -11,6 +11,9 @@ bool by_operators(const at::Tensor &t);
 at::Tensor norm_act_by_operators(const at::Tensor &x, const at::Tensor &gamma, const at::Tensor &beta, const at::Tensor &residual,
                                  const Settings &s);
 
+// As the learned quantizer has it (steps.h), with the gradients of value, step and zero point.
+at::Tensor learned_by_operators(const Quantizer &quantizer, const at::Tensor &v);
+
 // Q(x) on the grid of minimum and maximum, for buckets that divide the tensor and at most 16 bits;
 // bit for bit as weights.cpp.
 void quantize_by_operators(const at::Tensor &x, at::Tensor q, int64_t bits, int64_t bucket_size);

@@ -7,6 +7,7 @@
 
 #include "affine.h"
 #include "operators.h"
+#include "steps.h"
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <vector>
@@ -97,9 +98,10 @@ void quantize_folded(const float *x, float *q, int64_t from, int64_t to, int64_t
 
 } // namespace
 
-// As in kernels.rs. `bits` 0: q = w. `gamma` and `variance` null: not folded.
+// As in kernels.rs. `bits` 0: q = w. `gamma` and `variance` null: not folded. `log_steps` null: the grid
+// is that of the range.
 struct WeightJob {
-  tensor source, result, gamma, variance;
+  tensor source, result, gamma, variance, log_steps;
   double eps;
   int64_t bits, bucket_size, grid;
 };
@@ -141,6 +143,8 @@ extern "C" char *pf_quantize_weights(const WeightJob *jobs, int64_t count) {
                   "quantize_weights takes contiguous tensors of one shape");
       if (job->bits == 0) {
         result.copy_(source);
+      } else if (job->log_steps) {
+        quantize_by_steps(source, result, *job->log_steps, job->bits, job->bucket_size);
       } else if (!by_operators(source)) {
         quantize_on_cpu(*job, source, result);
       } else if (job->grid == MIN_MAX && job->bits <= 16 && source.numel() % job->bucket_size == 0) {

@@ -2,8 +2,10 @@
 //! torch-sys; a C++ exception comes back as a message.
 
 mod processes;
+mod steps;
 
 pub use processes::Processes;
+pub use steps::{StepJob, StepQuantizer, quantize_by_step, step_gradients, step_of};
 
 use pocketflow::quant::Grid;
 use pocketflow::{Error, Result};
@@ -83,7 +85,10 @@ unsafe extern "C" {
 #[repr(C)]
 struct QuantizerArgument {
     range: *const C_tensor,
+    log_step: *const C_tensor,
+    zero: *const C_tensor,
     decay: c_double,
+    factor: c_double,
     bits: i32,
     track: i32,
 }
@@ -95,6 +100,7 @@ struct WeightArgument {
     result: *const C_tensor,
     gamma: *const C_tensor,
     variance: *const C_tensor,
+    log_steps: *const C_tensor,
     eps: c_double,
     bits: i64,
     bucket_size: i64,
@@ -255,8 +261,29 @@ pub struct ActQuantizer<'a> {
 
 impl ActQuantizer<'_> {
     fn argument(&self) -> QuantizerArgument {
-        let (range, decay) = (self.range.as_ptr(), self.decay);
-        QuantizerArgument { range, decay, bits: self.bits.min(31) as i32, track: self.track.into() }
+        QuantizerArgument {
+            range: self.range.as_ptr(),
+            log_step: std::ptr::null(),
+            zero: std::ptr::null(),
+            decay: self.decay,
+            factor: 1.0,
+            bits: self.bits.min(31) as i32,
+            track: self.track.into(),
+        }
+    }
+}
+
+impl StepQuantizer<'_> {
+    fn argument(&self) -> QuantizerArgument {
+        QuantizerArgument {
+            range: std::ptr::null(),
+            log_step: self.log_step.as_ptr(),
+            zero: pointer(self.zero),
+            decay: 0.0,
+            factor: self.factor,
+            bits: self.bits.clamp(2, 16) as i32,
+            track: 0,
+        }
     }
 }
 
@@ -267,6 +294,8 @@ pub struct Fused<'a> {
     pub residual: Option<&'a Tensor>,
     /// Quantizes the result.
     pub outer: Option<ActQuantizer<'a>>,
+    /// In place of `outer`: quantizes the result, by a step that is learned.
+    pub learned: Option<StepQuantizer<'a>>,
     /// Quantizes what the residual is added to.
     pub inner: Option<ActQuantizer<'a>>,
     /// Batch statistics, which update the running ones; else the running ones.
@@ -274,16 +303,17 @@ pub struct Fused<'a> {
 }
 
 /// `outer(act(inner(norm(x)) + residual))`: one pass over memory, with its gradient, which goes
-/// straight through the quantizers. `x` and `residual` are `[n, c, h, w]`, channels_last; so is the
-/// result.
+/// straight through the quantizers, or as [`StepQuantizer`] has it. `x` and `residual` are
+/// `[n, c, h, w]`, channels_last; so is the result.
 ///
 /// # Errors
 /// Tensors of other shapes, types or devices.
 pub fn norm_act(x: &Tensor, act: Act, fused: &Fused) -> Result<Tensor> {
-    let Fused { norm, residual, outer, inner, training } = *fused;
+    let Fused { norm, residual, outer, learned, inner, training } = *fused;
     let ranges = [outer, inner].into_iter().flatten().map(|quantizer| quantizer.range);
     assert!(ranges.into_iter().all(|range| range.numel() == 3));
     let [outer, inner] = [outer, inner].map(|quantizer| quantizer.map(|quantizer| quantizer.argument()));
+    let outer = learned.map(|learned| learned.argument()).or(outer);
     let argument =
         |quantizer: &Option<QuantizerArgument>| quantizer.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     let mut out = std::ptr::null_mut();
@@ -328,14 +358,18 @@ pub fn moments(x: &Tensor) -> Result<[Tensor; 2]> {
 /// # Errors
 /// As [`norm_act`].
 pub fn fake_quantize(x: &Tensor, quantizer: ActQuantizer) -> Result<Tensor> {
-    let fused = Fused { outer: Some(quantizer), ..Fused::default() };
+    by_images(x, |x| norm_act(x, Act::None, &Fused { outer: Some(quantizer), ..Fused::default() }))
+}
+
+/// Calls `f` with `x` of any shape `[n, ...]` as `[n, c, h, w]`, and gives its result x's shape.
+fn by_images(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let shape = x.size();
     if shape.len() == 4 {
-        return norm_act(x, Act::None, &fused);
+        return f(x);
     }
     let reshape = |x: &Tensor, shape: &[i64]| x.f_reshape(shape).map_err(|error| crate::torch_error("reshape", &error));
     let rows = shape.first().copied().unwrap_or(1);
-    reshape(&norm_act(&reshape(x, &[rows, -1, 1, 1])?, Act::None, &fused)?, &shape)
+    reshape(&f(&reshape(x, &[rows, -1, 1, 1])?)?, &shape)
 }
 
 /// The grid that a layer's weights are quantized onto.
@@ -357,6 +391,8 @@ pub struct WeightJob<'a> {
     pub grid: WeightGrid,
     /// The batch normalisation that the layer is deployed with.
     pub fold: Option<Fold<'a>>,
+    /// `[buckets]`, ln s of each: the grid is theirs, not that of the range. 2–16 bits.
+    pub log_steps: Option<&'a Tensor>,
 }
 
 /// What a batch normalisation multiplies each output channel by when it is folded: s = scale /
@@ -369,7 +405,9 @@ pub struct Fold<'a> {
 }
 
 /// Writes Q(source) into each result; exactly [`pocketflow::quant::quantize`]'s values. With `fold`
-/// it is Q(source · s) / s, and the source itself in channels where s is (nearly) 0.
+/// it is Q(source · s) / s, and the source itself in channels where s is (nearly) 0. With
+/// `log_steps` it is exactly [`pocketflow::quant::decode`]'s value on α = s · (2^k − 1), β = −s ·
+/// 2^(k−1).
 ///
 /// # Errors
 /// Tensors that are not contiguous, or do not fit each other.
@@ -380,6 +418,7 @@ pub fn quantize_weights(jobs: &[WeightJob]) -> Result<()> {
             result: job.result.as_ptr(),
             gamma: pointer(job.fold.map(|fold| fold.scale)),
             variance: pointer(job.fold.map(|fold| fold.variance)),
+            log_steps: pointer(job.log_steps),
             eps: job.fold.map_or(0.0, |fold| fold.eps),
             bits: job.grid.bits.min(31).into(),
             bucket_size: job.grid.bucket_size.max(1) as i64,

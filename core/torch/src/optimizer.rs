@@ -60,6 +60,7 @@ impl Optimizer {
     /// # Errors
     /// libtorch's.
     pub fn step(&mut self, network: &mut Network, rate: f64) -> Result<()> {
+        network.finish_gradients()?;
         self.steps += 1;
         let lists = StepLists {
             params: self.trained.iter().map(|each| &each.tensor).collect(),

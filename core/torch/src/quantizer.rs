@@ -6,18 +6,24 @@
 //! |---|---|---|
 //! | [`GridWeights`] | straight through | all layers in one call after each step of the optimizer |
 //! | [`GridValues`] | straight through | within the pass of norm, sum and activation function |
+//! | [`LearnedWeights`] | within the grid | as [`GridWeights`]; those of steps in one call after each backward pass |
+//! | [`LearnedValues`] | within the grid | as [`GridValues`] |
 //! | any other | its own | weights in the forward pass, values behind their node |
 //!
 //! A file holds weights on a grid or in a codebook of at most 2^bits values a bucket, and values on
 //! a grid: [`Stored`]. Whatever a quantizer does in training, its file is read without it.
 
+mod fit;
 mod grid;
+mod learned;
 
+pub use fit::{BINS, Spread};
 pub use grid::{GridValues, GridWeights};
+pub use learned::{LEARNED_BITS, LearnedValues, LearnedWeights};
 
-use crate::kernels::{ActQuantizer, WeightGrid};
+use crate::kernels::{ActQuantizer, StepQuantizer, WeightGrid};
 use pocketflow::Result;
-use pocketflow::quant::{ActivationQuant, WeightQuant};
+use pocketflow::quant::{ActivationQuant, Quantized, WeightQuant};
 use tch::Tensor;
 
 /// What a quantizer does in a pass.
@@ -59,17 +65,30 @@ pub enum Merging {
     Range,
 }
 
+/// Steps of weights that are learned.
+#[derive(Clone, Copy)]
+pub struct Steps<'a> {
+    /// `[buckets]`: the logarithms, one of the tensors that [`Quantizer::learned`] gives.
+    pub log_steps: &'a Tensor,
+    /// Multiplies their gradient.
+    pub factor: f64,
+}
+
 /// What the engine can compute together with other work, in place of [`Quantizer::quantize`].
 pub enum Fused<'a> {
-    /// Weights on a grid, whose gradient goes straight through.
+    /// Weights on a grid.
     Weights {
         grid: WeightGrid,
         /// Whether the weights are quantized as they are deployed: multiplied by the batch
         /// normalisation behind them.
         folded: bool,
+        /// `None`: the gradient goes straight through.
+        steps: Option<Steps<'a>>,
     },
     /// Values on an affine grid, whose gradient goes straight through.
     Value(ActQuantizer<'a>),
+    /// Values on a grid whose step is learned.
+    Step(StepQuantizer<'a>),
 }
 
 /// A quantizer of one tensor. Its tensors are on the device of what it quantizes.
@@ -82,6 +101,21 @@ pub trait Quantizer: Send {
 
     /// Returns how a model file holds what this makes, as far as it is known by now.
     fn stored(&self) -> Stored;
+
+    /// Returns codes and ranges of `weights`, where Q(w) alone does not tell them: where values
+    /// need not reach the ends of the grid.
+    ///
+    /// # Errors
+    /// Weights that are not finite.
+    fn packed(&self, weights: &Tensor) -> Result<Option<Quantized>> {
+        let _ = weights;
+        Ok(None)
+    }
+
+    /// Returns why training cannot go on with what was learned: a step that is zero or no number.
+    fn problem(&self) -> Option<String> {
+        None
+    }
 
     /// Returns the tensors that the optimizer trains: the same ones, in the same order, each time.
     fn learned(&self) -> Vec<Learned> {

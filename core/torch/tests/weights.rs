@@ -12,7 +12,14 @@ use tch::{Device, Kind, Tensor};
 fn by_kernel(weights: &[f32], bits: u32, bucket_size: usize, grid: Grid, fold: Option<Fold>) -> Vec<f32> {
     let source = &Tensor::from_slice(weights);
     let result = &source.zeros_like();
-    quantize_weights(&[WeightJob { source, result, grid: WeightGrid { bits, bucket_size, grid }, fold }]).unwrap();
+    quantize_weights(&[WeightJob {
+        source,
+        result,
+        grid: WeightGrid { bits, bucket_size, grid },
+        fold,
+        log_steps: None,
+    }])
+    .unwrap();
     Vec::<f32>::try_from(result).unwrap()
 }
 
@@ -86,9 +93,14 @@ fn a_batch_norm_of_other_channels_is_an_error() {
         (Tensor::from_slice(&[1.0f32; 7]), Tensor::from_slice(&[0.0f32; 7]), Tensor::from_slice(&[1.0f32; 3]));
     let fold = Some(Fold { scale: &gamma, variance: &gamma, eps: 0.0 });
     let (source, result, grid) = (&source, &result, Grid::Affine);
-    let error =
-        quantize_weights(&[WeightJob { source, result, grid: WeightGrid { bits: 8, bucket_size: 7, grid }, fold }])
-            .unwrap_err();
+    let error = quantize_weights(&[WeightJob {
+        source,
+        result,
+        grid: WeightGrid { bits: 8, bucket_size: 7, grid },
+        fold,
+        log_steps: None,
+    }])
+    .unwrap_err();
     assert!(error.to_string().contains("channels"), "{error}");
 }
 

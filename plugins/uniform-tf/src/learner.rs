@@ -53,7 +53,7 @@ impl Learner for UniformTf {
         let values = parent.model.all_values()?;
         let mut network =
             Network::for_integers(&work.engine, graph, options.integers(), [&info.mean, &info.std], &values)?;
-        work.prepare(&mut network, Preparation { range: WeightRange::MinMax, statistics: false })?;
+        work.prepare(&mut network, Preparation { range: WeightRange::MinMax, steps: None, statistics: false })?;
 
         let recipe = &work.recipe;
         let training = Training {

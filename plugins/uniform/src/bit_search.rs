@@ -81,7 +81,7 @@ impl Learner for BitSearch {
         let plan = allocation_plan(graph, quantization, options, &found.layers, &best.bits);
         let values = parent.model.all_values()?;
         let mut network = Network::new(&work.engine, graph, &plan, &values, Weights::FullPrecision)?;
-        let how = Preparation { range: quantization.range, statistics: quantization.reestimate };
+        let how = Preparation { range: quantization.range, steps: None, statistics: quantization.reestimate };
         work.prepare(&mut network, how)?;
         let before = network.values()?;
         let model = network.to_model(work.meta(graph, None)?)?;

@@ -4,14 +4,24 @@ pub mod quantization;
 pub mod search;
 
 use pocketflow::option::OptionSpec;
+use pocketflow::quant::{FULL_PRECISION_BITS, QuantPlan};
 use pocketflow::settings::Settings;
 use pocketflow::{Error, Result};
 use pocketflow_search::budget::BudgetError;
 use pocketflow_search::options::Options as Search;
 use pocketflow_search::quantization::Quantization;
+use pocketflow_torch::quantizer::LEARNED_BITS;
 use quantization::QuantizationOptions;
 use search::SearchOptions;
 use std::path::PathBuf;
+
+pocketflow::choice! {
+    /// Where grids come from.
+    pub enum QuantizerKind {
+        MinMax = "minmax",
+        Learned = "learned",
+    }
+}
 
 pocketflow::options! {
     /// The options of fine-tuning, which learner `uniform` alone has.
@@ -20,6 +30,10 @@ pocketflow::options! {
         pub weight_bits: u32 = int("uql_weight_bits", 4, 1..=32),
         /// Epochs of fine-tuning; 0 quantizes without training.
         pub epochs: u32 = int("uql_quant_epoch", 60, 0..=100_000).alias("uql_quant_epochs"),
+        /// Where the grids of weights and activations come from: `minmax`, the smallest and largest
+        /// weight of a bucket and the range of the activations; `learned`, steps that are trained by
+        /// gradient, 2 to 16 bits.
+        pub quantizer: QuantizerKind = one_of("uql_quantizer", QuantizerKind::MinMax),
         /// A TOML file with bits per layer, `[weight_bits]` and `[activation_bits]` with a line
         /// `"layer name" = bits` each; layers that it does not name take `uql_weight_bits` and
         /// `uql_activation_bits`, or with `complete = true` (as a search writes) are an error.
@@ -42,6 +56,8 @@ pub fn specs() -> Vec<OptionSpec> {
 pub struct Options {
     pub weight_bits: u32,
     pub quantization: Quantization,
+    /// Whether steps are learned, in place of ranges.
+    pub learned: bool,
     pub epochs: f64,
     /// Adam's first learning rate, which falls along half a cosine; `None`: the original's schedule.
     pub lrn_rate: Option<f64>,
@@ -64,6 +80,7 @@ impl Options {
             epochs: own.epochs.into(),
             lrn_rate: quantization.first_rate(),
             quantization: quantization.quantization(),
+            learned: own.quantizer == QuantizerKind::Learned,
             boundaries: own.boundaries,
             bit_plan: own.bit_plan,
             search: search::read(settings)?,
@@ -73,6 +90,7 @@ impl Options {
             return Err(settings.invalid(&TuningOptions::bit_plan(), problem));
         }
         check_boundaries(settings, &options)?;
+        options.check_learned(settings)?;
         Ok(options)
     }
 }
@@ -92,6 +110,56 @@ fn check_boundaries(settings: &Settings, options: &Options) -> Result<()> {
         None => Ok(()),
     }
 }
+
+impl Options {
+    /// Whether a learned step takes bits; 32 are none.
+    fn takes(bits: u32) -> bool {
+        let [least, most] = LEARNED_BITS;
+        bits == FULL_PRECISION_BITS || (least..=most).contains(&bits)
+    }
+
+    fn check_learned(&self, settings: &Settings) -> Result<()> {
+        if !self.learned {
+            return Ok(());
+        }
+        let quantization = &self.quantization;
+        let weights = match self.search.methods.is_empty() {
+            true => vec![(TuningOptions::weight_bits().name(), self.weight_bits)],
+            false => {
+                vec![(SearchOptions::min().name(), self.search.min), (SearchOptions::max().name(), self.search.max)]
+            }
+        };
+        let others = [
+            (QuantizationOptions::activation_bits().name(), quantization.activation_bits),
+            (QuantizationOptions::edge_bits().name(), quantization.edge_bits),
+        ];
+        let given = weights.into_iter().chain(others);
+        match given.into_iter().find(|(_, bits)| !Self::takes(*bits)) {
+            Some((key, _)) => Err(settings.invalid(key, LEARNED_ADVICE)),
+            None => Ok(()),
+        }
+    }
+
+    /// That every layer and activation of a plan has bits that a learned step takes, where steps
+    /// are learned.
+    ///
+    /// # Errors
+    /// Names the layer or activation, and where its bits were given.
+    pub fn check_plan(&self, plan: &QuantPlan) -> Result<()> {
+        if !self.learned {
+            return Ok(());
+        }
+        let weights = plan.weights.iter().map(|(name, quant)| ("layer", name, quant.bits));
+        let values = plan.activations.iter().map(|(name, quant)| ("activation", name, quant.bits));
+        let Some((what, name, bits)) = weights.chain(values).find(|(_, _, bits)| !Self::takes(*bits)) else {
+            return Ok(());
+        };
+        let at = self.bit_plan.as_ref().map(|path| format!("bit plan {}: ", path.display())).unwrap_or_default();
+        Err(Error::config(format!("{at}{what} `{name}` = {bits}: {LEARNED_ADVICE}")))
+    }
+}
+
+const LEARNED_ADVICE: &str = "with `uql_quantizer = learned` 2 to 16 bits are possible, or 32 for none; give such bits, or `uql_quantizer = minmax`";
 
 /// Returns why there is no budget, in the words of the options; `front`: for the budget of so many
 /// bits of the front.

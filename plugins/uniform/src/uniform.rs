@@ -18,7 +18,7 @@ use pocketflow::report::search::{Candidate, SearchReport};
 use pocketflow::settings::Settings;
 use pocketflow_search::plan::plan;
 use pocketflow_search::search::{Budgets, Tuned, budgets, search, write_plan};
-use pocketflow_torch::calibrate::Preparation;
+use pocketflow_torch::calibrate::{Preparation, StepRates};
 use pocketflow_torch::network::{Network, Weights};
 use pocketflow_torch::optimizer::Rule;
 use pocketflow_torch::saved;
@@ -27,6 +27,9 @@ use pocketflow_torch::workflow::{Parent, Product, Workflow, evaluate_saved};
 use std::path::PathBuf;
 
 const NAME: &str = "uniform";
+
+/// A step changes in an optimizer's step by at most about the learning rate, as a share of itself.
+const STEP_RATES: StepRates = StepRates { weights: 1.0, values: 1.0 };
 
 /// Uniform quantization with fine-tuning.
 pub struct Uniform {
@@ -56,7 +59,10 @@ impl Learner for Uniform {
         let graph = saved::graph(job)?;
         let given = plan(&graph, &options.quantization, options.weight_bits, options.bit_plan.as_deref())?;
         let budgets = match options.search.methods.is_empty() {
-            true => None,
+            true => {
+                options.check_plan(&given)?;
+                None
+            }
             false => {
                 let compares = options.epochs > 0.0 && options.search.methods.len() > 1;
                 let blame = |error, front| budget_error(&job.settings, &error, front);
@@ -127,7 +133,8 @@ pub fn child(work: &Workflow, parent: &Parent, plan: &QuantPlan, options: &Optio
     let (model, quantization) = (&parent.model, &options.quantization);
     let mut network = Network::new(&work.engine, &model.graph, plan, &model.all_values()?, Weights::FullPrecision)?;
     let statistics = options.epochs == 0.0 && quantization.reestimate;
-    work.prepare(&mut network, Preparation { range: quantization.range, statistics })?;
+    let steps = options.learned.then_some(STEP_RATES);
+    work.prepare(&mut network, Preparation { range: quantization.range, steps, statistics })?;
     Ok(network)
 }
 
@@ -136,6 +143,8 @@ pub fn training<'a>(phase: &'a str, (recipe, graph): (&Recipe, &Graph), options:
     Training {
         phase,
         epochs: options.epochs,
+        // Learned steps take the same: their logarithms are trained, for which Adam at the rate of the
+        // weights is right. tests/LOW_BITS.md has what was tried.
         rule: Rule::Adam,
         schedule: schedule(options, recipe, graph),
         weight_decay: recipe.weight_decay,

@@ -4,6 +4,7 @@
 mod bad_input;
 mod earlier;
 mod folder;
+mod learned;
 mod main_job;
 mod outside;
 mod resuming;

@@ -38,6 +38,27 @@ impl Network {
         logits.f_flatten(1, -1).map_err(|error| torch_error("flatten the logits", &error))
     }
 
+    /// Shows the value of every quantized node that images, `[n, c, h, w]`, give, in evaluation;
+    /// `each` is given its name.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; those of `each`.
+    pub fn show_values(&self, images: &Tensor, mut each: impl FnMut(&str, &Tensor) -> Result<()>) -> Result<()> {
+        let mut values: Vec<Option<Tensor>> = self.graph.nodes.iter().map(|_| None).collect();
+        values[0] = Some(self.input(images)?);
+        for step in &self.steps {
+            let value = self.execute(step, &values, Mode::Eval)?;
+            if self.quantizers.value(step.node).is_some() {
+                each(&self.graph.nodes[step.node].name, &value)?;
+            }
+            values[step.node] = Some(value);
+            for id in &step.releases {
+                values[*id] = None;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the input and the output of a convolution or fully connected layer, by name.
     ///
     /// # Errors
@@ -130,10 +151,12 @@ impl Network {
             }
             Work::Fused { norm, residual, act } => {
                 let outer = self.quantizers.fused_value(step.node, pass);
+                let learned = self.quantizers.step_value(step.node, pass);
                 let fused = Fused {
                     norm: norm.map(|id| self.norm(id)).transpose()?,
                     residual: residual.map(value),
                     outer,
+                    learned,
                     // A normalisation that is a step of its own is quantized as the step's result.
                     inner: norm
                         .filter(|norm| *norm != step.node)
@@ -141,7 +164,7 @@ impl Network {
                     training: mode == Mode::Train,
                 };
                 let made = kernels::norm_act(value(step.input), act, &fused).map_err(of_node)?;
-                if outer.is_some() {
+                if outer.is_some() || learned.is_some() {
                     return Ok(made);
                 }
                 made

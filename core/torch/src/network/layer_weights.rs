@@ -49,6 +49,7 @@ impl Network {
             result: &quantized,
             grid: WeightGrid { bits, bucket_size, grid: quant.grid },
             fold: None,
+            log_steps: None,
         }])?;
         Ok(LayerWeights { quant, clipped, quantized })
     }

@@ -174,8 +174,11 @@ impl Network {
         let pass = Pass { tracks: false, quantizes: true };
         self.steps = compile(&self.graph, |node| match self.quantizers.value(node) {
             None => Quantization::None,
-            Some(quantizer) if matches!(quantizer.fused(pass), Some(Fused::Value(_))) => Quantization::Fused,
-            Some(_) => Quantization::Behind,
+            Some(quantizer) => match quantizer.fused(pass) {
+                Some(Fused::Value(_)) => Quantization::Fused,
+                Some(Fused::Step(_)) => Quantization::Result,
+                _ => Quantization::Behind,
+            },
         });
     }
 
@@ -250,6 +253,24 @@ impl Network {
     /// libtorch's.
     pub fn quantize_weights(&mut self) -> Result<()> {
         self.quantizers.update(&self.parameters, self.quantizing)
+    }
+
+    /// Makes of the gradients that a backward pass left those of weights and learned steps; to be
+    /// called once, before they are used.
+    ///
+    /// # Errors
+    /// libtorch's.
+    pub fn finish_gradients(&self) -> Result<()> {
+        match self.quantizing {
+            true => self.quantizers.finish_gradients(&self.parameters),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns why training cannot go on with what a quantizer learned, and which: a step that is
+    /// zero or no number. It reads values, which on a GPU waits for them.
+    pub fn problem(&self) -> Option<String> {
+        self.quantizers.problem(&self.graph, &self.parameters)
     }
 
     /// Returns a parameter of the graph in full precision, by name.
@@ -329,7 +350,9 @@ impl Network {
     /// # Errors
     /// A value that is missing.
     pub fn set_learned(&mut self, learned: &BTreeMap<String, Vec<f32>>) -> Result<()> {
-        restore(self.learned_tensors(), learned, "learned value")
+        restore(self.learned_tensors(), learned, "learned value")?;
+        // Q(w) follows from the steps too.
+        self.quantize_weights()
     }
 
     fn learned_tensors(&self) -> BTreeMap<String, Tensor> {
@@ -348,7 +371,8 @@ impl Network {
         if self.has_folded_weights() {
             plan.weights.clear();
         }
-        Model::new(self.graph.clone(), plan, meta, self.quantizers.storable(&self.parameters)?)
+        let (values, packed) = (self.quantizers.storable(&self.parameters)?, self.quantizers.packed(&self.parameters)?);
+        Model::packed(self.graph.clone(), plan, meta, values, packed)
     }
 
     fn has_folded_weights(&self) -> bool {
@@ -359,8 +383,12 @@ impl Network {
     /// says. It computes what the network does in [`Mode::Eval`], up to the rounding of floats.
     ///
     /// # Errors
-    /// A weight or a running statistic that is not finite.
+    /// A weight or a running statistic that is not finite; weights with learned steps, which
+    /// folded have no grid.
     pub fn to_folded_model(&self, meta: ModelMeta) -> Result<Model> {
+        if let Some(name) = self.quantizers.packed(&self.parameters)?.keys().next() {
+            return Err(Error::failed(format!("`{name}` has learned steps: folded into, it would lie on no grid")));
+        }
         let folding = fold_graph(&self.graph)?;
         let values = fold_values(&self.graph, &folding, &self.quantizers.storable(&self.parameters)?)?;
         let mut plan = self.plan()?;

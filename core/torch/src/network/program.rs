@@ -38,8 +38,10 @@ impl Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {
     None,
-    /// By a quantizer that the fused pass computes.
+    /// By a quantizer that the fused pass computes, wherever in it the value is.
     Fused,
+    /// By one that the fused pass computes of its result only.
+    Result,
     /// By one that runs behind the node.
     Behind,
 }
@@ -53,7 +55,8 @@ type Parts = (NodeId, Option<NodeId>, Option<NodeId>);
 pub fn compile(graph: &Graph, quantization: impl Fn(NodeId) -> Quantization) -> Vec<Step> {
     let uses = graph.uses();
     let part_of = |id: NodeId| ops::of(&graph.nodes[id].op).part();
-    let is_norm = |id: NodeId| part_of(id) == Part::Norm && uses[id] == 1 && quantization(id) != Quantization::Behind;
+    let within = |id: NodeId| matches!(quantization(id), Quantization::None | Quantization::Fused);
+    let is_norm = |id: NodeId| part_of(id) == Part::Norm && uses[id] == 1 && within(id);
     let mut absorbed = vec![false; graph.nodes.len()];
     let mut fused: Vec<Option<Parts>> = vec![None; graph.nodes.len()];
     // The parts of a sum whose one side may be a batch norm.
@@ -169,6 +172,8 @@ mod tests {
             |name: &str, how| compile(&graph, |id| if graph.nodes[id].name == name { how } else { Quantization::None });
         assert_eq!(steps("bn2", Quantization::Fused).len(), 4);
         assert_eq!(steps("bn2", Quantization::Behind).len(), 5);
+        assert_eq!(steps("bn2", Quantization::Result).len(), 5);
+        assert_eq!(steps("relu2", Quantization::Result).len(), 4);
         assert_eq!(steps("add", Quantization::Fused).len(), 5);
         assert_eq!(steps("relu2", Quantization::Behind).len(), 4);
     }

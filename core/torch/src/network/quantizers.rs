@@ -1,12 +1,12 @@
 //! Which quantizer sits on which weight and which value of a network.
 
 use super::parameters::Parameters;
-use crate::kernels::{self, ActQuantizer, Fold, WeightJob};
+use crate::kernels::{self, ActQuantizer, Fold, StepJob, StepQuantizer, WeightJob};
 use crate::quantizer::{Fused, GridValues, GridWeights, Merging, Pass, Quantizer, Stored};
 use crate::values::set_floats;
 use pocketflow::fold::fold_graph;
 use pocketflow::graph::{BatchNorm, Graph, NodeId, Op, Role};
-use pocketflow::quant::{FULL_PRECISION_BITS, QuantPlan, WeightQuant};
+use pocketflow::quant::{FULL_PRECISION_BITS, QuantPlan, Quantized, WeightQuant};
 use pocketflow::{Error, Result};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -49,13 +49,28 @@ impl QuantizedWeight {
 
     fn job<'a>(&'a self, parameters: &'a Parameters, quantizes: bool) -> Option<WeightJob<'a>> {
         let (result, fused) = (self.leaf.as_ref()?, self.quantizer.fused(Pass { tracks: false, quantizes })?);
-        let Fused::Weights { grid, .. } = fused else { return None };
+        let Fused::Weights { grid, steps, .. } = fused else { return None };
         let fold = self.fold.map(|norm| Fold {
             scale: parameters.tensor(norm.scale),
             variance: parameters.tensor(norm.variance),
             eps: norm.eps,
         });
-        Some(WeightJob { source: parameters.tensor(self.param), result, grid, fold })
+        let log_steps = steps.map(|steps| steps.log_steps);
+        Some(WeightJob { source: parameters.tensor(self.param), result, grid, fold, log_steps })
+    }
+
+    /// The work between backward pass and optimizer, where steps are learned.
+    fn step_job<'a>(&'a self, parameters: &'a Parameters) -> Option<StepJob<'a>> {
+        let (leaf, fused) = (self.leaf.as_ref()?, self.quantizer.fused(Pass { tracks: false, quantizes: true })?);
+        let Fused::Weights { grid, steps: Some(steps), .. } = fused else { return None };
+        Some(StepJob {
+            weights: parameters.tensor(self.param),
+            leaf,
+            log_steps: steps.log_steps,
+            bits: grid.bits,
+            bucket_size: grid.bucket_size,
+            factor: steps.factor,
+        })
     }
 }
 
@@ -177,6 +192,14 @@ impl Quantizers {
         }
     }
 
+    /// As [`Quantizers::fused_value`], of one whose step is learned.
+    pub fn step_value(&self, node: NodeId, pass: Pass) -> Option<StepQuantizer<'_>> {
+        match self.value(node)?.fused(pass) {
+            Some(Fused::Step(quantizer)) => Some(quantizer),
+            _ => None,
+        }
+    }
+
     /// Returns the tensor that collects the gradient of the parameter at an index.
     pub fn leaf<'a>(&'a self, parameters: &'a Parameters, param: usize) -> &'a Tensor {
         let leaf = self.weight(param).and_then(|weight| weight.leaf.as_ref());
@@ -204,6 +227,42 @@ impl Quantizers {
     pub fn update(&self, parameters: &Parameters, quantizes: bool) -> Result<()> {
         let jobs: Vec<WeightJob> = self.weights.iter().filter_map(|weight| weight.job(parameters, quantizes)).collect();
         kernels::quantize_weights(&jobs)
+    }
+
+    /// Makes of the gradients that a backward pass left at the leaves those of weights and steps.
+    ///
+    /// # Errors
+    /// libtorch's.
+    pub fn finish_gradients(&self, parameters: &Parameters) -> Result<()> {
+        let jobs: Vec<StepJob> = self.weights.iter().filter_map(|weight| weight.step_job(parameters)).collect();
+        kernels::step_gradients(&jobs)
+    }
+
+    /// Returns why training cannot go on with what a quantizer learned, and which.
+    pub fn problem(&self, graph: &Graph, parameters: &Parameters) -> Option<String> {
+        let mut found = None;
+        self.each(graph, parameters, |of, quantizer| {
+            if found.is_none() {
+                found = quantizer.problem().map(|problem| format!("`{of}`: {problem}"));
+            }
+        });
+        found
+    }
+
+    /// Returns the codes of weights that only their quantizer can tell, by name.
+    ///
+    /// # Errors
+    /// The quantizers', with the name.
+    pub fn packed(&self, parameters: &Parameters) -> Result<BTreeMap<String, Quantized>> {
+        let mut packed = BTreeMap::new();
+        for weight in &self.weights {
+            let name = &parameters.params()[weight.param].name;
+            let codes = weight.quantizer.packed(parameters.tensor(weight.param));
+            if let Some(codes) = codes.map_err(|error| error.context(format!("cannot quantize `{name}`")))? {
+                packed.insert(name.clone(), codes);
+            }
+        }
+        Ok(packed)
     }
 
     /// Returns the values that the file is made of: Q(w) where only the quantizer itself can tell

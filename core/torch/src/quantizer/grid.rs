@@ -41,6 +41,7 @@ impl Quantizer for GridWeights {
             result: &result,
             grid: self.grid(pass.quantizes),
             fold: None,
+            log_steps: None,
         }])?;
         // The value is Q(x), to the bit, and the gradient that of x.
         Ok(result + (x - x.detach()))
@@ -52,7 +53,7 @@ impl Quantizer for GridWeights {
 
     fn fused(&self, pass: Pass) -> Option<Fused<'_>> {
         // What integer runtimes take is quantized as it is deployed there.
-        Some(Fused::Weights { grid: self.grid(pass.quantizes), folded: self.quant.grid != Grid::MinMax })
+        Some(Fused::Weights { grid: self.grid(pass.quantizes), folded: self.quant.grid != Grid::MinMax, steps: None })
     }
 }
 

@@ -15,6 +15,7 @@ use pocketflow::option::HostOptions;
 use pocketflow::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tch::Device;
 
 /// How often a running training tells the progress bar that it goes on.
 const TICK: Duration = Duration::from_millis(200);
@@ -158,6 +159,12 @@ impl Run<'_> {
         };
         match step(self.network, &mut self.optimizer, batch, &how)? {
             Stepped::Done(found) => {
+                // Elsewhere it would wait for the device; there a checkpoint looks.
+                if self.network.engine().device() == Device::Cpu
+                    && let Some(problem) = self.network.problem()
+                {
+                    return Err(self.diverged(&format!("{problem} after"), done + 1));
+                }
                 meter.add(found, self.progress.batch_size);
                 Ok(())
             }
@@ -190,6 +197,9 @@ impl Run<'_> {
     fn save(&mut self) -> Result<()> {
         if self.saved == Some(self.progress.step) || !self.network.engine().workers().leads() {
             return Ok(());
+        }
+        if let Some(problem) = self.network.problem() {
+            return Err(self.diverged(&format!("{problem} after"), self.progress.step));
         }
         match checkpoint::save(&self.checkpoints, &self.progress, self.network, &self.optimizer)? {
             Saved::Yes => {

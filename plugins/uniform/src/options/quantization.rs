@@ -37,6 +37,9 @@ pocketflow::options! {
         pub bucket_size: usize = int("uql_bucket_size", 256, 1..=1 << 30),
         /// Quantize the first and the last layer too.
         pub all_layers: bool = switch("uql_quantize_all_layers", false),
+        /// Bits for the weights of the first and the last layer, where `uql_quantize_all_layers` is
+        /// off; 32 leaves them alone.
+        pub edge_bits: u32 = int("uql_edge_bits", 32, 1..=32),
         /// Where the range of a bucket comes from: `minmax`, its smallest and largest weight; `mse`,
         /// what within these gives the least squared error of the layer's results, by mean and
         /// variance of its inputs on 1,000 training images: the parent's weights are clipped to it
@@ -68,6 +71,7 @@ impl QuantizationOptions {
             save_path: self.save_path.clone(),
             buckets,
             all_layers: self.all_layers,
+            edge_bits: self.edge_bits,
             range,
             reestimate: self.reestimate,
         }
