@@ -68,6 +68,7 @@ fn check(case: &Case) {
         norm: case.norm.then_some(norm),
         residual: case.residual.then_some(&ours[3]),
         outer: quantizer(case.bits, &states[0]),
+        learned: None,
         inner: quantizer(case.inner_bits, &states[1]),
         training: case.training,
     };
