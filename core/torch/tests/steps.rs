@@ -170,7 +170,7 @@ impl Composed<'_> {
             v = v.batch_norm(Some(scale), Some(shift), running.0, running.1, self.training, momentum, eps, false);
         }
         if let Some(residual) = self.residual {
-            v = v + residual;
+            v = &v + residual;
         }
         v = match self.act {
             Act::None => v,
