@@ -73,7 +73,7 @@ fn learned_steps_beat_ranges_at_two_bits_resume_exactly_and_export_exactly() {
 fn bit_plans_buckets_a_teacher_and_no_training() {
     let place = Place::new();
     place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.02")).expect(0);
-    let plan = "[weight_bits]\n\"layer1.0.conv1\" = 2\n\"conv1\" = 8\n\"layer1.0.conv2\" = 32\n[activation_bits]\n\"relu1\" = 3\n";
+    let plan = "[weight_bits]\n\"layer1.0.conv1\" = 2\n\"conv1\" = 8\n\"layer1.0.conv2\" = 32\n[activation_bits]\n\"layer1.0.relu1\" = 3\n";
     std::fs::write(place.path("plan.toml"), plan).unwrap();
     for (name, flags) in [
         ("plan", "--uql_bit_plan=plan.toml --uql_activation_bits=4"),
@@ -105,17 +105,4 @@ fn bits_that_no_step_has() {
     std::fs::write(place.path("plan.toml"), "[weight_bits]\n\"layer1.0.conv1\" = 1\n").unwrap();
     run("--uql_bit_plan=plan.toml").says(&["plan.toml", "layer1.0.conv1", "2 to 16 bits"]);
     assert!(!place.path("models").exists(), "nothing was trained before it was said");
-}
-
-#[test]
-fn steps_that_are_no_numbers_end_the_run_and_keep_the_last_checkpoint() {
-    let place = Place::new();
-    place.host(&format!("--learner=full-prec {SMALL} --nb_epochs_rat=0.004")).expect(0);
-    // Adam moves the logarithm of a step by about the rate: by its 90th step the smallest is 0 or the
-    // largest beyond f32.
-    let flags = "--uql_lrn_rate=1 --uql_quant_epochs=40 --save_step=1 --run_dir=run --uql_activation_bits=4";
-    let run = place.host(&format!("{LEARNED} {SMALL} {flags}")).expect(1);
-    run.says(&["diverged", "last good checkpoint"]);
-    assert!(place.path("run/checkpoints/uniform.ckpt").exists());
-    assert!(!place.path("uql_quant_models").exists(), "no model of a run that failed");
 }

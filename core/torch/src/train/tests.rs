@@ -3,9 +3,12 @@
 
 use super::*;
 use crate::engine::Engine;
+use crate::network::Weights;
+use crate::quantizer::LearnedWeights;
 use pocketflow::ErrorKind;
 use pocketflow::job::Event;
-use pocketflow::option::Value;
+use pocketflow::option::{HostOptions, Value};
+use pocketflow::quant::{Buckets, QuantPlan};
 use pocketflow_testing::{TestHost, job};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -112,4 +115,26 @@ fn a_loss_that_is_no_number_ends_it_and_names_the_step() {
     assert_eq!(error.kind(), ErrorKind::Failed);
     let said = error.to_string();
     assert!(said.contains("phase diverged") && said.contains("step "), "{said}");
+}
+
+#[test]
+fn a_step_that_is_no_longer_one_ends_it_and_the_last_good_checkpoint_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(dir.path(), Arc::default(), &[(HostOptions::save_step().name(), 1_u32.into())]);
+    let graph = job.net.graph().unwrap();
+    let plan = QuantPlan::uniform(&graph, 4, 32, Buckets::Layer, true);
+    let values = Network::initialised(&Engine::cpu(), &graph, 3).unwrap().values().unwrap();
+    let mut network = Network::new(&Engine::cpu(), &graph, &plan, &values, Weights::FullPrecision).unwrap();
+    let weights = network.tensor("fc.weight").unwrap().shallow_clone();
+    // Adam moves ln s by about 40 in a step, and the weights by 0.01: after some steps s is 0 or
+    // infinite as f32, while no weight is.
+    let steps = LearnedWeights::new(&weights, plan.weights["fc"], 4000.0).unwrap();
+    network.set_weight_quantizer("fc", Box::new(steps)).unwrap();
+    let hot = Training { rule: Rule::Adam, schedule: Schedule::Cosine { init: 0.01 }, ..training(4.0) };
+    let error = train(&mut network, &job, &hot).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    let said = error.to_string();
+    assert!(said.contains("`fc`: the learned step is") && said.contains("last good checkpoint stays"), "{said}");
+    let checkpoints = Checkpoints::of(&job.run_dir, "phase");
+    assert!(checkpoints.exist(), "{said}");
 }
