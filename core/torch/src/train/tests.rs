@@ -134,7 +134,7 @@ fn a_step_that_is_no_longer_one_ends_it_and_the_last_good_checkpoint_stays() {
     let error = train(&mut network, &job, &hot).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Failed);
     let said = error.to_string();
-    assert!(said.contains("`fc`: the learned step is") && said.contains("last good checkpoint stays"), "{said}");
+    assert!(said.contains("`fc.weight`: the learned step is") && said.contains("last good checkpoint stays"), "{said}");
     let checkpoints = Checkpoints::of(&job.run_dir, "phase");
     assert!(checkpoints.exist(), "{said}");
 }
