@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             progress.finish();
             errors::print(&error);
+            workers::error_file::write(&error);
             errors::status(error.kind())
         }
     };

@@ -27,6 +27,7 @@ use pocketflow::net::Net;
 use pocketflow::option::HostOptions;
 use pocketflow::report::Report;
 use pocketflow::settings::Settings;
+use pocketflow::workers::Group;
 use pocketflow::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -172,7 +173,7 @@ pub fn run(program: &Program, layers: Layers, task: Task) -> Result<()> {
     let kept = services.finish();
     let report = match worked {
         Ok(report) => complete(report, &selection, &job.settings, &info)?,
-        Err(error) => return Err(stopped(error, &task, folder.path())),
+        Err(error) => return Err(stopped(error, &task, folder.path(), &place.group)),
     };
     report::write(folder.path(), &report, &job.settings)?;
     kept.with_context(|| format!("the figures in `{}` are incomplete", folder.path().display()))?;
@@ -318,9 +319,12 @@ fn complete(mut report: Report, selection: &Selection, settings: &Settings, data
     Ok(report)
 }
 
-/// The error with what to do next.
-fn stopped(error: Error, task: &Task, folder: &Path) -> Error {
+/// The error with what to do next. Of a worker that keeps nothing, its place among the workers is
+/// named, for its folder is gone when it is read.
+fn stopped(error: Error, task: &Task, folder: &Path, group: &Group) -> Error {
     let error = match (error.kind(), task) {
+        (ErrorKind::Interrupted, _) if !group.leads() => error,
+        (_, _) if !group.leads() => error.context(format!("worker {} of {} failed", group.rank, group.size)),
         (ErrorKind::Interrupted, Task::Train) => {
             let how = format!("to go on, give the same flags and --resume --run-dir={}", folder.display());
             Error::interrupted(format!("{error}\n{how}"))

@@ -2,7 +2,8 @@
 //! counts:
 //!
 //! - `RANK`, `WORLD_SIZE`: torchrun's, and those of `host -n` itself. With
-//!   `TORCHELASTIC_USE_AGENT_STORE` torchrun keeps the store at which workers meet.
+//!   `TORCHELASTIC_USE_AGENT_STORE` torchrun keeps the store at which workers meet;
+//!   `TORCHELASTIC_ERROR_FILE` is where it looks for the cause of a failure.
 //! - `PET_NNODES`, `PET_NODE_RANK`, `PET_NPROC_PER_NODE`: Kubeflow's TrainJob. This process starts
 //!   the other workers of its node.
 //! - `SLURM_PROCID`, `SLURM_STEP_NUM_TASKS`: Slurm's srun.

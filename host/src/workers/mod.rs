@@ -8,6 +8,7 @@
 
 mod apart;
 mod environment;
+pub mod error_file;
 mod others;
 
 pub use apart::Apart;

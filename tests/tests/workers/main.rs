@@ -1,6 +1,8 @@
 //! Several workers as a user starts them: by `-n`, or by a program that says in the environment who
 //! is who.
 
+mod hosts;
+
 use pocketflow_tests::place::{Outcome, Place, finish};
 use serde_json::Value;
 use std::net::TcpListener;

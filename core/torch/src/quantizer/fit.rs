@@ -116,14 +116,16 @@ mod tests {
             let points: Vec<(f64, f64)> = values.iter().map(|value| (*value, 1.0)).collect();
             let below = f64::from(1 << (bits - 1));
             let above = below - 1.0;
-            let error = |step: f64| -> f64 {
-                values.iter().map(|v| (v - step * (v / step).clamp(-below, above).round_ties_even()).powi(2)).sum()
-            };
+            let code = |value: f64, step: f64| (value / step).clamp(-below, above).round_ties_even();
+            let error = |step: f64| -> f64 { values.iter().map(|v| (v - step * code(*v, step)).powi(2)).sum() };
             let Some(best) = best_step(&points, below, above) else { return Ok(()) };
             let widest = values.iter().map(|v| if *v < 0.0 { -v / below } else { v / above }).fold(0.0, f64::max);
-            // Between two candidates the error can be a little less.
-            let slack = 1e-9 + 0.1 * error(f64::from(best)) + values.len() as f64 * (0.03 * widest).powi(2);
-            prop_assert!(error(f64::from(best)) <= error(other * widest) + slack);
+            let other = other * widest;
+            // The next larger candidate with the codes of `other` is farther from each value by at
+            // most 1/0.97 - 1 of the value on the grid, and its own codes are no worse.
+            let size = values.iter().map(|v| (other * code(*v, other)).powi(2)).sum::<f64>().sqrt();
+            let bound = error(other).sqrt() + (1.0 / RATIO - 1.0) * size;
+            prop_assert!(error(f64::from(best)).sqrt() <= bound * (1.0 + 1e-6) + 1e-6);
         }
     }
 }
