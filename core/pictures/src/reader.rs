@@ -62,7 +62,7 @@ impl Default for Workspace {
 
 impl Workspace {
     pub fn new() -> Self {
-        Self { encoded: Vec::new(), picture: Picture::default(), scaler: Scaler::new(), spare: Vec::new() }
+        Self { encoded: Vec::new(), picture: Picture::default(), scaler: Scaler::default(), spare: Vec::new() }
     }
 
     /// Gives back the memory of an unusually large image.

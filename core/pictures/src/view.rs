@@ -135,6 +135,7 @@ impl View {
 }
 
 /// Resizes parts of images; keeps its buffers.
+#[derive(Default)]
 pub struct Scaler {
     resizer: Resizer,
     /// An image of which the width is done.
@@ -142,10 +143,6 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    pub fn new() -> Self {
-        Self { resizer: Resizer::new(), narrowed: Vec::new() }
-    }
-
     /// Writes a part of `picture` to `out` (`[size, size, 3]`): bilinear, averaging where it
     /// becomes smaller.
     ///
@@ -242,15 +239,15 @@ mod tests {
         let picture = Picture { width: 8, height: 6, pixels: pixels.clone() };
         let mut view = View { left: 3.0, top: 1.0, width: 4.0, height: 4.0, flip: false, cut: true, width_first: true };
         let mut out = vec![0; 48];
-        Scaler::new().scale(&picture, &view, 4, &mut out).unwrap();
+        Scaler::default().scale(&picture, &view, 4, &mut out).unwrap();
         let row = |y: usize| pixels[(y * 8 + 3) * 3..][..12].to_vec();
         assert_eq!(out, (1..5).flat_map(row).collect::<Vec<u8>>());
         view.flip = true;
         let mut mirrored = vec![0; 48];
-        Scaler::new().scale(&picture, &view, 4, &mut mirrored).unwrap();
+        Scaler::default().scale(&picture, &view, 4, &mut mirrored).unwrap();
         assert_eq!(mirrored[..3], out[9..12]);
         view.left = 5.0;
-        assert!(Scaler::new().scale(&picture, &view, 4, &mut out).is_err(), "outside");
+        assert!(Scaler::default().scale(&picture, &view, 4, &mut out).is_err(), "outside");
     }
 
     #[test]
@@ -261,7 +258,7 @@ mod tests {
             let made = [true, false].map(|width_first| {
                 let view = View { left: 9.0, top: 4.0, width: 71.0, height: 57.0, flip: false, cut, width_first };
                 let mut out = vec![0; size as usize * size as usize * 3];
-                Scaler::new().scale(&picture, &view, size, &mut out).unwrap();
+                Scaler::default().scale(&picture, &view, size, &mut out).unwrap();
                 out
             });
             let [first, second] = &made;
@@ -289,7 +286,7 @@ mod tests {
             let mut out = vec![0; (size * size * 3) as usize];
             let size_of = (width, height);
             for view in [View::random(size_of, 0.05, seed, 1), View::centre(size_of), View::centre(size_of).flipped(seed, 1)] {
-                prop_assert!(Scaler::new().scale(&picture, &view, size, &mut out).is_ok(), "{:?}", view);
+                prop_assert!(Scaler::default().scale(&picture, &view, size, &mut out).is_ok(), "{:?}", view);
                 prop_assert!(out.iter().all(|byte| *byte == 100));
             }
         }

@@ -134,7 +134,8 @@ fn every_protocol_in_the_old_format() {
 
 #[test]
 fn what_training_scripts_keep_beside_the_weights() {
-    let beside: [(&str, fn(Pickle) -> Pickle); 6] = [
+    type Writes = fn(Pickle) -> Pickle;
+    let beside: [(&str, Writes); 6] = [
         ("a scheduler's counter", |pickle| pickle.global("collections", "Counter").raw(b"}\x85R")),
         ("arguments", |pickle| {
             pickle.global("argparse", "Namespace").raw(b")\x81}X\x02\0\0\0lrG?\xb9\x99\x99\x99\x99\x99\x9asb")

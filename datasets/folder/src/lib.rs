@@ -107,14 +107,14 @@ impl Plugin for Folder {
             refuse_problems(set, allow_damaged)?;
         }
         let place = describe(&classes, &sets, val_share);
-        let (training, test): (Option<Arc<dyn Source>>, Option<Arc<dyn Source>>) = match sets {
+        let [training, test]: [Option<Arc<dyn Source>>; 2] = match sets {
             Sets::Apart { training, validation } => {
                 let source = |set: Option<Set>| set.map(|set| Arc::new(set.images) as Arc<dyn Source>);
-                (source(training), source(validation))
+                [source(training), source(validation)]
             }
             Sets::Together(set) => {
                 let (training, test) = share::divide(set.images, val_share);
-                (Some(Arc::new(training)), Some(Arc::new(test)))
+                [Some(Arc::new(training)), Some(Arc::new(test))]
             }
         };
         let count = |source: &Option<Arc<dyn Source>>| source.as_ref().map_or(0, |source| source.count());
