@@ -4,7 +4,7 @@ use crate::quantization::Quantization;
 use pocketflow::atomic::write_atomically;
 use pocketflow::graph::Graph;
 use pocketflow::quant::{ActivationQuant, FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
-use pocketflow::{Error, ErrorKind, Result};
+use pocketflow::{Error, ErrorKind, Result, names};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -65,7 +65,7 @@ pub fn plan(graph: &Graph, quantization: &Quantization, weight_bits: u32, path: 
     }
     let unknown = |name: &str, what: &str, known: Vec<String>| {
         let text = format!("bit plan {}: `{name}` is no {what} of `{}`", path.display(), graph.name);
-        Error::config(format!("{text}; there are: {}", known.join(", ")))
+        Error::config(format!("{text}; there are: {}", names::list(known.iter().map(String::as_str))))
     };
     let out_of_range = |name: &str, bits: u32| {
         Error::config(format!("bit plan {}: `{name}` = {bits}: 1 to 32 bits, 32 for none", path.display()))

@@ -22,7 +22,7 @@ use pocketflow::model::Model;
 use pocketflow::option::{Choice, HostOptions};
 use pocketflow::plugin::PluginKind;
 use pocketflow::settings::{Origin, Settings};
-use pocketflow::{Error, ErrorKind, Result};
+use pocketflow::{Error, ErrorKind, Result, names};
 use pocketflow_export::calibrate::Method;
 use pocketflow_export::deployed::{Fate, LayerNote, LowerError, WeightRange, lower_within, without_range};
 use std::collections::BTreeMap;
@@ -280,7 +280,7 @@ fn integers(
         (open, _, _) if flags.calibration_dir.is_some() => of_folder(model, open, flags, layers)?,
         (open, Data::Open(selected), _) if flags.calibration_images > 0 => of_training(model, open, flags, selected)?,
         (open, _, Some(range)) => {
-            let names = open.join(", ");
+            let names = names::list(open.iter().map(String::as_str));
             tracing::warn!(
                 "no image tells the range of {names}: --default-ranges-min/max are taken, accuracy may suffer"
             );
@@ -294,7 +294,7 @@ fn integers(
             return Err(Error::config(format!(
                 "the ranges of these values must be taken from training images: {}; {reason} (or name a folder \
                  of any images by --calibration-dir, or give --default-ranges-min and --default-ranges-max)",
-                open.join(", ")
+                names::list(open.iter().map(String::as_str))
             )));
         }
     };

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod files;
+mod large;
 mod outputs;
 mod runtimes;
 mod saturation;
