@@ -11,7 +11,9 @@ pub struct Affine {
     pub scale: f32,
     /// The code of zero; within the codes.
     pub zero_point: i32,
+    /// The code of the smallest value; below `max_code`.
     pub min_code: i32,
+    /// The code of the largest value.
     pub max_code: i32,
 }
 
@@ -50,6 +52,8 @@ impl Affine {
         (code as i32).clamp(self.min_code, self.max_code)
     }
 
+    /// The value of a code: scale · (code − zero point), rounded to f32. Codes beyond the ends are
+    /// not clamped.
     pub fn decode(&self, code: i32) -> f32 {
         self.scale * (code - self.zero_point) as f32
     }

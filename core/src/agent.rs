@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 /// One step of a roll-out. States and actions are vectors whose lengths the environment fixes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
+    /// What the agent saw: [`AgentSpace::state_dims`] numbers.
     pub state: Vec<f32>,
+    /// What was done then: [`AgentSpace::action_dims`] numbers from 0 to
+    /// [`AgentSpace::action_max`].
     pub action: Vec<f32>,
+    /// What the agent saw next; as long as `state`.
     pub next_state: Vec<f32>,
     /// The roll-out ends here.
     pub terminal: bool,
@@ -18,7 +22,9 @@ pub struct Transition {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AgentLoss {
+    /// Of the network that chooses actions.
     pub actor: f32,
+    /// Of the network that judges actions.
     pub critic: f32,
 }
 
@@ -27,13 +33,17 @@ pub struct AgentLoss {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "received::AgentSpace")]
 pub struct AgentSpace {
+    /// Numbers in a state.
     pub state_dims: usize,
+    /// Numbers in an action.
     pub action_dims: usize,
     /// Actions lie in `0..=action_max`.
     pub action_max: f32,
+    /// Roll-outs of the whole search.
     pub rollouts: usize,
     /// Actions in each roll-out.
     pub steps: usize,
+    /// Seed of the agent's random numbers.
     pub seed: u64,
     /// So many roll-outs, the first ones, only fill the agent's memory: it is not told to learn
     /// before the last of them is done, and may act at random in them.

@@ -22,6 +22,7 @@ pub struct Checkpoints {
 /// A checkpoint that could be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found<T> {
+    /// What the checkpoint holds.
     pub state: T,
     /// What a person should know: that the newest could not be used, and why.
     pub warning: Option<String>,

@@ -32,6 +32,7 @@ pub struct Inputs {
     pub filter: usize,
     /// For each weight of the layer.
     pub mean: Vec<f32>,
+    /// For each weight of the layer, as `mean`.
     pub variance: Vec<f32>,
 }
 

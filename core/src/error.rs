@@ -7,6 +7,7 @@
 use crate::tolerant;
 use std::fmt;
 
+/// A result whose error is an [`Error`], unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of failure, as far as the caller must act differently.
@@ -42,18 +43,22 @@ pub struct Error {
 }
 
 impl Error {
+    /// An error of one message, without a cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, chain: vec![message.into()] }
     }
 
+    /// An error of wrong usage or configuration: [`ErrorKind::Config`].
     pub fn config(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Config, message)
     }
 
+    /// An error of any other kind: [`ErrorKind::Failed`].
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Failed, message)
     }
 
+    /// An error that says where the work stopped on request: [`ErrorKind::Interrupted`].
     pub fn interrupted(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Interrupted, message)
     }
@@ -77,6 +82,7 @@ impl Error {
         self
     }
 
+    /// What the exit status, and whoever handles the error, go by.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -112,7 +118,15 @@ impl From<std::io::Error> for Error {
 
 /// `.context(...)` on any result whose error becomes an [`Error`].
 pub trait Context<T> {
+    /// Puts `message` in front of an error, as [`Error::context`] does.
+    ///
+    /// # Errors
+    /// The one that is there.
     fn context(self, message: impl Into<String>) -> Result<T>;
+    /// As [`Context::context`], with a message that is made only where there is an error.
+    ///
+    /// # Errors
+    /// The one that is there.
     fn with_context(self, message: impl FnOnce() -> String) -> Result<T>;
 }
 

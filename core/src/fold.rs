@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 /// A graph without batch normalisations, and how its nodes come from the old ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Folding {
+    /// Valid; a layer that takes in a batch normalisation has a bias.
     pub graph: Graph,
     /// By old node: the node that now gives its output. A batch normalisation's is its layer; a
     /// layer that is folded keeps its name and its place.

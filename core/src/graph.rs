@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Index of a node in [`Graph::nodes`].
 pub type NodeId = usize;
 
+/// One operator of a network, with the nodes that it reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Unique; a prefix of its parameters' names: `layer1.0.conv1`.
     pub name: String,
+    /// What it computes, with its attributes.
     #[serde(flatten)]
     pub op: Op,
     /// Nodes that come earlier in the list.
@@ -25,22 +27,38 @@ pub struct Node {
 pub struct Graph {
     /// The net's id with what distinguishes it: `resnet20_at_cifar10`.
     pub name: String,
+    /// In execution order: each after the nodes that it reads.
     pub nodes: Vec<Node>,
 }
 
 /// A parameter that a node needs: its name in files (torchvision's), shape and role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
+    /// The node's name and the role's suffix: `layer1.0.conv1.weight`.
     pub name: String,
+    /// Sizes in PyTorch's order: `[out, in / groups, kh, kw]` for the weights of a convolution,
+    /// `[out, in]` for those of a fully connected layer, `[c]` for a bias or a statistic.
     pub shape: Vec<usize>,
+    /// The node that needs it.
     pub node: NodeId,
+    /// What it is to the node.
     pub role: Role,
 }
 
+/// Why a graph cannot be executed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
+    /// A node's name, inputs, attributes or shape are wrong.
     #[error("graph `{graph}`: node `{node}`: {problem}")]
-    Node { graph: String, node: String, problem: String },
+    Node {
+        /// Name of the graph.
+        graph: String,
+        /// Name of the node.
+        node: String,
+        /// What is wrong, in words.
+        problem: String,
+    },
+    /// The graph of this name does not start with an input, or has no layer.
     #[error("graph `{0}` must start with an input node and hold at least one layer")]
     Empty(String),
 }
@@ -199,6 +217,7 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
+    /// A graph with the input node alone, for images of the shape `[c, h, w]`.
     pub fn new(name: impl Into<String>, input: Shape) -> Self {
         let node = Node { name: "input".into(), op: Input { shape: input }.into(), inputs: Vec::new() };
         Self { graph: Graph { name: name.into(), nodes: vec![node] } }
@@ -209,6 +228,8 @@ impl GraphBuilder {
         0
     }
 
+    /// Appends a node that reads the outputs of `inputs`. Mistakes are found by
+    /// [`GraphBuilder::finish`].
     pub fn add(&mut self, name: impl Into<String>, op: impl Into<Op>, inputs: &[NodeId]) -> NodeId {
         self.graph.nodes.push(Node { name: name.into(), op: op.into(), inputs: inputs.to_vec() });
         self.graph.nodes.len() - 1
@@ -229,10 +250,12 @@ impl GraphBuilder {
         self.add(name, op, &[from])
     }
 
+    /// A batch normalisation; `eps` is added to the variance.
     pub fn batch_norm(&mut self, name: impl Into<String>, from: NodeId, eps: f64) -> NodeId {
         self.add(name, BatchNorm { eps }, &[from])
     }
 
+    /// The activation function max(x, 0).
     pub fn relu(&mut self, name: impl Into<String>, from: NodeId) -> NodeId {
         self.add(name, Relu, &[from])
     }

@@ -17,8 +17,11 @@ pub struct Job {
     pub settings: Settings,
     /// The id of the net, as files record it: `resnet_at_cifar10`.
     pub net_id: String,
+    /// The network to train, as a graph, and its recipe.
     pub net: Box<dyn Net>,
+    /// The images to train and evaluate on.
     pub dataset: Arc<dyn Dataset>,
+    /// The services of the program that runs the job.
     pub host: Arc<dyn Host>,
     /// Where this run keeps what it leaves and what it needs to resume; exists.
     pub run_dir: PathBuf,
@@ -73,25 +76,107 @@ pub trait Host: Send + Sync {
 pub enum Event {
     /// A stage of the work begins, by the name of a learner or of a part of its work; `steps` from
     /// the very start, `done` of them before a resume.
-    Phase { name: String, steps: u64, done: u64 },
+    Phase {
+        /// Unique among the stages of a run: the name of a learner or of a part of its work.
+        name: String,
+        /// Steps of the whole stage, counted from its very start.
+        steps: u64,
+        /// Of them, those done before a resume; 0 without one.
+        done: u64,
+    },
     /// One training step is done. Loss and accuracy are means since the last event of this kind.
-    Step { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, lrn_rate: f64, images_per_second: f64 },
+    Step {
+        /// The stage, as [`Event::Phase`] names it.
+        phase: String,
+        /// Steps of the stage that are done.
+        step: u64,
+        /// Passes over the training data that are done; may be a fraction.
+        epoch: f64,
+        /// Mean over the steps' batches.
+        loss: f64,
+        /// Fraction of the images told right, 0–1.
+        top1: f64,
+        /// Learning rate of the next step.
+        lrn_rate: f64,
+        /// Throughput of the training in this process, without evaluations.
+        images_per_second: f64,
+    },
     /// A sign of life between two `Step`s, for the screen only: not kept.
-    Tick { phase: String, step: u64, epoch: f64, loss: f64, top1: f64, images_per_second: f64 },
+    Tick {
+        /// The stage, as [`Event::Phase`] names it.
+        phase: String,
+        /// Steps of the stage that are done.
+        step: u64,
+        /// Passes over the training data that are done; may be a fraction.
+        epoch: f64,
+        /// Mean over the batches since the last `Step`.
+        loss: f64,
+        /// Fraction of their images told right, 0–1.
+        top1: f64,
+        /// Throughput of the training in this process, without evaluations.
+        images_per_second: f64,
+    },
     /// What there is to say of a step that is no training step: a roll-out, a layer that was
     /// measured. For the screen and the log only; its figures come as [`Event::Scalar`].
-    Progress { phase: String, step: u64, text: String },
+    Progress {
+        /// The stage, as [`Event::Phase`] names it.
+        phase: String,
+        /// Steps of the stage that are done.
+        step: u64,
+        /// A line for people.
+        text: String,
+    },
     /// An evaluation on the named split after `epoch` epochs. Fractions 0–1.
-    Evaluation { phase: String, split: String, step: u64, epoch: f64, loss: f64, top1: f64, top5: f64 },
+    Evaluation {
+        /// The stage, as [`Event::Phase`] names it.
+        phase: String,
+        /// Name of the split: `val` or `eval`.
+        split: String,
+        /// Steps of the stage that are done.
+        step: u64,
+        /// Passes over the training data that are done; may be a fraction.
+        epoch: f64,
+        /// Mean cross-entropy.
+        loss: f64,
+        /// Fraction of images whose class has the largest logit.
+        top1: f64,
+        /// Fraction of images whose class is among the five largest logits.
+        top5: f64,
+    },
     /// Any other figure worth a curve.
-    Scalar { phase: String, name: String, step: u64, value: f64 },
+    Scalar {
+        /// The stage, as [`Event::Phase`] names it.
+        phase: String,
+        /// Name of the curve: `reward`.
+        name: String,
+        /// Where the point lies on the curve, in steps of the stage.
+        step: u64,
+        /// The figure; may be infinite or not a number.
+        value: f64,
+    },
     /// What an evaluation decided: the class with the largest logit for each image of the split, in
     /// file order. For comparing exported files image by image; not kept.
-    Decisions { split: String, classes: Vec<u32> },
+    Decisions {
+        /// Name of the split: `eval`.
+        split: String,
+        /// One class for each image.
+        classes: Vec<u32>,
+    },
     /// The stage is over.
-    PhaseEnd { name: String, seconds: f64 },
+    PhaseEnd {
+        /// The stage, as [`Event::Phase`] names it.
+        name: String,
+        /// Seconds that it took; of a training without its evaluations, but with the time before a
+        /// resume.
+        seconds: f64,
+    },
     /// Something a person should know, said once: `warning` stands out.
-    Note { text: String, warning: bool },
+    Note {
+        /// A sentence for people.
+        text: String,
+        /// Whether it is shown as a warning.
+        warning: bool,
+    },
     /// An event of a newer version. It is dropped where it arrives: no [`Host`] is given one.
     #[serde(other)]
     Unknown,

@@ -25,7 +25,9 @@ pub const KIND: &str = "model";
 pub struct ModelMeta {
     /// The net's id: `resnet_at_cifar10`.
     pub net: String,
+    /// Name of the learner that made it: `uniform`.
     pub learner: String,
+    /// Name of the data set that it was trained on: `cifar10`.
     pub dataset: String,
     /// Trained on a stand-in, not on the data set that the net is for.
     pub stand_in: bool,
@@ -33,6 +35,7 @@ pub struct ModelMeta {
     pub labels: Vec<String>,
     /// Per channel, in units of 0–255: the input is (pixel − mean) / std.
     pub mean: Vec<f32>,
+    /// As `mean`; positive.
     pub std: Vec<f32>,
     /// On the test images when it was saved, 0–1.
     pub top1: Option<f64>,
@@ -71,8 +74,11 @@ struct Header {
 /// A trained network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
+    /// Names the layers, their order and their sizes.
     pub graph: Graph,
+    /// Which weights are packed and how; which values are quantized and over what range.
     pub plan: QuantPlan,
+    /// Where it comes from, and what its input and output mean.
     pub meta: ModelMeta,
     /// One for each of [`Graph::params`]: weights of layers in the plan packed, everything else
     /// full.

@@ -53,9 +53,13 @@ pub fn classes(weights: &[NamedShape]) -> Option<(String, Value)> {
 pub struct Recipe {
     /// Passes over the training data; may be a fraction.
     pub epochs: f64,
+    /// Momentum of stochastic gradient descent, 0–1; 0 is none.
     pub momentum: f64,
+    /// Whether the momentum is Nesterov's.
     pub nesterov: bool,
+    /// Factor of the loss on the squares of the weights of layers; 0 is none.
     pub weight_decay: f64,
+    /// The learning rate over the training, for the batch size in use.
     pub schedule: Schedule,
     /// The initial learning rate that the net is known to train well with, for the batch size in
     /// use: what a learner scales in a schedule of its own.
@@ -134,14 +138,34 @@ mod received {
 #[non_exhaustive]
 pub enum Schedule {
     /// `init`, multiplied by `factor` at each boundary (in epochs).
-    Piecewise { init: f64, factor: f64, boundaries: Vec<f64> },
+    Piecewise {
+        /// Learning rate of the first epoch.
+        init: f64,
+        /// What it is multiplied by at each boundary.
+        factor: f64,
+        /// Epochs after which that happens, ascending.
+        boundaries: Vec<f64>,
+    },
     /// `init`, multiplied by `factor` every epoch.
-    Exponential { init: f64, factor: f64 },
+    Exponential {
+        /// Learning rate of the first epoch.
+        init: f64,
+        /// What it is multiplied by after each epoch.
+        factor: f64,
+    },
     /// Linear from `peak / 25` to `peak` over the first `warm_up` (a fraction of the training),
     /// then linear to zero (after Smith & Topin 2017, arXiv 1708.07120).
-    OneCycle { peak: f64, warm_up: f64 },
+    OneCycle {
+        /// The largest learning rate.
+        peak: f64,
+        /// Fraction of the training, 0–1.
+        warm_up: f64,
+    },
     /// Half a cosine from `init` to zero.
-    Cosine { init: f64 },
+    Cosine {
+        /// Learning rate of the first step.
+        init: f64,
+    },
 }
 
 impl Schedule {

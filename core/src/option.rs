@@ -19,10 +19,15 @@ use std::ops::RangeInclusive;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
+    /// Of a [`Kind::Switch`].
     Bool(bool),
+    /// Of a [`Kind::Int`].
     Int(i64),
+    /// Of a [`Kind::Float`].
     Float(f64),
+    /// Of a [`Kind::Text`], a [`Kind::Path`] or a [`Kind::Choice`].
     Text(String),
+    /// Of a [`Kind::Floats`].
     Floats(Vec<f64>),
 }
 
@@ -48,20 +53,31 @@ impl fmt::Display for Value {
 pub enum Kind {
     /// `--key`, `--key=True`, `--key=false`.
     Switch,
+    /// A whole number: `4`, `1_000`.
     Int {
+        /// The least that is taken; `i64::MIN` leaves it open.
         min: i64,
+        /// The most that is taken; `i64::MAX` leaves it open.
         max: i64,
     },
+    /// A number: `0.5`, `1e-3`, `4`.
     Float {
+        /// The least that is taken; −∞ leaves it open.
         min: f64,
+        /// The most that is taken; ∞ leaves it open.
         max: f64,
     },
+    /// Any text.
     Text,
+    /// A path of a file or a folder; never empty.
     Path,
+    /// One of these words, spelt exactly so.
     Choice(Vec<String>),
     /// A comma-separated list of numbers.
     Floats {
+        /// The least that each number may be; −∞ leaves it open.
         min: f64,
+        /// The most that each number may be; ∞ leaves it open.
         max: f64,
     },
 }
@@ -69,16 +85,43 @@ pub enum Kind {
 /// Why a value was refused; the caller adds key and origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
+    /// Not of the option's kind.
     #[error("expected {expected}, got `{got}`")]
-    Type { expected: String, got: String },
+    Type {
+        /// What [`Kind`]'s `Display` says of the kind.
+        expected: String,
+        /// The value, as it was given.
+        got: String,
+    },
+    /// The text for a path is empty.
     #[error("the path is empty; leave it out for the default")]
     EmptyPath,
+    /// A number beyond the option's bounds.
     #[error("{got} is out of range: {expected}")]
-    Range { expected: String, got: String },
+    Range {
+        /// What [`Kind`]'s `Display` says of the kind.
+        expected: String,
+        /// The value, as it was given.
+        got: String,
+    },
+    /// A number that is infinite or not a number.
     #[error("{got} is not a finite number: expected {expected}")]
-    Infinite { expected: String, got: String },
+    Infinite {
+        /// What [`Kind`]'s `Display` says of the kind.
+        expected: String,
+        /// The value, as it was given.
+        got: String,
+    },
+    /// No word of a [`Kind::Choice`].
     #[error("`{got}` is not one of {choices}{hint}")]
-    Choice { got: String, choices: String, hint: String },
+    Choice {
+        /// The word, as it was given.
+        got: String,
+        /// The words there are, separated by commas.
+        choices: String,
+        /// `; did you mean …?` where one of the words is near, else empty.
+        hint: String,
+    },
 }
 
 impl Kind {
@@ -186,7 +229,11 @@ pub enum PathUse {
     Made,
     /// It is written. Where the option is unset, a file of the name `in_run_dir` in the run's
     /// folder is written instead.
-    Written { in_run_dir: Option<String> },
+    Written {
+        /// Name of the file in the run's folder; `None`: nothing is written where the option is
+        /// unset.
+        in_run_dir: Option<String>,
+    },
 }
 
 /// One option: declared once, by the plugin (or the host) that owns it.
@@ -198,6 +245,7 @@ pub struct OptionSpec {
     /// Further keys that mean the same.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// What values it takes.
     pub kind: Kind,
     /// `None`: the option may stay unset.
     #[serde(default)]
@@ -211,30 +259,37 @@ pub struct OptionSpec {
 }
 
 impl OptionSpec {
+    /// An option of any kind; `doc` is its help text.
     pub fn new(key: &str, kind: Kind, default: Option<Value>, doc: &str) -> Self {
         Self { key: key.into(), aliases: Vec::new(), kind, default, doc: doc.into(), path_use: PathUse::Read }
     }
 
+    /// A [`Kind::Switch`].
     pub fn switch(key: &str, default: bool, doc: &str) -> Self {
         Self::new(key, Kind::Switch, Some(Value::Bool(default)), doc)
     }
 
+    /// A [`Kind::Int`] with inclusive bounds.
     pub fn int(key: &str, default: i64, range: RangeInclusive<i64>, doc: &str) -> Self {
         Self::new(key, Kind::Int { min: *range.start(), max: *range.end() }, Some(Value::Int(default)), doc)
     }
 
+    /// A [`Kind::Float`] with inclusive bounds; infinite ones leave it open.
     pub fn float(key: &str, default: f64, range: RangeInclusive<f64>, doc: &str) -> Self {
         Self::new(key, Kind::Float { min: *range.start(), max: *range.end() }, Some(Value::Float(default)), doc)
     }
 
+    /// A [`Kind::Text`].
     pub fn text(key: &str, default: &str, doc: &str) -> Self {
         Self::new(key, Kind::Text, Some(Value::Text(default.into())), doc)
     }
 
+    /// A [`Kind::Path`] that is read, until [`OptionSpec::output`] or its like says otherwise.
     pub fn path(key: &str, default: &str, doc: &str) -> Self {
         Self::new(key, Kind::Path, Some(Value::Text(default.into())), doc)
     }
 
+    /// A [`Kind::Choice`] among words; `default` is one of them.
     pub fn choice(key: &str, default: &str, choices: &[&str], doc: &str) -> Self {
         let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
         Self::new(key, Kind::Choice(choices), Some(Value::Text(default.into())), doc)
@@ -246,10 +301,12 @@ impl OptionSpec {
         Self::choice(key, default.word(), &words, doc)
     }
 
+    /// A [`Kind::Floats`] with inclusive bounds for each number, unset by default.
     pub fn floats(key: &str, range: RangeInclusive<f64>, doc: &str) -> Self {
         Self::new(key, Kind::Floats { min: *range.start(), max: *range.end() }, None, doc)
     }
 
+    /// The same option under one more key.
     #[must_use]
     pub fn alias(mut self, alias: &str) -> Self {
         self.aliases.push(alias.into());

@@ -18,9 +18,13 @@ use std::fmt;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PluginKind {
+    /// Trains, compresses and evaluates networks: [`Learner`].
     Learner,
+    /// Gives a graph and the recipe to train it: [`Net`].
     Net,
+    /// Gives images and labels: [`Dataset`].
     Dataset,
+    /// Chooses actions for a learner, and learns by their outcome: [`Agent`].
     Agent,
 }
 
@@ -39,6 +43,7 @@ impl fmt::Display for PluginKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Declaration {
+    /// Which trait it implements.
     pub kind: PluginKind,
     /// What users write: `uniform`, `resnet_at_cifar10`.
     pub name: String,
@@ -48,6 +53,7 @@ pub struct Declaration {
     pub about: String,
     /// The crate's version.
     pub version: String,
+    /// Those that it owns, in the order of the help.
     pub options: Vec<OptionSpec>,
     /// A net's data set, a stand-in's originals; see [`About::datasets`].
     pub datasets: Vec<String>,
@@ -89,6 +95,7 @@ impl Declaration {
 
 /// The static facts of a plugin, given by the type that implements its trait.
 pub struct About {
+    /// Other names that users may write for the plugin.
     pub aliases: &'static [&'static str],
     /// One line for `plugins list`.
     pub line: &'static str,
@@ -99,6 +106,7 @@ pub struct About {
 
 /// How every plugin is made: described and configured without an instance.
 pub trait Plugin: Sized {
+    /// What can be said of the plugin without its options.
     const ABOUT: About;
 
     /// Keys of the program's own options, as `save_path`, whose files this plugin writes even where
@@ -119,30 +127,39 @@ pub trait Plugin: Sized {
 /// Makes an instance of one of the four kinds; nets and data sets also answer without one.
 #[derive(Clone, Copy)]
 pub enum Maker {
+    /// A learner, from the resolved settings.
     Learner(fn(&Settings) -> Result<Box<dyn Learner>>),
+    /// A net, and what it recognises among weights.
     Net {
+        /// The net, from the resolved settings.
         make: fn(&Settings) -> Result<Box<dyn Net>>,
         /// [`Net::recognise`].
         recognise: fn(&[NamedShape]) -> Vec<(String, Value)>,
     },
+    /// A data set, and what it says before it is made.
     Dataset {
+        /// The data set, from the resolved settings.
         make: fn(&Settings) -> Result<Box<dyn Dataset>>,
         /// [`Dataset::describe`].
         describe: fn(&Settings) -> Result<DatasetInfo>,
         /// [`Dataset::check`].
         check: fn(&Settings, Progress<'_>) -> Result<CheckReport>,
     },
+    /// An agent, from the resolved settings.
     Agent(fn(&Settings) -> Result<Box<dyn Agent>>),
 }
 
 /// One plugin linked into this library or program. Made by [`crate::plugin!`].
 pub struct Registration {
+    /// Which trait it implements.
     pub kind: PluginKind,
     /// What users write.
     pub name: &'static str,
     /// The module that registers it: `pocketflow_uniform`.
     pub module: &'static str,
+    /// Makes its declaration; may panic, as the plugin's own code.
     pub declare: fn() -> Declaration,
+    /// Makes an instance of it.
     pub maker: Maker,
 }
 

@@ -84,11 +84,14 @@ impl Grid {
     }
 }
 
+/// How the weights of a layer are quantized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightQuant {
     /// As the grid allows: see [`Grid::bits`].
     pub bits: u32,
+    /// How they are cut into parts of one range each.
     pub buckets: Buckets,
+    /// Where their values lie.
     #[serde(default, skip_serializing_if = "Grid::is_min_max")]
     pub grid: Grid,
 }
@@ -207,9 +210,13 @@ pub fn decode(code: u32, alpha: f32, beta: f32, bits: u32) -> f32 {
 /// Quantized weights: a code for each weight, and for each bucket two numbers or a table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Quantized {
+    /// As [`WeightQuant::bits`].
     pub bits: u32,
+    /// Weights in a bucket; the last may hold fewer.
     pub bucket_size: usize,
+    /// What the codes mean.
     pub grid: Grid,
+    /// One for each weight, in the order of the weights; each below 2^`bits`.
     pub codes: Vec<u32>,
     /// Of each bucket `[α, β]`, or on the grids with a zero point `[scale, zero point]`; empty with
     /// codebooks.

@@ -15,21 +15,29 @@ use std::path::PathBuf;
 pub enum Origin {
     /// The default that the option's owner declared.
     Default {
+        /// The plugin's name, or `host`.
         owner: String,
     },
     /// A line of a configuration file; lines count from 1.
     File {
+        /// The file, as it was named.
         path: PathBuf,
+        /// `None`: the format of the file does not tell lines.
         line: Option<usize>,
     },
+    /// An environment variable.
     Variable {
+        /// Its whole name: `POCKETFLOW_UQL_WEIGHT_BITS`.
         name: String,
     },
+    /// A flag of the command line.
     Flag {
+        /// As the person wrote it, with its dashes.
         name: String,
     },
     /// The program chose it, for the reason given (as `auto` values are).
     Derived {
+        /// In words, for people.
         reason: String,
     },
 }
@@ -52,6 +60,7 @@ impl fmt::Display for Origin {
 pub struct Setting {
     /// `None`: unset, and the option has no default.
     pub value: Option<Value>,
+    /// Where `value` comes from.
     #[serde(default = "tolerant::no_origin", deserialize_with = "tolerant::origin")]
     pub origin: Origin,
     /// What earlier layers said, the nearest first.
@@ -70,6 +79,7 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Sets the value of a key, in place of what is there.
     pub fn insert(&mut self, key: impl Into<String>, setting: Setting) {
         self.entries.insert(key.into(), setting);
     }
@@ -89,10 +99,12 @@ impl Settings {
         self.insert(key, Setting { value: Some(value.into()), origin, overrode, owner });
     }
 
+    /// What is known of a key; `None`: nobody declared it.
     pub fn entry(&self, key: &str) -> Option<&Setting> {
         self.entries.get(key)
     }
 
+    /// All settings by key, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
         self.entries.iter().map(|(key, setting)| (key.as_str(), setting))
     }

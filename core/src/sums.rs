@@ -102,7 +102,8 @@ fn groups(graph: &Graph, target: Target) -> Vec<Vec<NodeId>> {
     groups.into_values().collect()
 }
 
-/// The first node of a group. The way to it is halved for whoever asks next, so that it stays short.
+/// The first node of a group. The way to it is halved for whoever asks next, so that it stays
+/// short.
 fn first(meets: &mut [NodeId], mut member: NodeId) -> NodeId {
     while meets[member] != member {
         meets[member] = meets[meets[member]];

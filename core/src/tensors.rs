@@ -12,8 +12,8 @@
 //! | 4 | CRC-32 of everything before |
 //!
 //! A full tensor is its f32 bit patterns. A packed one is its codes ([`crate::packing`]), then of
-//! each bucket two numbers, α and β or scale and zero point, or its codebook. Reading trusts nothing: no length
-//! in the file makes it allocate more than a multiple of the file's own size.
+//! each bucket two numbers, α and β or scale and zero point, or its codebook. Reading trusts
+//! nothing: no length in the file makes it allocate more than a multiple of the file's own size.
 
 mod stored;
 
@@ -45,22 +45,43 @@ const ZSTD_WINDOW_LOG: u32 = 26;
 /// Why bytes are no tensor file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
+    /// The file begins with other bytes than [`MAGIC`].
     #[error("it is not a model or checkpoint of PocketFlow")]
     NotOurs,
+    /// The file is shorter than it says.
     #[error("it is cut at byte {at} of {of}")]
-    Cut { at: u64, of: u64 },
+    Cut {
+        /// Length of the file in bytes.
+        at: u64,
+        /// Length that its front states, in bytes.
+        of: u64,
+    },
+    /// The file ends within its front, which states the length.
     #[error("it is cut at byte {at}, within its first {FRONT} bytes")]
-    CutInFront { at: u64 },
+    CutInFront {
+        /// Length of the file in bytes.
+        at: u64,
+    },
+    /// So many bytes follow the last of the file.
     #[error("it has {0} bytes too many at its end")]
     TooLong(u64),
+    /// Another version than [`VERSION`].
     #[error("it has format version {0}; this program reads version {VERSION}")]
     Version(u32),
+    /// The CRC-32 at the end is not that of the bytes before it.
     #[error("its checksum does not match: some of its bytes have changed")]
     Checksum,
+    /// Header and table are not what this version writes; the text says where.
     #[error("it is malformed: {0}")]
     Malformed(String),
+    /// One tensor's row of the table, or its bytes, are wrong.
     #[error("tensor `{tensor}`: {problem}")]
-    Tensor { tensor: String, problem: String },
+    Tensor {
+        /// Its name.
+        tensor: String,
+        /// What is wrong, to go behind the name.
+        problem: String,
+    },
 }
 
 impl FormatError {
@@ -101,6 +122,7 @@ pub struct TensorFile {
     pub kind: String,
     /// Whatever belongs to the tensors. Numbers that are not finite become null, as always in JSON.
     pub header: serde_json::Value,
+    /// By name.
     pub tensors: BTreeMap<String, Stored>,
 }
 

@@ -3,45 +3,47 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`options`], [`cli`], [`layers`], [`commands`] | the host's own options; the command line; the layered settings; what is not a run |
-//! | [`discover`], [`libtorch`], [`registry`] | where plugins and libtorch are; what plugins there are, and making one |
+//! | `options`, `cli`, `layers`, `commands` | the host's own options; the command line; the layered settings; what is not a run |
+//! | [`discover`], `libtorch`, [`registry`] | where plugins and libtorch are; what plugins there are, and making one |
 //! | [`probe`], [`ending`] | the first opening of a library, in a process of its own; plugins that end the process |
-//! | [`refused`] | plugins that are not usable, for messages that name them |
+//! | `refused` | plugins that are not usable, for messages that name them |
 //! | [`program`] | all of it, from the command line to the exit status |
-//! | [`select`], [`run`], [`services`] | what a run is made of; how it goes; what learners may ask of the host |
-//! | [`normalised`], [`named_classes`] | a data set with pixels and class numbers as a model wants them |
-//! | [`outputs`] | every file that a command will write, checked before the work begins |
-//! | [`run_dir`], [`resume`] | the folder of a run; whether an interrupted one may go on |
-//! | [`deploy`] | exported files: the images they are made and checked with, and what came of it |
-//! | [`logging`], [`signals`], [`errors`] | log lines; Ctrl-C; how the program ends |
-//! | [`progress`], [`report`] | what a person sees while a run goes on, and what it leaves |
-//! | [`plain`] | what plugins and files call things, as it is printed |
+//! | `select`, `run`, `services` | what a run is made of; how it goes; what learners may ask of the host |
+//! | `normalised`, `named_classes` | a data set with pixels and class numbers as a model wants them |
+//! | `outputs` | every file that a command will write, checked before the work begins |
+//! | `run_dir`, `resume` | the folder of a run; whether an interrupted one may go on |
+//! | `deploy` | exported files: the images they are made and checked with, and what came of it |
+//! | `logging`, `signals`, `errors` | log lines; Ctrl-C; how the program ends |
+//! | `progress`, [`report`] | what a person sees while a run goes on, and what it leaves |
+//! | `plain` | what plugins and files call things, as it is printed |
 
-pub mod cli;
-pub mod commands;
-pub mod deploy;
+mod cli;
+mod commands;
+mod deploy;
 pub mod discover;
 pub mod ending;
-pub mod errors;
-pub mod layers;
-pub mod libtorch;
-pub mod logging;
-pub mod named_classes;
-pub mod normalised;
-pub mod options;
-pub mod outputs;
-pub mod plain;
+mod errors;
+mod layers;
+mod libtorch;
+mod logging;
+mod named_classes;
+mod normalised;
+mod options;
+mod outputs;
+mod plain;
 pub mod probe;
 pub mod program;
-pub mod progress;
-pub mod provenance;
-pub mod refused;
+mod progress;
+mod provenance;
+mod refused;
 pub mod registry;
 pub mod report;
-pub mod resume;
-pub mod run;
-pub mod run_dir;
-pub mod select;
-pub mod services;
-pub mod signals;
-pub mod workers;
+mod resume;
+mod run;
+mod run_dir;
+mod select;
+mod services;
+mod signals;
+mod workers;
+
+pub use cli::reserved;

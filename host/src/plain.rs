@@ -1,6 +1,6 @@
 //! What plugins and files call things, as it is printed: short, and without what moves the cursor.
-//! Here for events on the screen and for reports; log lines, tables and errors do it where a line is
-//! made.
+//! Here for events on the screen and for reports; log lines, tables and errors do it where a line
+//! is made.
 
 use pocketflow::job::Event;
 use pocketflow::names::{shown, shown_line, shown_text};

@@ -66,7 +66,8 @@ impl Progress {
     }
 
     /// Plain lines to `out`, by the clock `now`.
-    pub fn lines(out: impl Write + Send + 'static, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+    #[cfg(test)]
+    fn lines(out: impl Write + Send + 'static, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         Self::on(Out::Lines(Box::new(out)), false, now)
     }
 

@@ -231,7 +231,8 @@ fn open_folder(selection: &mut Selection, settings: &Settings, task: &Task, resu
                 Task::Evaluate | Task::EvaluateModel { .. } => format!("{name}-eval"),
             };
             let made = match RunDir::create_new(base, &stem, &run_dir::now()) {
-                // What an evaluation finds is printed; where its files go matters less than that it runs.
+                // What an evaluation finds is printed; where its files go matters less than that it
+                // runs.
                 Err(error) if !matches!(task, Task::Train) => elsewhere(&stem).ok_or(error)?,
                 made => made?,
             };

@@ -1,5 +1,5 @@
-//! Ctrl-C, SIGTERM and a terminal that closes. The first asks a run to save and stop ([`Stop`]), the
-//! second stops it at once; a command that has nothing to save ends at the first ([`AtOnce`]).
+//! Ctrl-C, SIGTERM and a terminal that closes. The first asks a run to save and stop ([`Stop`]),
+//! the second stops it at once; a command that has nothing to save ends at the first ([`AtOnce`]).
 //!
 //! A command that prints what it knows at once keeps the system's behaviour. What the parent had
 //! ignored stays ignored: `nohup` and shells without job control, which start background jobs so,
@@ -8,7 +8,7 @@
 mod at_once;
 mod system;
 
-pub use at_once::{AtOnce, Scratch};
+pub use at_once::AtOnce;
 pub use system::survive_file_limits;
 
 use pocketflow::Result;

@@ -101,7 +101,8 @@ fn a_learner_runs_another_with_other_settings() {
     place.run("--patient_parent=patient").expect(1).says(&["waits for it"]);
 }
 
-/// A file in the place of `runs` stands for a folder that may not be written: tests may run as root.
+/// A file in the place of `runs` stands for a folder that may not be written: tests may run as
+/// root.
 #[test]
 fn an_evaluation_needs_no_folder_that_it_may_write_to() {
     let place = Place::new();

@@ -17,8 +17,11 @@ pub struct Place {
 
 /// How a process ended.
 pub struct Outcome {
+    /// The exit status; −1 after a signal.
     pub status: i32,
+    /// All that it printed there.
     pub stdout: String,
+    /// All that it printed there.
     pub stderr: String,
 }
 
@@ -49,6 +52,7 @@ impl Place {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
+    /// The path of what has that name in the folder.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -58,6 +62,7 @@ impl Place {
         std::fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// A file of JSON, which must be there.
     pub fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&self.bytes(name)).unwrap()
     }
@@ -76,10 +81,12 @@ impl Place {
         command
     }
 
+    /// Starts the program; its output is caught.
     pub fn start(&self, flags: &str) -> Child {
         self.command(flags).spawn().unwrap()
     }
 
+    /// Runs the program to its end.
     pub fn host(&self, flags: &str) -> Outcome {
         finish(self.start(flags))
     }

@@ -29,14 +29,18 @@ pub struct DeployedNet {
     pub name: String,
     /// The type of the codes, where there are some.
     pub target: Target,
+    /// All values, the images among them.
     pub values: Vec<Value>,
+    /// In an order in which what they read is there.
     pub operators: Vec<Operator>,
     /// Index into `values` of the images and of the logits.
     pub input: usize,
+    /// Index into `values` of the logits.
     pub output: usize,
     /// How pixels become the input's real values: (pixel − mean) / std by channel, then
     /// `values[input]`'s grid.
     pub mean: Vec<f32>,
+    /// Standard deviation by channel, positive.
     pub std: Vec<f32>,
 }
 
@@ -54,6 +58,7 @@ pub struct Value {
 /// value = scale · (code − zero point).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid {
+    /// Positive.
     pub scale: f32,
     /// In the target's codes: −128…127 or 0…255.
     pub zero_point: i32,
@@ -63,12 +68,16 @@ pub struct Grid {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
     #[default]
+    /// The value as it is.
     None,
+    /// max(x, 0).
     Relu,
+    /// min(max(x, 0), 6).
     Relu6,
 }
 
 #[derive(Debug, Clone, PartialEq)]
+/// A node of the graph, with what is fused into it.
 pub struct Operator {
     /// The node that it does; of fused nodes the layer's (or the sum's).
     pub name: String,
@@ -80,7 +89,9 @@ pub struct Operator {
     pub layer: Option<Layer>,
     /// Indices into `values`: two for a sum, else one.
     pub inputs: Vec<usize>,
+    /// Index into `values`.
     pub output: usize,
+    /// Applied to what it writes.
     pub activation: Activation,
 }
 
@@ -89,9 +100,19 @@ pub struct Operator {
 pub enum Layer {
     /// To compute with integers: biases on the grid of the products, whose scale is the input's
     /// times the weights'.
-    Integer { weights: Weights, bias: Vec<i32> },
+    Integer {
+        /// As codes.
+        weights: Weights,
+        /// `[out]`, in steps of the products' grid.
+        bias: Vec<i32>,
+    },
     /// To compute with floats.
-    Float { weights: FloatWeights, bias: Vec<f32> },
+    Float {
+        /// As floats, or as codes to be decoded.
+        weights: FloatWeights,
+        /// `[out]`.
+        bias: Vec<f32>,
+    },
 }
 
 /// Weights that are multiplied as floats.
@@ -99,8 +120,13 @@ pub enum Layer {
 pub enum FloatWeights {
     /// Stored as codes, decoded when the file is loaded.
     Codes(Weights),
-    /// `[out, in / groups, kh, kw]`.
-    Values { shape: [usize; 4], values: Vec<f32> },
+    /// Stored as they are.
+    Values {
+        /// `[out, in / groups, kh, kw]`.
+        shape: [usize; 4],
+        /// Row-major.
+        values: Vec<f32>,
+    },
 }
 
 /// The weights of a layer as codes.

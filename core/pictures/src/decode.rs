@@ -20,8 +20,11 @@ const PIXELS_PER_BYTE_MAX: u64 = 1024;
 /// An image, `[height, width, 3]`. Its memory is used again by the next.
 #[derive(Debug, Default)]
 pub struct Picture {
+    /// Pixels in a row.
     pub width: u32,
+    /// Rows.
     pub height: u32,
+    /// `[height, width, 3]`: red, green, blue, 0 to 255.
     pub pixels: Vec<u8>,
 }
 

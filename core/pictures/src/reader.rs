@@ -10,7 +10,9 @@ use std::sync::Arc;
 /// How the images of a pass are made. Shared by all threads.
 #[derive(Clone)]
 pub struct Reader {
+    /// Where encoded images come from.
     pub source: Arc<dyn Source>,
+    /// Which part of an image is taken.
     pub cut: Arc<dyn Cut>,
     /// Height and width of the input.
     pub size: u32,
@@ -23,7 +25,9 @@ pub struct Reader {
 /// The colours of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channels {
+    /// One channel.
     Grey,
+    /// Red, green and blue.
     Rgb,
 }
 
@@ -37,6 +41,7 @@ impl Channels {
         }
     }
 
+    /// The number of channels: 1 or 3.
     pub fn count(self) -> usize {
         match self {
             Self::Grey => 1,
@@ -61,6 +66,7 @@ impl Default for Workspace {
 }
 
 impl Workspace {
+    /// With buffers of its own, which it keeps from image to image.
     pub fn new() -> Self {
         Self { encoded: Vec::new(), picture: Picture::default(), scaler: Scaler::default(), spare: Vec::new() }
     }

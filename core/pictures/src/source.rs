@@ -21,6 +21,7 @@ pub enum Fault {
 
 /// Encoded images by index.
 pub trait Source: Send + Sync {
+    /// The number of images.
     fn count(&self) -> u64;
 
     /// Replaces the contents of `encoded` by image `index` and returns its label.
@@ -39,10 +40,12 @@ pub trait Source: Send + Sync {
 pub struct Problem {
     /// A path, with byte or name inside where there is one.
     pub place: String,
+    /// What is wrong, without the place.
     pub text: String,
 }
 
 impl Problem {
+    /// Puts the two together.
     pub fn new(place: impl Into<String>, text: impl Into<String>) -> Self {
         Self { place: place.into(), text: text.into() }
     }

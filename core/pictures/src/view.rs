@@ -18,9 +18,13 @@ const NARROWED_MAX: usize = 64 << 20;
 /// A part of an image, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct View {
+    /// Of its left edge, from the image's.
     pub left: f64,
+    /// Of its upper edge, from the image's.
     pub top: f64,
+    /// From left to right, above 0.
     pub width: f64,
+    /// From top to bottom, above 0.
     pub height: f64,
     /// Mirrored left to right.
     pub flip: bool,

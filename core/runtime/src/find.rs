@@ -10,7 +10,9 @@ use pocketflow::{Error, Result};
 /// A library that runs exported files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Library {
+    /// Runs .tflite.
     Litert,
+    /// Runs .onnx.
     Onnxruntime,
 }
 
@@ -18,11 +20,14 @@ pub enum Library {
 /// environment or a `site-packages` folder).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LibraryPaths {
+    /// Where LiteRT is; `None`: looked for.
     pub litert: Option<PathBuf>,
+    /// Where ONNX Runtime is; `None`: looked for.
     pub onnxruntime: Option<PathBuf>,
 }
 
 impl LibraryPaths {
+    /// The place that was given for `library`.
     pub fn of(&self, library: Library) -> Option<&Path> {
         match library {
             Library::Litert => self.litert.as_deref(),
@@ -35,6 +40,7 @@ impl LibraryPaths {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{library} not found; looked at {}. {}", .tried.join(", "), .library.advice())]
 pub struct NotFound {
+    /// The one that was looked for.
     pub library: Library,
     /// Folders and names, in words, in the order of looking.
     pub tried: Vec<String>,

@@ -9,9 +9,11 @@ use pocketflow_export::tflite::model::DType;
 /// A tensor that goes in or comes out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorInfo {
+    /// As the file has it.
     pub name: String,
     /// The batch first: 1.
     pub shape: Vec<usize>,
+    /// The type of its values.
     pub dtype: DType,
     /// Where an integer tensor's values lie; `None` for floats and for integers that mean
     /// themselves.
@@ -53,6 +55,7 @@ pub enum Layout {
 /// (pixel − mean) / std, of pixels 0 to 255; one number for all channels or one for each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalisation {
+    /// In pixels, 0 to 255.
     pub mean: Vec<f32>,
     /// Positive.
     pub std: Vec<f32>,
@@ -71,9 +74,13 @@ impl Normalisation {
 /// How the pixels of one image become the bytes of the first input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageInput {
+    /// Rows of an image.
     pub height: usize,
+    /// Pixels in a row.
     pub width: usize,
+    /// 1 to 4.
     pub channels: usize,
+    /// Whether channels come first or last.
     pub layout: Layout,
     /// `None`: pixels are taken as they are, or less 128 as int8. So it is for an integer file that
     /// says nothing of normalisation, and for a uint8 file whose normalisation comes to the pixels
@@ -95,7 +102,9 @@ enum Table {
 /// The inputs and outputs of a file's network, in the file's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Io {
+    /// What the network reads.
     pub inputs: Vec<TensorInfo>,
+    /// What the network gives.
     pub outputs: Vec<TensorInfo>,
     /// Where the network takes one image (a batch of one, 1 to 4 channels, bytes or floats).
     pub image: Option<ImageInput>,

@@ -43,7 +43,8 @@ fn integers_take_pixels_raw_unless_the_file_states_a_normalisation() {
     let stated = of(info(&[1, 16, 16, 1], DType::Int8, int8), Layout::Nhwc, Some(centred()));
     let codes = stated.encode(&all).unwrap();
     assert_eq!((codes[0].cast_signed(), codes[255].cast_signed()), (-74, 54));
-    // 127.5 and 1/128 from 128 are the pixels within one code, which uint8 files are given; another std is not.
+    // 127.5 and 1/128 from 128 are the pixels within one code, which uint8 files are given; another
+    // std is not.
     let uint8 = |std| {
         let grid = grid(DType::Uint8, 1.0 / 128.0, 128);
         let stated = Normalisation { mean: vec![127.5], std: vec![std] };

@@ -13,6 +13,7 @@ pub struct Latency {
     pub median_ms: f64,
     /// Nine runs of ten took at most this, in milliseconds.
     pub p90_ms: f64,
+    /// The fastest run, in milliseconds.
     pub min_ms: f64,
     /// One after another.
     pub images_per_second: f64,

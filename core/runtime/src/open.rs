@@ -22,11 +22,13 @@ pub enum Choice {
     /// .onnx.
     #[default]
     Auto,
+    /// LiteRT, of .tflite files.
     Litert,
     /// ONNX Runtime with exact sums of integer products ([`Precision::Exact`]).
     Onnxruntime,
     /// ONNX Runtime with its default options, as most programs run it ([`Precision::Default`]).
     OnnxruntimeDefault,
+    /// The interpreter of this program, of .tflite files.
     Reference,
 }
 
@@ -55,6 +57,7 @@ impl Choice {
 
 /// A file in its runtime.
 pub struct Opened {
+    /// Ready to run.
     pub runtime: Box<dyn Runtime>,
     /// What the user should know: that another runtime runs than the one people deploy with.
     pub note: Option<String>,

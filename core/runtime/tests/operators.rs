@@ -1,5 +1,5 @@
-//! Every operator, and every way in which fully connected layers meet others, in every format and in
-//! the runtimes that people deploy with.
+//! Every operator, and every way in which fully connected layers meet others, in every format and
+//! in the runtimes that people deploy with.
 
 use pocketflow::graph::*;
 use pocketflow::integer::Target;

@@ -14,16 +14,41 @@ pub enum BudgetError {
     Empty(String),
     /// Bits that a layer cannot have, or a minimum above the maximum.
     #[error("{min} to {max} bits a layer: 1 to 31, the first not above the second")]
-    Bits { min: u32, max: u32 },
+    Bits {
+        /// The fewest that were asked for.
+        min: u32,
+        /// The most that were asked for.
+        max: u32,
+    },
     /// A mean that no allocation has.
     #[error("{bits} bits a weight are out of {min} to {max}, the bits of a layer")]
-    Mean { bits: f64, min: u32, max: u32 },
+    Mean {
+        /// Of a weight, as asked for.
+        bits: f64,
+        /// The fewest bits of a layer.
+        min: u32,
+        /// The most bits of a layer.
+        max: u32,
+    },
     /// The fewest bits take more than there is.
     #[error(
         "{bits} bits a weight are a budget of {total} bits for {params} weights; {min} bits each and {overhead} bits for \
          the buckets' ranges take {least}: raise it, or take fewer buckets"
     )]
-    Overdrawn { bits: f64, total: u64, params: u64, min: u32, overhead: u64, least: u64 },
+    Overdrawn {
+        /// Of a weight, as asked for.
+        bits: f64,
+        /// What they come to, in bits.
+        total: u64,
+        /// The number of weights.
+        params: u64,
+        /// The fewest bits of a layer.
+        min: u32,
+        /// Bits that do not depend on the choice.
+        overhead: u64,
+        /// What the fewest bits take.
+        least: u64,
+    },
 }
 
 /// Keeps visiting orders apart from other uses of the same seed.
@@ -42,6 +67,7 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// The number of weights.
     pub fn params(&self) -> u64 {
         self.shape.iter().map(|size| *size as u64).product()
     }
@@ -90,6 +116,7 @@ impl BitBudget {
         Ok(budget)
     }
 
+    /// The layers that share the budget, in the order of the graph.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
@@ -145,7 +172,7 @@ impl BitBudget {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 

@@ -38,6 +38,7 @@ const ANY_BITS: u32 = 8;
 pub struct Accuracy {
     /// Fraction of the images that were looked at.
     pub value: f64,
+    /// How many images were looked at.
     pub images: u64,
 }
 
@@ -101,6 +102,7 @@ impl<'a> Evaluator<'a> {
         })
     }
 
+    /// The job that the search is part of.
     pub fn job(&self) -> &'a Job {
         self.job
     }
@@ -115,6 +117,7 @@ impl<'a> Evaluator<'a> {
         self.val.len() as u64
     }
 
+    /// The network that candidates are tried in.
     pub fn network(&mut self) -> &mut Network {
         &mut self.network
     }

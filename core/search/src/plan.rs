@@ -14,7 +14,9 @@ use std::path::Path;
 pub struct BitPlan {
     /// It names every layer that is quantized; one that it leaves out is an error.
     pub complete: bool,
+    /// By layer, 1 to 31, or 32.
     pub weight_bits: BTreeMap<String, u32>,
+    /// By node, 1 to 31, or 32.
     pub activation_bits: BTreeMap<String, u32>,
 }
 

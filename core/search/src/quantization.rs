@@ -9,12 +9,17 @@ use std::path::PathBuf;
 /// What is quantized.
 #[derive(Debug, Clone)]
 pub struct Quantization {
+    /// 1 to 31, or 32 for none.
     pub activation_bits: u32,
+    /// Where the quantized model is saved.
     pub save_path: PathBuf,
+    /// Which weights share a range.
     pub buckets: Buckets,
+    /// Whether the first and the last layer are quantized as the others are.
     pub all_layers: bool,
     /// Bits of the first and the last layer, where `all_layers` is off; 32 leave them alone.
     pub edge_bits: u32,
+    /// How the range of a bucket is chosen.
     pub range: WeightRange,
     /// Without training.
     pub reestimate: bool,

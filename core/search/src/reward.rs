@@ -15,9 +15,11 @@ use pocketflow_torch::network::{Network, Statistics};
 
 /// Judges allocations.
 pub struct Judge<'a, 'b> {
+    /// Measures accuracies on validation images.
     pub evaluator: &'a mut Evaluator<'b>,
     /// The full-precision network, which layer-wise tuning learns from.
     pub teacher: &'a Network,
+    /// What is trained before an allocation is judged.
     pub tuning: Tuning,
     /// The best reward so far.
     pub best: Option<f64>,

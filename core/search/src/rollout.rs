@@ -23,9 +23,11 @@ pub trait Evaluate {
 /// How to search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// How many.
     pub rollouts: usize,
     /// Visit the layers in another order each time.
     pub random_layers: bool,
+    /// Of the visiting orders and of the agent.
     pub seed: u64,
     /// Allocations that the first roll-outs follow in place of the agent, so that it learns from
     /// what is known to be good.
@@ -37,6 +39,7 @@ pub struct Plan {
 pub struct Rollout {
     /// By layer, in the budget's order.
     pub bits: Vec<u32>,
+    /// Of the allocation.
     pub reward: f64,
     /// The allocation was met before, and its reward known.
     pub known: bool,

@@ -37,7 +37,9 @@ const FINALISTS: usize = 5;
 
 /// The budget of a search, and those of the front.
 pub struct Budgets {
+    /// What the search is asked for.
     pub main: BitBudget,
+    /// Bits of a weight, and what they come to.
     pub front: Vec<(f64, BitBudget)>,
 }
 

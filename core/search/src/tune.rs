@@ -31,10 +31,12 @@ pub struct Tuning {
     pub display: u64,
     /// Adam's first learning rate; it falls to zero along half a cosine.
     pub rate: f64,
+    /// Of the squared weights, 0 or more.
     pub weight_decay: f64,
 }
 
 impl Tuning {
+    /// Whether nothing is trained.
     pub fn is_none(&self) -> bool {
         self.layerwise == 0 && self.global == 0
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct Declared {
     /// A [`PluginKind`], or what a newer library has instead.
     pub kind: String,
+    /// As the plugin registers it: `uniform`.
     pub name: String,
     /// The error: its `options()` panicked, or this host does not know such a plugin.
     pub result: Result<Declaration, Error>,

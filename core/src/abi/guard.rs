@@ -1,9 +1,9 @@
 //! Panics become errors where they happen: none may reach a function that crosses, where it would
 //! end the process.
 //!
-//! Some trait methods cannot return an error (`Net::recipe`, `Host::interrupted`). Where such a call
-//! fails on the other side of the boundary, the consumer unwinds with the [`Error`] itself as the
-//! payload; the nearest guard below takes it out again.
+//! Some trait methods cannot return an error (`Net::recipe`, `Host::interrupted`). Where such a
+//! call fails on the other side of the boundary, the consumer unwinds with the [`Error`] itself as
+//! the payload; the nearest guard below takes it out again.
 
 use crate::error::{Error, Result};
 use std::any::Any;

@@ -15,6 +15,7 @@ const _: () = assert!(OLDEST_INTERFACE <= INTERFACE);
 /// How an interface stands to those that this host understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Understood {
+    /// From [`OLDEST_INTERFACE`] to [`INTERFACE`]: the plugin can be used.
     Yes,
     /// Older than [`OLDEST_INTERFACE`]: the plugin is to be rebuilt.
     TooOld,
@@ -23,6 +24,7 @@ pub enum Understood {
 }
 
 impl Understood {
+    /// Compares an interface version with those that this host understands.
     pub const fn of(interface: u32) -> Self {
         Self::within(OLDEST_INTERFACE, INTERFACE, interface)
     }
@@ -55,6 +57,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
+    /// Bytes of a handshake in a library's file.
     pub const SIZE: usize = size_of::<Self>();
 
     /// Of a library built now; `libtorch` is the version it needs (`2.11.0`), or nothing.
@@ -85,6 +88,7 @@ impl Handshake {
         (*magic == MAGIC).then_some(Self { magic: MAGIC, interface: u32::from_ne_bytes(*interface), libtorch })
     }
 
+    /// The interface version that the library was built with; see [`INTERFACE`].
     pub fn interface(&self) -> u32 {
         self.interface
     }

@@ -21,12 +21,16 @@ use std::path::Path;
 /// Why a file is no usable plugin library.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The system's loader refuses it; the text is the loader's.
     #[error("the system cannot load it: {0}")]
     Load(String),
+    /// It has no symbol of the table of functions.
     #[error("it exports no plugins: it has no `{ROOT_SYMBOL}` (`pocketflow::export!()` makes it)")]
     NoRoot,
+    /// Header or tables have another version or layout than those that this host was built with.
     #[error("its tables have another layout than this host's; rebuild it against the `pocketflow` of this host")]
     Layout,
+    /// Its table could not be made, or its start failed; the text says how.
     #[error("it does not start: {0}")]
     Start(String),
 }

@@ -65,9 +65,11 @@ macro_rules! export {
     };
     (libtorch = $version:expr) => {
         $crate::plugin!(@unwinds);
+        /// What a host reads before it trusts the table of functions.
         // SAFETY: the names begin with the project's; a library has one of each.
         #[unsafe(no_mangle)]
         pub static POCKETFLOW_HANDSHAKE: $crate::abi::Handshake = $crate::abi::Handshake::new($version);
+        /// The table of functions.
         // SAFETY: as above.
         #[unsafe(no_mangle)]
         pub static POCKETFLOW_ROOT: $crate::abi::LibraryHeader = $crate::abi::header();

@@ -18,7 +18,9 @@ pub struct Target {
 /// Why no file can be written at a path.
 #[derive(Debug)]
 pub enum Unwritable {
+    /// The path has no characters.
     Empty,
+    /// A folder is there.
     Folder,
     /// With the word for what it is.
     Special(&'static str),
@@ -28,6 +30,7 @@ pub enum Unwritable {
     Mounted,
     /// The folder lets only the owner of a file replace it.
     NotOwner,
+    /// The system does not say what is there, or refuses the folder.
     Io(io::Error),
 }
 

@@ -25,6 +25,7 @@ pub struct PadCropFlip {
 pub struct Crop {
     /// Offset of the crop in the padded image, `0..=2 * pad`; `pad` is the unshifted image.
     pub top: usize,
+    /// The same for columns.
     pub left: usize,
     /// Mirrored left to right.
     pub flip: bool,

@@ -30,6 +30,7 @@ pub struct CheckedSet {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CheckReport {
+    /// One for each set that was checked.
     pub sets: Vec<CheckedSet>,
     /// What is absent or unusual without being damaged.
     pub notes: Vec<String>,

@@ -53,7 +53,9 @@ pub enum Split {
 /// One part of a data set that is divided among workers: part `index` of `count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
+    /// Which part this is, `0..count`.
     pub index: u32,
+    /// How many parts there are; 1 or more.
     pub count: u32,
 }
 
@@ -74,12 +76,15 @@ pub struct DatasetInfo {
     pub labels: Vec<String>,
     /// Of the pixel values 0–255 of each channel: the network's input is `(pixel - mean) / std`.
     pub mean: Vec<f32>,
+    /// As `mean`, one number for each channel; positive.
     pub std: Vec<f32>,
     /// Number of images of [`Split::Train`], [`Split::Val`] and [`Split::Eval`].
     #[serde(default)]
     pub train: u64,
+    /// Images of [`Split::Val`]; they are among those of [`Split::Train`].
     #[serde(default)]
     pub val: u64,
+    /// Images of [`Split::Eval`].
     #[serde(default)]
     pub eval: u64,
     /// True where these are not the images that the name of the data set promises.
@@ -163,6 +168,7 @@ impl DatasetInfo {
 
 /// Images and labels.
 pub trait Dataset: Send + Sync {
+    /// What the data set is: name, shape, classes, normalisation, numbers of images.
     fn info(&self) -> DatasetInfo;
 
     /// One pass over a split (or one shard of it). Order and augmentation depend on nothing but the

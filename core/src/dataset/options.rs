@@ -9,16 +9,23 @@ use std::ops::RangeInclusive;
 /// What differs from data set to data set in these options.
 #[derive(Debug, Clone)]
 pub struct Defaults {
+    /// Default of `nb_classes`.
     pub nb_classes: i64,
+    /// Numbers of classes that `nb_classes` takes.
     pub classes: RangeInclusive<i64>,
     /// The three sample counts.
     pub train: i64,
+    /// Default of `nb_smpls_val`; 0 keeps no images apart.
     pub val: i64,
+    /// Default of `nb_smpls_eval`.
     pub eval: i64,
     /// The most training and test images there are.
     pub train_max: i64,
+    /// Test images there are: the most that `nb_smpls_eval` takes.
     pub eval_max: i64,
+    /// Default of `batch_size`.
     pub batch_size: i64,
+    /// Default of `batch_size_eval`.
     pub batch_size_eval: i64,
 }
 
@@ -50,6 +57,7 @@ pub struct Counts {
     pub train: u64,
     /// At most half of `train`.
     pub val: u64,
+    /// Test images.
     pub eval: u64,
 }
 

@@ -37,11 +37,15 @@ impl ImageOptions {
 pub struct Defaults {
     /// How the help goes on after "Factor on the training epochs".
     pub epochs: &'static str,
+    /// Default of `lrn_rate_init`, for a batch of `batch_size_norm` images.
     pub lrn_rate: f64,
     /// How the help goes on after "Initial learning rate, for a batch of `batch_size_norm`".
     pub lrn_rate_falls: &'static str,
+    /// Default of `batch_size_norm`.
     pub batch_size_norm: i64,
+    /// Whether the momentum is Nesterov's.
     pub nesterov: bool,
+    /// Default of `loss_w_dcy`.
     pub weight_decay: f64,
 }
 
@@ -72,6 +76,7 @@ crate::options! {
 pub struct Training {
     own: &'static Defaults,
     options: TrainingOptions,
+    /// Images that go into a step, of all workers together.
     pub batch_size: f64,
 }
 

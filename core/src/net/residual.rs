@@ -4,6 +4,7 @@
 
 use crate::graph::{Add, GlobalAvgPool, Graph, GraphBuilder, GraphError, Linear, NodeId, PadShortcut};
 
+/// ε of every batch normalisation of these networks, as PyTorch has it.
 pub const BATCH_NORM_EPS: f64 = 1e-5;
 /// A bottleneck puts out so many times the channels of its stage.
 const BOTTLENECK_EXPANSION: usize = 4;

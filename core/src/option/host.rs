@@ -6,7 +6,9 @@ use std::path::PathBuf;
 crate::choice! {
     /// What a run does.
     pub enum ExecMode {
+        /// Trains, and evaluates what comes of it.
         Train = "train",
+        /// Evaluates what a training saved.
         Eval = "eval",
     }
 }
@@ -14,7 +16,9 @@ crate::choice! {
 crate::choice! {
     /// The images that accuracy is measured on.
     pub enum EvalSplit {
+        /// Those that the data set keeps for it.
         Eval = "eval",
+        /// Those held out of the training images.
         Val = "val",
     }
 }

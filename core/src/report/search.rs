@@ -21,6 +21,7 @@ pub struct SearchReport {
     pub equivalent_bits: f64,
     /// Least and most bits of a layer.
     pub bits_min: u32,
+    /// Most bits of a layer.
     pub bits_max: u32,
     /// The allocations compared at the budget; one of each method.
     pub candidates: Vec<Candidate>,
@@ -33,6 +34,7 @@ pub struct SearchReport {
     pub first_learning: usize,
     /// The first so many of the roll-outs followed the other methods' allocations.
     pub starts: usize,
+    /// What the solver goes by; `None` where nothing needed it.
     pub sensitivity: Option<Sensitivity>,
     /// Accuracy against size for the budgets that the user listed.
     pub front: Vec<FrontPoint>,
@@ -57,6 +59,7 @@ impl SearchReport {
 pub struct Candidate {
     /// `uniform`, `sensitivity` or `rl`.
     pub method: String,
+    /// Bits of each layer.
     pub bits: Vec<u32>,
     /// Of the weights of these layers as stored, with the ranges of buckets.
     pub bytes: u64,
@@ -70,6 +73,7 @@ pub struct Candidate {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RolloutReport {
+    /// Bits of each layer, as the agent chose them.
     pub bits: Vec<u32>,
     /// Accuracy, top-1 or (ILSVRC-12) top-5.
     pub reward: f64,
@@ -97,9 +101,11 @@ pub struct Sensitivity {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FrontPoint {
+    /// The budget: bits of all layers together ≤ number of weights × this.
     pub equivalent_bits: f64,
     /// As [`Candidate::method`].
     pub method: String,
+    /// Bits of each layer.
     pub bits: Vec<u32>,
     /// As [`Candidate::bytes`].
     pub bytes: u64,

@@ -8,12 +8,18 @@ use serde::{Deserialize, Serialize};
 /// A tensor, as it lies in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stored {
+    /// Values in full precision.
     Full {
+        /// Sizes in PyTorch's order; empty for a scalar.
         shape: Vec<usize>,
+        /// Row-major, as many as `shape` makes.
         values: Vec<f32>,
     },
+    /// Codes and the ranges of their buckets.
     Packed {
+        /// Sizes in PyTorch's order; the output channel comes first.
         shape: Vec<usize>,
+        /// As many codes as `shape` makes.
         quantized: Quantized,
     },
     /// No tensor, but bytes that belong with the others: an agent's state, say.

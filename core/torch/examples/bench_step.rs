@@ -1,8 +1,8 @@
 //! Times a training step (forward, backward, optimizer) of ResNet-20 on CIFAR-10-shaped images, or
 //! of ResNet-18 on photographs: full precision against `uniform` with 4-bit weights and
-//! activations, the same with channel buckets, `uniform-tf` with 8 bits for int8 and uint8, `uniform`
-//! with learned steps, and PyTorch. They take turns, so that what else the machine does falls on all alike. Prints a table,
-//! writes JSON with `--json FILE`.
+//! activations, the same with channel buckets, `uniform-tf` with 8 bits for int8 and uint8,
+//! `uniform` with learned steps, and PyTorch. They take turns, so that what else the machine does
+//! falls on all alike. Prints a table, writes JSON with `--json FILE`.
 //!
 //! `cargo xtask bench step [--net resnet20|resnet18] [--batch 128, of resnet18 32] [--rounds 8]
 //! [--steps 5] [--threads N] [--pytorch PYTHON] [--json FILE] [--only TEXT] [--allocator malloc]`;

@@ -1,15 +1,17 @@
 // Batch normalisation, residual sum, activation function and fake quantization in one pass over
 // memory, as one autograd function. A quantized step is as fast as a full-precision one only if
 // quantization adds no pass of its own, so:
-//  - the forward pass quantizes with the range tracked so far and takes the batch's range on the way;
-//  - the backward pass needs no mask: an inactive output is stored as -0.0, an active one that rounds to zero as +0.0;
-//    what ReLU6 clipped it computes again from its input.
+//  - the forward pass quantizes with the range tracked so far and takes the batch's range on the
+//    way;
+//  - the backward pass needs no mask: an inactive output is stored as -0.0, an active one that
+//    rounds to zero as +0.0; what ReLU6 clipped it computes again from its input.
 // The gradient passes quantizers straight through (Bengio et al. 2013, arXiv 1308.3432), also
-// beyond the ends of the range; a learned quantizer (steps.h) ends it there, and its own gradient is
-// summed in the same pass as those of the normalisation. Images are channels_last, `[n, h, w, c]` in memory: a matrix of
-// rows of c channels. Constants per channel are repeated to a period of at least 256 values, so
-// that loops run over long contiguous stretches whatever c is. Sums are taken per block of fixed
-// size, then over blocks in order: results do not depend on the number of threads.
+// beyond the ends of the range; a learned quantizer (steps.h) ends it there, and its own gradient
+// is summed in the same pass as those of the normalisation. Images are channels_last,
+// `[n, h, w, c]` in memory: a matrix of rows of c channels. Constants per channel are repeated to a
+// period of at least 256 values, so that loops run over long contiguous stretches whatever c is.
+// Sums are taken per block of fixed size, then over blocks in order: results do not depend on the
+// number of threads.
 
 #include "norm_act_loops.h"
 #include "operators.h"
@@ -183,8 +185,8 @@ public:
       std::copy(values.begin(), values.end(), t.data_ptr<float>());
       return t;
     };
-    // Without an activation function the output is not looked at again, so it need not be kept; nor with a
-    // learned quantizer, which computes it again, and needs the residual for that.
+    // Without an activation function the output is not looked at again, so it need not be kept; nor
+    // with a learned quantizer, which computes it again, and needs the residual for that.
     const bool computes = s.outer.learned();
     ctx->save_for_backward({x, s.act == NONE || computes ? x : y, keep(floats(mean)), keep(inverse_std), keep(a), keep(b),
                             computes && residual.defined() ? residual : x});
@@ -338,7 +340,8 @@ extern "C" char *pf_norm_act(tensor x, tensor gamma, tensor beta, tensor running
     auto given = [](const at::Tensor &t) { return t.defined() ? Optional(t) : Optional(); };
     const bool computes = settings.outer.learned();
     if ((act == RELU6 && residual && !computes) || ((act == RELU6 || computes) && inner)) {
-      // The backward pass computes again what was clipped: here it would have to keep more for that.
+      // The backward pass computes again what was clipped: here it would have to keep more for
+      // that.
       Settings sum = settings, clip;
       sum.act = NONE, sum.outer = Quantizer{};
       clip = settings, clip.inner = Quantizer{};

@@ -8,9 +8,9 @@
 
 enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
-// The quantizer of an activation, and what it has seen: `range` is [minimum, maximum, batches]. One that
-// is learned has no range but the logarithm of its step, maybe a zero point (in codes), and the factor
-// on the gradients of both.
+// The quantizer of an activation, and what it has seen: `range` is [minimum, maximum, batches]. One
+// that is learned has no range but the logarithm of its step, maybe a zero point (in codes), and
+// the factor on the gradients of both.
 struct Quantizer {
   at::Tensor range;
   int64_t bits = 0;

@@ -115,8 +115,8 @@ PF_CLONES void square_block(const float *__restrict x, const float *__restrict m
 }
 
 // The gradient that the activation function lets through. Where y is 0 or less is told by its sign;
-// whether ReLU6 clipped it is not told by y, which the quantizer moves onto 6 from below, and from 6
-// to the end of a shorter range: it is asked of v, what the function was given.
+// whether ReLU6 clipped it is not told by y, which the quantizer moves onto 6 from below, and from
+// 6 to the end of a shorter range: it is asked of v, what the function was given.
 template <int ACT> inline __attribute__((always_inline)) float let_through(float grad, float y, float v) {
   int32_t bits;
   std::memcpy(&bits, &y, sizeof bits);
@@ -186,8 +186,8 @@ PF_CLONES void mask_block(const Backward &f, float *out, int64_t n) {
 #undef CALL
 }
 
-// What the backward loops of a learned quantizer read. Nothing of the result: all of it follows from
-// v = x * a + b + residual.
+// What the backward loops of a learned quantizer read. Nothing of the result: all of it follows
+// from v = x * a + b + residual.
 struct Learned {
   int act;
   const float *grad, *x, *residual;
@@ -231,8 +231,8 @@ inline __attribute__((always_inline)) void learned_loop(Learned f, const float *
   }
 }
 
-// The sums over a period; with `kept` the gradient of every v too. Without `sums.g` only those of the
-// quantizer.
+// The sums over a period; with `kept` the gradient of every v too. Without `sums.g` only those of
+// the quantizer.
 PF_CLONES void learned_sums(const Learned &f, const float *mean, float *kept, const LearnedSums &sums, int64_t n) {
 #define LOOP(ACT, RESIDUAL, SUMS, KEEP)                                                                                      \
   learned_loop<ACT, RESIDUAL, SUMS, KEEP>(f, mean, kept, sums.g, sums.gx, sums.slope, sums.beyond, n)

@@ -20,9 +20,10 @@ public:
   }
 };
 
-// The value on a grid whose step is learned. With u = v / s and Qn codes below zero, Qp above: dQ/ds is
-// round(u) - u within the grid, -Qn and Qp beyond its ends; dQ/dv is 1 within and 0 beyond; dQ/dQn is
-// -s beyond either end (Esser et al. 2020, arXiv 1902.08153; Bhalgat et al. 2020, arXiv 2004.09576).
+// The value on a grid whose step is learned. With u = v / s and Qn codes below zero, Qp above:
+// dQ/ds is round(u) - u within the grid, -Qn and Qp beyond its ends; dQ/dv is 1 within and 0
+// beyond; dQ/dQn is -s beyond either end (Esser et al. 2020, arXiv 1902.08153; Bhalgat et al. 2020,
+// arXiv 2004.09576).
 class OnLearnedGrid : public torch::autograd::Function<OnLearnedGrid> {
 public:
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &v, const at::Tensor &log_step,

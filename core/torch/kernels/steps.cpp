@@ -1,8 +1,8 @@
-// Weights with learned steps: Q(w) = s round(clip(w / s, -Qn, Qp)) with Qn = 2^(k-1), Qp = Qn - 1, and the
-// gradients of w and of log s out of that of Q(w), all layers in one call after the backward pass
-// (Esser et al. 2020, arXiv 1902.08153, equations 1 to 3). Bit for bit the arithmetic of
-// `pocketflow::quant::decode` on alpha = s (2^k - 1), beta = -s Qn: what is trained with is what the
-// file holds.
+// Weights with learned steps: Q(w) = s round(clip(w / s, -Qn, Qp)) with Qn = 2^(k-1), Qp = Qn - 1,
+// and the gradients of w and of log s out of that of Q(w), all layers in one call after the
+// backward pass (Esser et al. 2020, arXiv 1902.08153, equations 1 to 3). Bit for bit the arithmetic
+// of `pocketflow::quant::decode` on alpha = s (2^k - 1), beta = -s Qn: what is trained with is what
+// the file holds.
 
 #include "steps.h"
 #include "operators.h"
@@ -97,8 +97,8 @@ struct StepJob {
   double factor;
 };
 
-// Turns the gradient of each Q(w) into that of w, in place, and gives log s its own, times the job's
-// factor. Jobs without a gradient are passed over.
+// Turns the gradient of each Q(w) into that of w, in place, and gives log s its own, times the
+// job's factor. Jobs without a gradient are passed over.
 extern "C" char *pf_step_gradients(const StepJob *jobs, int64_t count) {
   return guarded([&] {
     c10::NoGradGuard no_grad;

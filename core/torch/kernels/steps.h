@@ -1,6 +1,7 @@
-// Learned steps (Esser et al. 2020, arXiv 1902.08153): what a quantizer trains is the logarithm of its
-// step, so that no update makes a step zero or negative and a rate means the same for all of them
-// (Jain et al. 2020, arXiv 1903.08066, section 3.2). As core/torch/src/quantizer/learned.rs has it.
+// Learned steps (Esser et al. 2020, arXiv 1902.08153): what a quantizer trains is the logarithm of
+// its step, so that no update makes a step zero or negative and a rate means the same for all of
+// them (Jain et al. 2020, arXiv 1903.08066, section 3.2). As core/torch/src/quantizer/learned.rs
+// has it.
 #pragma once
 
 #include "affine.h"

@@ -98,8 +98,8 @@ void quantize_folded(const float *x, float *q, int64_t from, int64_t to, int64_t
 
 } // namespace
 
-// As in kernels.rs. `bits` 0: q = w. `gamma` and `variance` null: not folded. `log_steps` null: the grid
-// is that of the range.
+// As in kernels.rs. `bits` 0: q = w. `gamma` and `variance` null: not folded. `log_steps` null: the
+// grid is that of the range.
 struct WeightJob {
   tensor source, result, gamma, variance, log_steps;
   double eps;

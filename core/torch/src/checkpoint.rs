@@ -1,6 +1,6 @@
-//! Everything that a training needs to go on, in one file: weights, optimizer, quantizers, step. A run
-//! resumed from it ends in the same bits as one that was never interrupted, because batches depend
-//! only on seed and step; so does one resumed from the file before it.
+//! Everything that a training needs to go on, in one file: weights, optimizer, quantizers, step. A
+//! run resumed from it ends in the same bits as one that was never interrupted, because batches
+//! depend only on seed and step; so does one resumed from the file before it.
 
 use crate::evaluate::Metrics;
 use crate::network::Network;
@@ -18,11 +18,17 @@ use std::path::Path;
 /// Where a training stands, and what it must agree on with the one that goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
+    /// Of the training, as [`crate::train::Training::phase`].
     pub phase: String,
+    /// Name of the network's graph.
     pub graph: String,
+    /// Name of the data set.
     pub dataset: String,
+    /// Of the run.
     pub seed: u64,
+    /// Images in a step, of all workers together.
     pub batch_size: u64,
+    /// Steps of the whole training.
     pub total_steps: u64,
     /// Steps done.
     pub step: u64,
@@ -39,6 +45,7 @@ pub struct Progress {
 /// What became of a checkpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Saved {
+    /// It is written.
     Yes,
     /// Not written, because a value is no finite number (which); the previous checkpoint is the
     /// last good one.

@@ -23,8 +23,8 @@ impl Engine {
     /// libtorch's own and hold for the whole process.
     ///
     /// # Errors
-    /// A device that is not there; mixed precision on the CPU; several workers on GPUs; a group that
-    /// does not come together.
+    /// A device that is not there; mixed precision on the CPU; several workers on GPUs; a group
+    /// that does not come together.
     pub fn new(job: &Job) -> Result<Self> {
         let settings = &job.settings;
         let wanted = settings.get(HostOptions::device())?;

@@ -16,9 +16,13 @@ use tch::Tensor;
 /// Fractions 0–1, and the mean cross-entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
+    /// Images whose class has the largest logit.
     pub top1: f64,
+    /// Images whose class is among the five largest logits.
     pub top5: f64,
+    /// Cross-entropy in nats, the mean over images.
     pub loss: f64,
+    /// Images that were looked at.
     pub samples: u64,
     /// The class that the network answers to every image, where these are of several classes.
     pub constant: Option<u32>,

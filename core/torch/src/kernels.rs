@@ -228,18 +228,26 @@ impl Drop for Generator {
 /// The activation function of a fused node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
+    /// The value as it is.
     None = 0,
+    /// max(x, 0).
     Relu = 1,
+    /// min(max(x, 0), 6).
     Relu6 = 2,
 }
 
 /// Batch normalisation's tensors, each `[c]`.
 #[derive(Clone, Copy)]
 pub struct Norm<'a> {
+    /// γ.
     pub scale: &'a Tensor,
+    /// β.
     pub shift: &'a Tensor,
+    /// The mean that evaluations use; training updates it.
     pub running_mean: &'a Tensor,
+    /// The variance that evaluations use; training updates it.
     pub running_var: &'a Tensor,
+    /// Added to the variance, above 0.
     pub eps: f64,
     /// Share of the batch in the running statistics: 0.1.
     pub momentum: f64,
@@ -290,7 +298,9 @@ impl StepQuantizer<'_> {
 /// What one pass of [`norm_act`] does besides the activation function.
 #[derive(Clone, Copy, Default)]
 pub struct Fused<'a> {
+    /// Normalises the values first.
     pub norm: Option<Norm<'a>>,
+    /// Added to what is normalised, of the same shape.
     pub residual: Option<&'a Tensor>,
     /// Quantizes the result.
     pub outer: Option<ActQuantizer<'a>>,
@@ -379,15 +389,18 @@ pub struct WeightGrid {
     pub bits: u32,
     /// Weights in a bucket, 1 or more.
     pub bucket_size: usize,
+    /// Which values codes stand for.
     pub grid: Grid,
 }
 
 /// One layer's weights to be quantized. Tensors are contiguous.
 #[derive(Clone, Copy)]
 pub struct WeightJob<'a> {
+    /// Contiguous, of any shape.
     pub source: &'a Tensor,
     /// Receives Q(source); of the same shape.
     pub result: &'a Tensor,
+    /// What they are quantized onto.
     pub grid: WeightGrid,
     /// The batch normalisation that the layer is deployed with.
     pub fold: Option<Fold<'a>>,
@@ -399,8 +412,11 @@ pub struct WeightJob<'a> {
 /// √(variance + eps).
 #[derive(Clone, Copy)]
 pub struct Fold<'a> {
+    /// γ, `[out]`.
     pub scale: &'a Tensor,
+    /// The running variance, `[out]`.
     pub variance: &'a Tensor,
+    /// Added to the variance, above 0.
     pub eps: f64,
 }
 
@@ -441,12 +457,17 @@ pub fn quantize_weights(jobs: &[WeightJob]) -> Result<()> {
 /// quantized layer, else w itself), the optimizer's state, weight decay, and the factor on the
 /// learning rate, pairwise.
 pub struct StepLists<'a> {
+    /// What is trained.
     pub params: Vec<&'a Tensor>,
+    /// Hold the gradients.
     pub leaves: Vec<&'a Tensor>,
+    /// The first moment, or the momentum of SGD.
     pub first: Vec<&'a Tensor>,
     /// Empty for SGD.
     pub second: Vec<&'a Tensor>,
+    /// Weight decay, 0 or more.
     pub decays: Vec<f64>,
+    /// Factor on the learning rate, above 0.
     pub rates: Vec<f64>,
 }
 

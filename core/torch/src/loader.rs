@@ -26,8 +26,11 @@ pub struct Loaded {
 pub struct Stream {
     /// Where batches belong.
     pub engine: Engine,
+    /// Where the images are.
     pub dataset: Arc<dyn Dataset>,
+    /// Which of them.
     pub split: Split,
+    /// Images in a batch of this worker, 1 or more.
     pub batch_size: usize,
     /// Seed of the run; every epoch derives its own.
     pub seed: u64,
@@ -43,7 +46,9 @@ pub struct Stream {
 /// One of several workers that take turns at the batches of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
+    /// Which of the workers, 0 to `size` − 1.
     pub rank: u64,
+    /// How many workers there are, 1 or more.
     pub size: u64,
 }
 

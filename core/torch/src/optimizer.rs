@@ -12,8 +12,11 @@ use tch::Tensor;
 /// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
+    /// Stochastic gradient descent.
     Sgd {
+        /// Share of the last change in the next, 0 to below 1.
         momentum: f64,
+        /// Whether the gradient is taken where the momentum leads (Sutskever et al. 2013).
         nesterov: bool,
     },
     /// β = 0.9, 0.999, ε = 1e-8.

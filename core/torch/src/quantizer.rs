@@ -78,6 +78,7 @@ pub struct Steps<'a> {
 pub enum Fused<'a> {
     /// Weights on a grid.
     Weights {
+        /// Bits, buckets and grid.
         grid: WeightGrid,
         /// Whether the weights are quantized as they are deployed: multiplied by the batch
         /// normalisation behind them.

@@ -11,8 +11,11 @@ use tch::{Kind, Tensor};
 /// How tensors of several workers become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
+    /// The sum over all workers.
     Sum,
+    /// The smallest, value by value.
     Min,
+    /// The largest, value by value.
     Max,
 }
 

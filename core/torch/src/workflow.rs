@@ -24,7 +24,9 @@ use std::time::Instant;
 
 /// A job under way.
 pub struct Workflow<'a> {
+    /// What the host asked for.
     pub job: &'a Job,
+    /// What it computes with.
     pub engine: Engine,
     /// The images that figures are of.
     pub evaluated: Split,
@@ -45,13 +47,17 @@ pub struct Parent {
 
 /// A model that a learner saves and reports.
 pub struct Product<'a> {
+    /// Saved as it is.
     pub model: &'a Model,
+    /// Where it is saved.
     pub path: &'a Path,
     /// What it is, for the note that says where: `quantized model`.
     pub what: &'a str,
     /// The weights that it was quantized from.
     pub before: &'a BTreeMap<String, Vec<f32>>,
+    /// What it is compared with.
     pub parent: &'a Parent,
+    /// Of training; 0 where nothing was trained.
     pub images_per_second: f64,
 }
 

@@ -243,7 +243,8 @@ fn the_fused_pass_is_the_composition() {
         };
         let (found, expected) = (run(false), run(true));
         for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            // Of a step's gradient, rounding errors are a share of what was added up, not of the sum.
+            // Of a step's gradient, rounding errors are a share of what was added up, not of the
+            // sum.
             if index == 5 {
                 let added = made(&shape, 0.55).abs().sum(Kind::Float).double_value(&[]) * 0.25 * f64::from(step);
                 let gap = f64::from((found[0] - expected[0]).abs());

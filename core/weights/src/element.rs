@@ -7,15 +7,25 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Element {
+    /// Double precision.
     F64,
+    /// Single precision.
     F32,
+    /// IEEE 754's half precision.
     F16,
+    /// The upper half of single precision.
     Bf16,
+    /// 64 bits, signed.
     I64,
+    /// 32 bits, signed.
     I32,
+    /// 16 bits, signed.
     I16,
+    /// 8 bits, signed.
     I8,
+    /// 8 bits, unsigned.
     U8,
+    /// A byte, 0 or 1.
     Bool,
 }
 

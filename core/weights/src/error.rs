@@ -7,26 +7,55 @@ use pocketflow::names::shown;
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     #[error("it cannot be read")]
+    /// The system does not give its bytes.
     Io(#[from] std::io::Error),
     #[error("it is no .safetensors, PyTorch or .tflite file")]
+    /// No format that is known.
     Unknown,
     #[error("it is damaged: {0}")]
+    /// Bytes that contradict each other, in words.
     Malformed(String),
     /// Offsets count from the start of the pickle.
     #[error("its pickle, at byte {at}: {problem}")]
-    Pickle { at: usize, problem: String },
+    Pickle {
+        /// Bytes before it.
+        at: usize,
+        /// What is wrong, in words.
+        problem: String,
+    },
     /// A class or function that the pickle names, and that is not known to be data.
     #[error("its pickle, at byte {at}, asks for `{}`, which is code and no weights; nothing was run", shown(name))]
-    Code { at: usize, name: String },
+    Code {
+        /// Bytes before it.
+        at: usize,
+        /// With its module.
+        name: String,
+    },
+    /// A tensor that cannot be read.
     #[error("its tensor `{}` {problem}", shown(name))]
-    Tensor { name: String, problem: String },
+    Tensor {
+        /// As the file has it.
+        name: String,
+        /// What is wrong, as the end of a sentence.
+        problem: String,
+    },
     /// Something else than weights, in a whole sentence that says what to do.
     #[error("{0}")]
     Other(String),
+    /// More than one network, of which none was chosen.
     #[error("it holds several state dictionaries, under {}", listed(keys))]
-    Several { keys: Vec<String> },
+    Several {
+        /// What chooses one.
+        keys: Vec<String>,
+    },
+    /// A key under which there is no network.
     #[error("it holds no tensors under `{}`; there are some under {}", shown(key), listed(keys))]
-    Key { key: String, keys: Vec<String> },
+    Key {
+        /// What was asked for.
+        key: String,
+        /// What can be asked for.
+        keys: Vec<String>,
+    },
 }
 
 /// Keys for a message.

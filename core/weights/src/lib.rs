@@ -43,6 +43,7 @@ pub type Tensors = BTreeMap<String, LoadedTensor>;
 /// What a file of weights holds.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct WeightsFile {
+    /// By the names of the file.
     pub tensors: Tensors,
     /// Their names in the order in which the file has them.
     pub order: Vec<String>,
@@ -62,8 +63,11 @@ pub struct WeightsFile {
 /// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileLayer {
+    /// Which of the layers with weights.
     pub kind: LayerKind,
+    /// Name of the weights' tensor.
     pub weight: String,
+    /// Name of the bias' tensor; `None`: it has none.
     pub bias: Option<String>,
     /// How the file applies it.
     pub geometry: Option<Geometry>,
@@ -72,8 +76,11 @@ pub struct FileLayer {
 /// What a layer of a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerKind {
+    /// Of all input channels, or of groups of them.
     Convolution,
+    /// Of one input channel for each output channel.
     Depthwise,
+    /// Of all inputs.
     FullyConnected,
 }
 
@@ -99,8 +106,8 @@ impl WeightsFile {
 /// `.safetensors` or `.bin` shards is read with the files beside it.
 ///
 /// # Errors
-/// A file that is missing, is of no known format, is damaged, or (a pickle) has code in the place of
-/// its tensors; several state dictionaries, or none under `key`. The message names the file, the
+/// A file that is missing, is of no known format, is damaged, or (a pickle) has code in the place
+/// of its tensors; several state dictionaries, or none under `key`. The message names the file, the
 /// place in it and what to do.
 pub fn read(path: &Path, key: Option<&str>) -> Result<WeightsFile> {
     let mut file = open(path)?;

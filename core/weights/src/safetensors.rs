@@ -17,8 +17,8 @@ const MOST_TENSORS: usize = 50_000;
 /// Reads a whole file.
 ///
 /// # Errors
-/// A table that is too long, or names too many tensors: it is refused before the rest is read.
-/// A table that does not fit the file. Numbers of a type that no weights are stored in are no error,
+/// A table that is too long, or names too many tensors: it is refused before the rest is read. A
+/// table that does not fit the file. Numbers of a type that no weights are stored in are no error,
 /// but not read.
 pub fn read(mut file: impl Read) -> Result<WeightsFile, WeightsError> {
     let mut bytes = Vec::new();

@@ -28,7 +28,8 @@ pub fn parts(file: &mut (impl Read + Seek)) -> Result<Option<Index>, WeightsErro
     let mut front = Vec::new();
     file.by_ref().take(64).read_to_end(&mut front)?;
     file.rewind()?;
-    // Nine bytes: so that the length in front of a .safetensors file, which may be that of `{`, is told from it.
+    // Nine bytes: so that the length in front of a .safetensors file, which may be that of `{`, is
+    // told from it.
     let is_json = front.trim_ascii_start().first() == Some(&b'{') && front.iter().take(9).all(|byte| *byte != 0);
     if !is_json {
         return Ok(None);

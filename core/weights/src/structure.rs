@@ -6,6 +6,7 @@
 pub struct Window {
     /// Height and width.
     pub size: [usize; 2],
+    /// Down and to the right, in pixels.
     pub stride: [usize; 2],
     /// Padded as TensorFlow's SAME, beyond [`Window::explicit`].
     pub same: bool,
@@ -16,8 +17,11 @@ pub struct Window {
 /// The activation function behind a layer or a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
+    /// There is none.
     None,
+    /// max(x, 0).
     Relu,
+    /// min(max(x, 0), 6).
     Relu6,
     /// The file's integers leave it open.
     Unknown,
@@ -26,7 +30,9 @@ pub enum Activation {
 /// How a layer is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Geometry {
+    /// What moves over the image.
     pub window: Window,
+    /// What follows the layer.
     pub activation: Activation,
 }
 
@@ -35,6 +41,7 @@ pub struct Geometry {
 pub struct Structure {
     /// What follows each sum of two computed values.
     pub sums: Vec<Activation>,
+    /// The windows of max pools.
     pub max_pools: Vec<Window>,
     /// Operators that no net here has: place in the file, and TensorFlow Lite's builtin code.
     pub foreign: Vec<(usize, i32)>,

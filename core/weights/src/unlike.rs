@@ -1,5 +1,5 @@
-//! Files that people take for weights and that are something else, told by how they begin, with what
-//! to do about each.
+//! Files that people take for weights and that are something else, told by how they begin, with
+//! what to do about each.
 
 /// What a file is that begins with `front` (512 bytes, or the whole file), and what to do. `None`:
 /// not known.

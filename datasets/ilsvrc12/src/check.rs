@@ -39,6 +39,7 @@ pub struct SetReport {
 /// What [`check`] found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// Training and validation images, where they are there.
     pub sets: Vec<SetReport>,
     /// What is absent or unusual without being damaged.
     pub notes: Vec<String>,

@@ -72,7 +72,8 @@ impl Generated {
     fn paint(&self, index: u64, canvas: &mut Canvas, out: &mut [u8]) -> u32 {
         let set_seed = mix(DATASET_SEED, self.set as u64);
         let classes = self.labels.classes();
-        // Each run of as many images as there are classes holds each class once, so that any number of them is balanced.
+        // Each run of as many images as there are classes holds each class once, so that any number
+        // of them is balanced.
         let rotation = mix(set_seed, index / classes) >> 32;
         let class = (index + rotation) % classes;
         let mut draw = Draw::new(mix(!set_seed, index));

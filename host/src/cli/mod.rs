@@ -11,7 +11,7 @@ mod words;
 
 pub use build::reserved;
 pub(crate) use build::{Shown, command};
-pub use words::{Early, early};
+pub use words::early;
 
 use crate::deploy::FORMATS;
 use crate::layers::Selection;

@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 pub struct Exported {
     pub path: PathBuf,
     pub bytes: u64,
-    pub origin: Option<Origin>,
     pub selected: Selected,
     /// ONNX Runtime's default options give other answers on this processor.
     pub default_differs: bool,
@@ -57,7 +56,7 @@ impl Exported {
             tracing::warn!("{warning}");
         }
         let default_differs = kind == Kind::Onnx && precision::differs_here(precision::needs_option(&bytes));
-        Ok(Self { path: path.to_owned(), bytes: bytes.len() as u64, origin, selected, default_differs })
+        Ok(Self { path: path.to_owned(), bytes: bytes.len() as u64, selected, default_differs })
     }
 
     /// The file in a runtime; notes are logged.

@@ -1,5 +1,5 @@
-//! Private copies of libraries: what this process has loaded is nobody else's to change. `cp` onto a
-//! library file changes the code that runs, or takes it away, in the middle of a run.
+//! Private copies of libraries: what this process has loaded is nobody else's to change. `cp` onto
+//! a library file changes the code that runs, or takes it away, in the middle of a run.
 //!
 //! | loaded is | where |
 //! |---|---|

@@ -4,10 +4,10 @@
 //! one name, the one that is found first counts. Never the working directory and never a folder of
 //! the system: loading a library runs its code.
 
-pub mod cache;
-pub mod content;
-pub mod copies;
-pub mod handshake;
+pub(crate) mod cache;
+pub(crate) mod content;
+pub(crate) mod copies;
+pub(crate) mod handshake;
 mod neighbours;
 
 use crate::registry::Failure;
@@ -51,6 +51,7 @@ fn named(mut explicit: Vec<PathBuf>, variable: Option<OsString>) -> Vec<PathBuf>
 /// Plugin files by canonical path, in the order in which they count.
 #[derive(Debug, Default)]
 pub struct Found {
+    /// Without repetition.
     pub files: Vec<PathBuf>,
     /// Places that were named and cannot be read.
     pub failures: Vec<Failure>,

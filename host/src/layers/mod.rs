@@ -173,11 +173,6 @@ fn check(layer: &mut Layer, catalogue: &Catalogue, problems: &mut Vec<Problem>) 
 }
 
 impl Layers {
-    /// What a person should know although nothing failed.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
     /// All options there are.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue

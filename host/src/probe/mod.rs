@@ -4,15 +4,15 @@
 //! | module | what it does |
 //! |---|---|
 //! | here | starts the process, waits for its answer for a limited time, and removes what is left of it |
-//! | [`answer`] | what the process says, through a pipe |
+//! | `answer` | what the process says, through a pipe |
 //! | [`child`] | the process: this program with [`ARGUMENT`] as its first argument |
-//! | [`limits`] | what the process may use |
-//! | [`ended`] | how a process ended, as people read it |
+//! | `limits` | what the process may use |
+//! | `ended` | how a process ended, as people read it |
 
-pub mod answer;
+pub(crate) mod answer;
 pub mod child;
-pub mod ended;
-pub mod limits;
+pub(crate) mod ended;
+pub(crate) mod limits;
 
 use answer::{Answer, Ear, Stage};
 use std::io;
@@ -28,7 +28,7 @@ const LIBTORCH: Duration = Duration::from_secs(60);
 
 /// What came of a probe.
 #[derive(Debug)]
-pub enum Probed {
+pub(crate) enum Probed {
     /// The library answered, or the program that tried it.
     Answer(Answer),
     /// It ended the process, or was ended for what it used. It would again.
@@ -40,8 +40,8 @@ pub enum Probed {
 }
 
 /// Opens a library in a process of its own and asks what plugins it holds. `seconds`: see
-/// [`limits::seconds`].
-pub fn probe(path: &Path, seconds: u64) -> Probed {
+/// `limits::seconds`.
+pub(crate) fn probe(path: &Path, seconds: u64) -> Probed {
     tried(path, seconds).unwrap_or_else(|error| Probed::Untried {
         reason: format!("it cannot be tried: no process can be started for it: {error}"),
     })

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// What a library is, and what is wrong with it.
 #[derive(Debug, Clone, Default)]
 pub struct Check {
+    /// Of the library.
     pub path: PathBuf,
     /// The interface version it speaks; `None` where it has no handshake.
     pub interface: Option<u32>,
@@ -23,6 +24,7 @@ pub struct Check {
 }
 
 impl Check {
+    /// Whether the host can use it.
     pub fn is_usable(&self) -> bool {
         self.problems.is_empty()
     }

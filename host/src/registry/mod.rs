@@ -46,7 +46,9 @@ use {
 /// A usable plugin.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// What the plugin says of itself.
     pub declaration: Declaration,
+    /// Where it comes from.
     pub source: Source,
 }
 
@@ -74,6 +76,7 @@ pub struct Failure {
     /// The library, or the folder that cannot be read; for a plugin that is part of this program,
     /// the program.
     pub path: PathBuf,
+    /// Why, in words.
     pub reason: String,
     /// The plugin that is refused; `None` where the whole file is.
     pub plugin: Option<Refused>,

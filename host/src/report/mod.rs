@@ -3,26 +3,26 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`metrics`] | `metrics.jsonl`: one event a line; reading it back, cutting it for a resume |
-//! | [`tfevents`] | the same figures as TensorBoard reads them |
+//! | `metrics` | `metrics.jsonl`: one event a line; reading it back, cutting it for a resume |
+//! | `tfevents` | the same figures as TensorBoard reads them |
 //! | [`Recorder`] | writes both while the run goes on |
 //! | [`summary`] | the table on the terminal |
 //! | `html`, `curves`, `charts`, `layers` | `report.html`: the page, and the geometry of its drawings |
 //! | `search` | the search for bits per layer, in the page and in the table |
-//! | [`table`] | how tables look on the terminal |
-//! | [`numbers`] | how figures are written for people |
+//! | `table` | how tables look on the terminal |
+//! | `numbers` | how figures are written for people |
 
 mod charts;
 mod curves;
 mod html;
 mod layers;
-pub mod metrics;
-pub mod numbers;
+pub(crate) mod metrics;
+pub(crate) mod numbers;
 mod recorder;
 mod search;
 mod summary;
-pub mod table;
-pub mod tfevents;
+pub(crate) mod table;
+pub(crate) mod tfevents;
 
 pub use recorder::Recorder;
 pub use summary::summary;

@@ -76,6 +76,7 @@ fn masked_crc(bytes: &[u8]) -> u32 {
 }
 
 /// Why an event file could not be read.
+#[cfg(test)]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     #[error("the record at byte {at} is cut off")]
@@ -90,6 +91,7 @@ pub enum ReadError {
 ///
 /// # Errors
 /// The first record that is cut, damaged or no event, by its offset.
+#[cfg(test)]
 pub fn read(bytes: &[u8]) -> Result<Vec<Event>, ReadError> {
     let mut events = Vec::new();
     let mut at = 0;

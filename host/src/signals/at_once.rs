@@ -1,6 +1,6 @@
-//! For commands that write nothing before their last step, as `import`, `export`, `eval` and `bench`
-//! of files: the first wish to stop ends the program, whatever it computes or waits for. Only the
-//! writing itself is completed first.
+//! For commands that write nothing before their last step, as `import`, `export`, `eval` and
+//! `bench` of files: the first wish to stop ends the program, whatever it computes or waits for.
+//! Only the writing itself is completed first.
 
 use super::{SAME_WISH, system};
 use crate::{ending, errors};

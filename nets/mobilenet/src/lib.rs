@@ -29,7 +29,9 @@ pocketflow::plugin! { net "mobilenet_at_ilsvrc12" => MobilenetAtIlsvrc12 }
 /// Which of the two architectures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
+    /// Depth-wise separable convolutions (Howard et al. 2017, arXiv 1704.04861).
     V1,
+    /// Inverted residuals (Sandler et al. 2018, arXiv 1801.04381).
     V2,
 }
 

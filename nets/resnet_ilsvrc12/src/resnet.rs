@@ -6,14 +6,20 @@ use pocketflow::net::residual::{self, BATCH_NORM_EPS, BlockKind, Shortcut};
 /// Which of the paper's five networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
+    /// 18 layers, in blocks of two.
     R18,
+    /// 34 layers, in blocks of two.
     R34,
+    /// 50 layers, in blocks of three.
     R50,
+    /// 101 layers, in blocks of three.
     R101,
+    /// 152 layers, in blocks of three.
     R152,
 }
 
 impl Size {
+    /// From the smallest to the largest.
     pub const ALL: [Self; 5] = [Self::R18, Self::R34, Self::R50, Self::R101, Self::R152];
 
     /// The one of so many layers.

@@ -16,6 +16,7 @@ use pocketflow_torch::train::{Training, train};
 use pocketflow_torch::workflow::Workflow;
 use pocketflow_torch::{outcome, parent, saved};
 
+/// The learner's name.
 pub const NAME: &str = "full-prec";
 
 pocketflow::plugin! { learner "full-prec" => FullPrec }

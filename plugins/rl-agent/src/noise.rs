@@ -1,7 +1,6 @@
 //! Exploration: noise on the actor's parameters, the same for a whole roll-out (Plappert et al.
-//! 2017, arXiv
-//! 1706.01905), or on each action; its standard deviation decays over the roll-outs or adapts to the distance it makes
-//! in action space.
+//! 2017, arXiv 1706.01905), or on each action; its standard deviation decays over the roll-outs or
+//! adapts to the distance it makes in action space.
 
 use crate::mlp::{Mlp, Role};
 use crate::random::Random;

@@ -24,8 +24,8 @@ pocketflow::options! {
         /// Steps that the buffer holds, the oldest overwritten; the first quarter of the roll-outs
         /// must fit.
         pub buffer: usize = int("ddpg_buffer_size", 65_536, 1..=1 << 24),
-        /// Learn from rewards less their moving average, in units of their spread; else from rewards
-        /// as they are.
+        /// Learn from rewards less their moving average, in units of their spread; else from
+        /// rewards as they are.
         pub baseline: bool = switch("ddpg_enbl_bsln_func", true),
         /// What the moving average of rewards keeps a roll-out.
         pub baseline_decay: f64 = float("ddpg_bsln_decy_rate", 0.95, 0.0..=1.0),

@@ -7,6 +7,7 @@ mod options;
 
 pub use learner::UniformTf;
 
+/// The learner's name.
 pub const NAME: &str = "uniform-tf";
 
 pocketflow::plugin! { learner "uniform-tf" => UniformTf }

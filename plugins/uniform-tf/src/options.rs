@@ -12,8 +12,8 @@ pocketflow::options! {
     pub struct Options {
         /// Where the training model is saved: with batch normalisations, weights in full precision.
         pub save_path: PathBuf = path("uqtf_save_path", "./models_uqtf/model.ckpt").output(),
-        /// Where the evaluation model is saved, which is what to export: batch normalisations folded,
-        /// weights packed, with all ranges.
+        /// Where the evaluation model is saved, which is what to export: batch normalisations
+        /// folded, weights packed, with all ranges.
         pub save_path_eval: PathBuf = path("uqtf_save_path_eval", "./models_uqtf_eval/model.ckpt").output(),
         /// The integers to deploy in. `int8`: weights symmetric per channel, the fast one; `uint8`:
         /// weights asymmetric per tensor, as TensorFlow's first quantized models.

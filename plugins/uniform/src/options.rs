@@ -31,16 +31,16 @@ pocketflow::options! {
         /// Epochs of fine-tuning; 0 quantizes without training.
         pub epochs: u32 = int("uql_quant_epoch", 60, 0..=100_000).alias("uql_quant_epochs"),
         /// Where the grids of weights and activations come from: `minmax`, the smallest and largest
-        /// weight of a bucket and the range of the activations; `learned`, steps that are trained by
-        /// gradient, 2 to 16 bits.
+        /// weight of a bucket and the range of the activations; `learned`, steps that are trained
+        /// by gradient, 2 to 16 bits.
         pub quantizer: QuantizerKind = one_of("uql_quantizer", QuantizerKind::MinMax),
         /// A TOML file with bits per layer, `[weight_bits]` and `[activation_bits]` with a line
         /// `"layer name" = bits` each; layers that it does not name take `uql_weight_bits` and
         /// `uql_activation_bits`, or with `complete = true` (as a search writes) are an error.
         pub bit_plan: Option<PathBuf> = path("uql_bit_plan", "").optional(),
         /// Epochs after which the learning rate of the original's schedule (`uql_lrn_rate` = 0)
-        /// falls by ten. Unset: of 60 epochs, and of others in proportion, 15 and 40 where the first
-        /// convolution keeps the size of images, as for CIFAR-10's; else 5 and 20, or with
+        /// falls by ten. Unset: of 60 epochs, and of others in proportion, 15 and 40 where the
+        /// first convolution keeps the size of images, as for CIFAR-10's; else 5 and 20, or with
         /// depth-wise convolutions 5 and 30.
         pub boundaries: Option<Vec<f64>> = floats("uql_lrn_rate_boundaries", 0.0..=100_000.0),
     }
@@ -59,7 +59,8 @@ pub struct Options {
     /// Whether steps are learned, in place of ranges.
     pub learned: bool,
     pub epochs: f64,
-    /// Adam's first learning rate, which falls along half a cosine; `None`: the original's schedule.
+    /// Adam's first learning rate, which falls along half a cosine; `None`: the original's
+    /// schedule.
     pub lrn_rate: Option<f64>,
     /// Epochs after which the rate of the original's schedule falls; `None`: by the network.
     pub boundaries: Option<Vec<f64>>,

@@ -32,8 +32,8 @@ pub fn schedule(options: &Options, recipe: &Recipe, graph: &Graph) -> Schedule {
 }
 
 /// Returns the original's boundaries, in epochs of [`EPOCHS`]: those of CIFAR-10 for a network of
-/// small images, whose first convolution keeps their size; of ImageNet's, those of MobileNet for one
-/// with grouped (depth-wise) convolutions and those of ResNet for others.
+/// small images, whose first convolution keeps their size; of ImageNet's, those of MobileNet for
+/// one with grouped (depth-wise) convolutions and those of ResNet for others.
 fn originals(graph: &Graph) -> [f64; 2] {
     let mut convolutions = graph.nodes.iter().filter_map(|node| match &node.op {
         Op::Conv2d(convolution) => Some(convolution),

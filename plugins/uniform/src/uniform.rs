@@ -143,8 +143,8 @@ pub fn training<'a>(phase: &'a str, (recipe, graph): (&Recipe, &Graph), options:
     Training {
         phase,
         epochs: options.epochs,
-        // Learned steps take the same: their logarithms are trained, for which Adam at the rate of the
-        // weights is right. tests/LOW_BITS.md has what was tried.
+        // Learned steps take the same: their logarithms are trained, for which Adam at the rate of
+        // the weights is right. tests/LOW_BITS.md has what was tried.
         rule: Rule::Adam,
         schedule: schedule(options, recipe, graph),
         weight_decay: recipe.weight_decay,

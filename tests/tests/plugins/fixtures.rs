@@ -49,7 +49,7 @@ fn own_cache() {
 pub fn discover(files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Registry {
     own_cache();
     let dirs = PluginDirs { named: files.into_iter().map(Into::into).collect(), program: None };
-    Registry::discover(&dirs, &host::cli::reserved())
+    Registry::discover(&dirs, &host::reserved())
 }
 
 /// A registry with the good plugins.

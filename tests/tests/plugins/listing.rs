@@ -155,7 +155,7 @@ fn a_check_says_everything_about_a_file() {
 }
 
 fn check(path: &Path) -> Check {
-    Registry::check(path, &host::cli::reserved())
+    Registry::check(path, &host::reserved())
 }
 
 /// Whether this process has mapped a file, or the private copy of it, which has its name.

@@ -20,8 +20,8 @@ fn sample() -> Place {
 #[test]
 fn a_run_of_an_earlier_version_is_resumed() {
     let place = sample();
-    // What messages ask for: the folder was moved, the plugins are not those of then, and the made-up
-    // images may differ in a bit where another processor draws them.
+    // What messages ask for: the folder was moved, the plugins are not those of then, and the
+    // made-up images may differ in a bit where another processor draws them.
     let settings = std::fs::read_to_string(place.path("run/run.toml")).unwrap();
     let here = place.path("").canonicalize().unwrap();
     let has_changed =

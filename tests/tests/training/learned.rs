@@ -1,5 +1,5 @@
-//! Steps that are learned: from a parent to a packed file and its exports, resumed exactly, under bit
-//! plans and a teacher; and what they refuse.
+//! Steps that are learned: from a parent to a packed file and its exports, resumed exactly, under
+//! bit plans and a teacher; and what they refuse.
 
 use pocketflow::model::Model;
 use pocketflow_tests::place::{Place, SMALL, finish};

@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 /// A network for files, and how it was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lowered {
+    /// Ready for the writers of all formats.
     pub net: DeployedNet,
+    /// What became of each layer, in the order of the graph.
     pub layers: Vec<LayerNote>,
 }
 

@@ -19,11 +19,13 @@ pub enum Fate {
 /// What became of a layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerNote {
+    /// Of the node.
     pub name: String,
     /// The word of [`pocketflow::graph::Operator::kind`].
     pub kind: String,
     /// Of the model's weights; 32: not quantized.
     pub bits: u32,
+    /// What became of its weights.
     pub weights: Fate,
     /// Root mean square of what the weights changed by, relative to their own.
     pub weight_error: f64,

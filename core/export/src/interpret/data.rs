@@ -6,9 +6,13 @@ use pocketflow::{Error, Result};
 /// The values of a tensor, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Data {
+    /// Single precision.
     Float(Vec<f32>),
+    /// Codes from −128 to 127.
     Int8(Vec<i8>),
+    /// Codes from 0 to 255.
     Uint8(Vec<u8>),
+    /// Indices and sums of products.
     Int32(Vec<i32>),
 }
 
@@ -29,10 +33,12 @@ impl Data {
         }
     }
 
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// The type of the values.
     pub fn dtype(&self) -> DType {
         match self {
             Self::Float(_) => DType::Float32,

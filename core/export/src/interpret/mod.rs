@@ -105,6 +105,7 @@ impl Interpreter {
         &self.program.inputs
     }
 
+    /// The model's outputs as indices of tensors.
     pub fn outputs(&self) -> &[usize] {
         &self.program.outputs
     }

@@ -8,6 +8,7 @@
 
 pub(crate) mod builder;
 mod network;
+#[allow(missing_docs, reason = "the fields are documented in onnx/onnx.proto, by these names")]
 pub mod proto;
 mod saturation;
 pub(crate) mod writer;
@@ -26,6 +27,7 @@ pub const OPSET: i64 = 13;
 pub const IR_VERSION: i64 = 7;
 /// Names of the graph's input and output.
 pub const INPUT: &str = "input";
+/// Name of the graph's output, float `[N, classes]`.
 pub const LOGITS: &str = "logits";
 
 /// What a file says about itself beside the network.

@@ -2,10 +2,12 @@
 //! Runtime fuses to integer kernels everywhere.
 //!
 //! Found by reading what ONNX Runtime 1.32 makes of it (its `optimized_model_filepath`) on x86-64:
-//! - Values are uint8 for both targets; int8 codes are written + 128. Around int8 values it keeps most convolutions in float.
+//! - Values are uint8 for both targets; int8 codes are written + 128. Around int8 values it keeps
+//!   most convolutions in float.
 //! - Each reader has a DequantizeLinear of its own.
-//! - An activation function is never written in float. A grid that starts at zero saturates as ReLU does, and where saturation does
-//!   not do it all, a Clip of the codes does; it leaves QuantizeLinear behind its layer.
+//! - An activation function is never written in float. A grid that starts at zero saturates as ReLU
+//!   does, and where saturation does not do it all, a Clip of the codes does; it leaves
+//!   QuantizeLinear behind its layer.
 //! - What only moves or selects codes works on codes: MaxPool, Slice, Pad, Flatten.
 //!
 //! What the network leaves in float has no pairs around it, and activation functions of its own.

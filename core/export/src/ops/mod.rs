@@ -66,8 +66,8 @@ pub(crate) trait Export {
         Err(Error::failed("the format has no operator for it"))
     }
 
-    /// Writes it to an .onnx file; gives what holds the codes, or floats, of its value. `held`: what
-    /// holds those of what it reads first.
+    /// Writes it to an .onnx file; gives what holds the codes, or floats, of its value. `held`:
+    /// what holds those of what it reads first.
     ///
     /// # Errors
     /// What the format cannot express.

@@ -8,6 +8,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod fake_quant;
+#[allow(missing_docs, reason = "the fields are documented in TensorFlow's protos, by these names")]
 pub mod proto;
 pub(crate) mod writer;
 
@@ -22,6 +23,7 @@ use pocketflow::model::Model;
 pub const PRODUCER: i32 = 27;
 /// Names of the placeholder and of the last node.
 pub const INPUT: &str = "input";
+/// Name of the node that gives the logits, float `[n, classes]`.
 pub const LOGITS: &str = "logits";
 
 /// The model with its batch normalisations folded: quantized weights as Q(x), and fake quantization

@@ -17,12 +17,15 @@ const MIN_PARSER_VERSION: &str = "1.0.0";
 /// Describes a model with one image as its input and one vector of scores as its output.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ImageMetadata {
+    /// The model's name.
     pub name: String,
+    /// What the model does, for people.
     pub description: String,
     /// What a real value of the input means: (pixel − mean) / std, pixels 0 to 255; one for all
     /// channels or one for each. Of an integer model, real values are scale · (code − zero point).
     /// Empty if the file does not say.
     pub mean: Vec<f32>,
+    /// Positive, as many as `mean`.
     pub std: Vec<f32>,
     /// Height and width of the image.
     pub size: Option<[usize; 2]>,

@@ -51,6 +51,7 @@ pub struct StepJob<'a> {
     pub log_steps: &'a Tensor,
     /// 2–16.
     pub bits: u32,
+    /// Weights in a bucket, 1 or more.
     pub bucket_size: usize,
     /// Multiplies the gradient of the steps.
     pub factor: f64,

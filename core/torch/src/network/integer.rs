@@ -12,9 +12,11 @@ use std::collections::BTreeMap;
 /// What an integer runtime computes with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Integers {
+    /// The type of the codes.
     pub target: Target,
     /// 2–16, or 32 for none.
     pub weight_bits: u32,
+    /// 2–16, or 32 for none.
     pub activation_bits: u32,
     /// Share of the past in the moving averages of activation ranges, 0–1.
     pub range_decay: f64,

@@ -78,6 +78,7 @@ pub struct Trainable {
     pub name: String,
     /// Of a parameter of the graph its role; `None` for what a quantizer learns.
     pub role: Option<Role>,
+    /// What the optimizer changes.
     pub tensor: Tensor,
     /// The tensor that collects the gradient: Q(w) where w is quantized straight through.
     pub leaf: Tensor,
@@ -187,6 +188,7 @@ impl Network {
         &self.engine
     }
 
+    /// The graph that it computes.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -284,7 +286,8 @@ impl Network {
         self.parameters.index(param).map(|index| self.quantizers.leaf(&self.parameters, index))
     }
 
-    /// Returns what the optimizer trains: the parameters in graph order, then what quantizers learn.
+    /// Returns what the optimizer trains: the parameters in graph order, then what quantizers
+    /// learn.
     pub fn trained(&self) -> Vec<Trainable> {
         let params = self.parameters.params().iter().enumerate().filter(|(_, param)| param.role.is_trained());
         let params = params.map(|(index, param)| Trainable {

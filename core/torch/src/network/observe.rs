@@ -3,7 +3,8 @@
 //! it hands on what it did in full precision:
 //!
 //! ```text
-//! r = (v' + eps) / (v + eps)      mean ← m' + (mean - m) √r      variance ← (variance + eps) r - eps
+//! r = (v' + eps) / (v + eps)
+//! mean ← m' + (mean - m) √r      variance ← (variance + eps) r - eps
 //! ```
 //!
 //! with mean m and variance v of its input in full precision, m' and v' quantized, on the same
@@ -153,7 +154,8 @@ impl Network {
     /// [`Statistics::OfImages`], and such scales and shifts that it computes what it did:
     ///
     /// ```text
-    /// scale ← scale √((v + eps) / (variance + eps))      shift ← shift + scale (m - mean) / √(variance + eps)
+    /// scale ← scale √((v + eps) / (variance + eps))
+    /// shift ← shift + scale (m - mean) / √(variance + eps)
     /// ```
     ///
     /// Training normalises by the statistics of each batch, and would begin from another network

@@ -7,9 +7,9 @@ const CANDIDATES: i32 = 100;
 /// Bins of a [`Spread`].
 pub const BINS: usize = 2048;
 
-/// Returns the step s that makes Σ weight · (v − s · round(clip(v / s, −below, above)))² least, over
-/// `(v, weight)`; `None` where all that counts is 0. Candidates are those of the whole range and
-/// smaller ones.
+/// Returns the step s that makes Σ weight · (v − s · round(clip(v / s, −below, above)))² least,
+/// over `(v, weight)`; `None` where all that counts is 0. Candidates are those of the whole range
+/// and smaller ones.
 pub fn best_step(points: &[(f64, f64)], below: f64, above: f64) -> Option<f32> {
     let needed = |(value, weight): &(f64, f64)| match *value {
         _ if *weight <= 0.0 => 0.0,

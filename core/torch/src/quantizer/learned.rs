@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! u = v / s      Q(v) = s · round(clip(u, −Q_N, Q_P))
-//! ∂Q/∂s = round(u) − u within the grid, −Q_N or Q_P beyond its ends      ∂Q/∂v = 1 within, 0 beyond
+//! ∂Q/∂s = round(u) − u within the grid, −Q_N or Q_P beyond its ends
+//! ∂Q/∂v = 1 within, 0 beyond
 //! ```
 //!
 //! Weights have Q_N = 2^(k−1) and Q_P = Q_N − 1, a step for each bucket. Values behind a ReLU have
-//! Q_N = 0 and Q_P = 2^k − 1. Where values can be negative, Q_N is learned too, as a real number that
-//! is rounded where it is used, so that zero stays on the grid: the offset of Bhalgat et al. 2020
-//! (arXiv 2004.09576), ∂Q/∂Q_N = −s beyond either end.
+//! Q_N = 0 and Q_P = 2^k − 1. Where values can be negative, Q_N is learned too, as a real number
+//! that is rounded where it is used, so that zero stays on the grid: the offset of Bhalgat et al.
+//! 2020 (arXiv 2004.09576), ∂Q/∂Q_N = −s beyond either end.
 //!
 //! The optimizer trains t = ln s, whose gradient is s · ∂Q/∂s (Jain et al. 2020, arXiv 1903.08066,
 //! §3.2): a step cannot become zero or negative, and a rate is a relative change, the same for the

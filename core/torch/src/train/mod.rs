@@ -27,9 +27,13 @@ use std::time::Duration;
 pub struct Training<'a> {
     /// Names the phase in progress, curves and checkpoint: mostly the learner's name.
     pub phase: &'a str,
+    /// How many passes over the training images, with their fraction.
     pub epochs: f64,
+    /// How gradients change the parameters.
     pub rule: Rule,
+    /// The learning rate over the epochs.
     pub schedule: Schedule,
+    /// Of the squared weights, 0 or more.
     pub weight_decay: f64,
     /// A network to learn from, and how much it counts.
     pub teacher: Option<(&'a Network, Distillation)>,
@@ -43,6 +47,7 @@ pub struct Training<'a> {
 /// What a training did.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Trained {
+    /// Over all attempts.
     pub steps: u64,
     /// Of training, without evaluations, over all attempts.
     pub seconds: f64,

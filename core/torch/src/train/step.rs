@@ -15,6 +15,7 @@ pub struct Step<'a> {
     pub mode: Mode,
     /// A network to learn from, and how much it counts.
     pub teacher: Option<(&'a Network, Distillation)>,
+    /// The learning rate, 0 or more.
     pub rate: f64,
 }
 
@@ -28,6 +29,7 @@ pub struct Found {
 
 /// What came of a step.
 pub enum Stepped {
+    /// The parameters are changed.
     Done(Found),
     /// The loss is this number, which is not finite; nothing was changed. Looked at where it costs
     /// no waiting: on the CPU.

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Assigned {
     /// By the graph's names; complete only if the report is.
     pub tensors: Tensors,
+    /// What was matched and what not.
     pub report: ImportReport,
 }
 

@@ -1,5 +1,5 @@
-//! What stands in front of all names of a network in a file: `model.` of Lightning, `backbone.`, the
-//! number of a part in a sequence of modules. It is the front under which most parameters find
+//! What stands in front of all names of a network in a file: `model.` of Lightning, `backbone.`,
+//! the number of a part in a sequence of modules. It is the front under which most parameters find
 //! their tensor.
 
 use super::{HABITS, by_habit, unwrapped};

@@ -6,8 +6,11 @@ use serde::Serialize;
 /// A parameter that got a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Matched {
+    /// The graph's name of the parameter.
     pub ours: String,
+    /// The file's name of the tensor.
     pub theirs: String,
+    /// Of the parameter.
     pub shape: Vec<usize>,
     /// The tensor's own shape, where it had further dimensions of 1 or lacked them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -17,22 +20,29 @@ pub struct Matched {
 /// A parameter that no tensor is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Wanted {
+    /// The graph's name of the parameter.
     pub ours: String,
+    /// Of the parameter.
     pub shape: Vec<usize>,
 }
 
 /// A tensor that its parameter cannot take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Misfit {
+    /// The graph's name of the parameter.
     pub ours: String,
+    /// The file's name of the tensor.
     pub theirs: String,
+    /// Why the tensor does not fit, in words.
     pub problem: String,
 }
 
 /// A tensor that no parameter is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unused {
+    /// The file's name of the tensor.
     pub theirs: String,
+    /// Of the tensor.
     pub shape: Vec<usize>,
 }
 
@@ -40,6 +50,7 @@ pub struct Unused {
 /// behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Absorbed {
+    /// The file's name of the bias.
     pub theirs: String,
     /// The running mean.
     pub into: String,
@@ -48,15 +59,20 @@ pub struct Absorbed {
 /// What became of every tensor of a file and every parameter of a graph.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ImportReport {
+    /// Parameters that have their tensor.
     pub matched: Vec<Matched>,
+    /// Parameters without a tensor.
     pub missing: Vec<Wanted>,
+    /// Parameters whose tensor does not fit.
     pub misfits: Vec<Misfit>,
+    /// Tensors without a parameter.
     pub unused: Vec<Unused>,
     /// Tensors without a parameter that the file's network computes with: to leave them out would
     /// make another network.
     pub lacking: Vec<Unused>,
     /// What the file tells of its network and is otherwise in the net, a sentence each.
     pub differences: Vec<String>,
+    /// Biases that became part of a running mean.
     pub absorbed: Vec<Absorbed>,
     /// Left out on purpose: counters of training, and what the map says.
     pub ignored: Vec<String>,

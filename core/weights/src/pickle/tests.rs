@@ -46,7 +46,8 @@ fn code_is_named_and_not_run() {
     };
     assert_eq!(made(b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R."), (2, "os.system".into()));
     assert_eq!(made(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93)R."), (18, "builtins.eval".into()));
-    // A function that a function finds, an object with arguments by name, one with attributes and items.
+    // A function that a function finds, an object with arguments by name, one with attributes and
+    // items.
     assert_eq!(made(b"cbuiltins\ngetattr\n)R)R.").1, "builtins.getattr");
     assert_eq!(made(b"ca\nB\n)}\x92.").1, "a.B");
     assert_eq!(made(b"ca\nB\n)\x81}b.").1, "a.B");
@@ -60,8 +61,8 @@ fn code_is_named_and_not_run() {
 
 #[test]
 fn what_lies_beside_the_weights_does_no_harm() {
-    // A counter with items, bytes, a set, a frozen set, a list and a dictionary of a mark, twice the same, a
-    // value that is dropped, Python 2's text of a number.
+    // A counter with items, bytes, a set, a frozen set, a list and a dictionary of a mark, twice
+    // the same, a value that is dropped, Python 2's text of a number.
     for bytes in [
         &b"ccollections\nCounter\n)RK\x01K\x02s."[..],
         b"C\x03\xff\xfe\xfd.",

@@ -20,8 +20,8 @@ pub enum Node {
     /// In the order of insertion; a later pair replaces an earlier one of the same key.
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    /// A part of a storage, as files before PyTorch 0.4 have it: index into [`Loaded::storages`], and
-    /// its first number.
+    /// A part of a storage, as files before PyTorch 0.4 have it: index into [`Loaded::storages`],
+    /// and its first number.
     Storage(usize, usize),
     /// Index into [`Loaded::tensors`].
     Tensor(usize),

@@ -40,10 +40,10 @@ pocketflow::options! {
         /// Bits for the weights of the first and the last layer, where `uql_quantize_all_layers` is
         /// off; 32 leaves them alone.
         pub edge_bits: u32 = int("uql_edge_bits", 32, 1..=32),
-        /// Where the range of a bucket comes from: `minmax`, its smallest and largest weight; `mse`,
-        /// what within these gives the least squared error of the layer's results, by mean and
-        /// variance of its inputs on 1,000 training images: the parent's weights are clipped to it
-        /// before they are quantized.
+        /// Where the range of a bucket comes from: `minmax`, its smallest and largest weight;
+        /// `mse`, what within these gives the least squared error of the layer's results, by mean
+        /// and variance of its inputs on 1,000 training images: the parent's weights are clipped to
+        /// it before they are quantized.
         pub range: RangeFrom = one_of("uql_weight_range", RangeFrom::MinMax),
         /// Move batch-norm statistics by what quantization does to their inputs on 1,000 training
         /// images, where weights are quantized without training.

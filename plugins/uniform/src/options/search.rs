@@ -26,15 +26,15 @@ pocketflow::options! {
         // A learner that is the search has no such switch.
         pub enabled: Option<bool> = switch("uql_enbl_rl_agent", false),
         /// How bits per layer are found: by the agent (`rl`), an exact solver over each layer's
-        /// measured sensitivity, as the most `uniform` bits that fit; or `all`, of which the best on
-        /// the validation images is taken. Unset: `all` with `uql_enbl_rl_agent`, else bits are as
-        /// given.
+        /// measured sensitivity, as the most `uniform` bits that fit; or `all`, of which the best
+        /// on the validation images is taken. Unset: `all` with `uql_enbl_rl_agent`, else bits are
+        /// as given.
         pub methods: Option<Methods> = one_of("uql_bit_search", Methods::All).optional(),
         /// The agent, by the name of its plugin.
         pub agent: String = text("uql_agent", "rl-agent"),
-        /// The budget: bits of all layers together, at most their number of weights times this; need
-        /// not be whole. The ranges of buckets (64 bits each) count too, as they are stored: with
-        /// buckets, uniform bits of this number do not fit.
+        /// The budget: bits of all layers together, at most their number of weights times this;
+        /// need not be whole. The ranges of buckets (64 bits each) count too, as they are stored:
+        /// with buckets, uniform bits of this number do not fit.
         pub equivalent_bits: f64 = float("uql_equivalent_bits", 4.0, 1.0..=31.0),
         /// Roll-outs of the agent; the first quarter acts at random.
         pub rollouts: usize = int("uql_nb_rlouts", 200, 1..=1_000_000),
@@ -51,7 +51,8 @@ pocketflow::options! {
         pub layerwise: u64 = int("uql_tune_layerwise_steps", 300, 1..=1 << 40),
         /// Steps of global tuning.
         pub global: u64 = int("uql_tune_global_steps", 2000, 1..=1 << 40),
-        /// Of these steps, as many as every roll-out gets; all of them only the best few at the end.
+        /// Of these steps, as many as every roll-out gets; all of them only the best few at the
+        /// end.
         pub short: u64 = int("uql_tune_short_steps", 50, 1..=1 << 40),
         /// Steps of tuning between two lines in the log.
         pub display: u64 = int("uql_tune_disp_steps", 100, 1..=1 << 40),
