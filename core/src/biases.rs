@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn a_bias_is_a_whole_number_of_steps() {
         let mut builder = GraphBuilder::new("small", [2, 4, 4]);
-        let op = Conv2d { out: 3, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: 1, bias: true };
+        let op =
+            Conv2d { out: 3, kernel: [1; 2], stride: [1; 2], padding: [0; 4], dilation: [1; 2], groups: 1, bias: true };
         let conv = builder.add("conv", op, &[0]);
         builder.relu("relu", conv);
         let graph = builder.finish().unwrap();

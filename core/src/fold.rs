@@ -45,8 +45,15 @@ pub fn fold_graph(graph: &Graph) -> Result<Folding> {
             }
             into.insert(id, None);
             let channels = shapes[id][0];
-            let op =
-                Conv2d { out: channels, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: channels, bias: true };
+            let op = Conv2d {
+                out: channels,
+                kernel: [1; 2],
+                stride: [1; 2],
+                padding: [0; 4],
+                dilation: [1; 2],
+                groups: channels,
+                bias: true,
+            };
             nodes.push(Node { name: node.name.clone(), op: op.into(), inputs });
         } else {
             nodes.push(Node { name: node.name.clone(), op: node.op.clone(), inputs });

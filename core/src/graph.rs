@@ -94,7 +94,7 @@ impl Graph {
             if !names.insert(node.name.as_str()) {
                 return Err(fail("this name is taken by another node".into()));
             }
-            if node.inputs.len() != node.op.arity() {
+            if !node.op.arity().takes(node.inputs.len()) {
                 let problem = format!("{} takes {} inputs, got {}", node.op.kind(), node.op.arity(), node.inputs.len());
                 return Err(fail(problem));
             }
@@ -103,6 +103,9 @@ impl Graph {
             }
             if id > 0 && matches!(node.op, Op::Input(_)) {
                 return Err(fail("only the first node may be an input".into()));
+            }
+            if node.op.ends() && id + 1 < self.nodes.len() {
+                return Err(fail(format!("a {} may stand only at the end", node.op.kind())));
             }
             let shape = node.op.shape(&inputs(node, &shapes)).map_err(fail)?;
             if shape.contains(&0) {
@@ -245,8 +248,15 @@ impl GraphBuilder {
         stride: usize,
         padding: usize,
     ) -> NodeId {
-        let op =
-            Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4], groups: 1, bias: false };
+        let op = Conv2d {
+            out,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 4],
+            dilation: [1; 2],
+            groups: 1,
+            bias: false,
+        };
         self.add(name, op, &[from])
     }
 

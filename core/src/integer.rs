@@ -1,7 +1,7 @@
 //! Which values of a network an integer runtime holds in memory, each on a grid of its own: what a
 //! learner must quantize in training so that the deployed network computes the same.
 
-use crate::graph::{Graph, NodeId, Op, Placement};
+use crate::graph::{Graph, Node, NodeId, Op, Placement};
 use crate::option::Choice;
 use crate::quant::{ActivationQuant, Buckets, FULL_PRECISION_BITS, Grid, QuantPlan, WeightQuant};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ pub fn held(graph: &Graph, target: Target) -> Vec<Held> {
         };
         held.push(match node.op.placement() {
             _ if fuses => Held::Fused,
-            Placement::Input => on(&held, node.inputs[0]),
+            Placement::Input | Placement::Rounded => on(&held, node.inputs[0]),
             // TensorFlow Lite's AVERAGE_POOL_2D keeps the grid; MEAN, which int8 uses, has one of
             // its own.
             Placement::Average if target == Target::Uint8 => on(&held, node.inputs[0]),
@@ -87,9 +87,11 @@ pub fn plan(graph: &Graph, target: Target, weight_bits: u32, activation_bits: u3
         plan.weights = layers.map(|name| (name, target.weights(weight_bits))).collect();
     }
     if activation_bits < FULL_PRECISION_BITS {
-        let own = held(graph, target).into_iter().zip(&graph.nodes).filter(|(held, _)| *held == Held::Own);
-        let quant = ActivationQuant { bits: activation_bits, range: None };
-        plan.activations = own.map(|(_, node)| (node.name.clone(), quant)).collect();
+        let own = held(graph, target).into_iter().zip(&graph.nodes);
+        // What ends a network does so in files.
+        let own = own.filter(|(held, node)| *held == Held::Own && !node.op.ends());
+        let quant = |node: &Node| ActivationQuant { bits: activation_bits, range: node.op.range() };
+        plan.activations = own.map(|(_, node)| (node.name.clone(), quant(node))).collect();
     }
     plan
 }

@@ -87,7 +87,9 @@ pub struct Operator {
     /// Its weights, where it has some: of a fully connected layer on an image in the shape `[out,
     /// channels, height, width]`.
     pub layer: Option<Layer>,
-    /// Indices into `values`: two for a sum, else one.
+    /// The numbers of an operator without weights: the slopes of a PReLU, one for each channel.
+    pub constants: Vec<f32>,
+    /// Indices into `values`: as many as the operator reads.
     pub inputs: Vec<usize>,
     /// Index into `values`.
     pub output: usize,

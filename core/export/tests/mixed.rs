@@ -20,7 +20,8 @@ fn graph() -> Graph {
     let mut builder = GraphBuilder::new("mixed", [3, 8, 8]);
     let stem = builder.conv("stem", 0, 8, 3, 1, 1);
     let stem = builder.relu("stem_relu", stem);
-    let depthwise = Conv2d { out: 8, kernel: [3; 2], stride: [2; 2], padding: [1; 4], groups: 8, bias: false };
+    let depthwise =
+        Conv2d { out: 8, kernel: [3; 2], stride: [2; 2], padding: [1; 4], dilation: [1; 2], groups: 8, bias: false };
     let depthwise = builder.add("depthwise", depthwise, &[stem]);
     let six = builder.add("six", Relu6, &[depthwise]);
     let point = builder.conv("point", six, 8, 1, 1, 0);

@@ -48,13 +48,15 @@ fn every(target: Target, lift: i32) -> DeployedNet {
         name: name.into(),
         op,
         layer,
+        constants: Vec::new(),
         inputs: inputs.to_vec(),
         output,
         activation,
     };
     let conv = |shape: [usize; 4], stride: usize, padding, groups| {
         let [out, _, height, width] = shape;
-        let op = Conv2d { out, kernel: [height, width], stride: [stride; 2], padding, groups, bias: true };
+        let op =
+            Conv2d { out, kernel: [height, width], stride: [stride; 2], padding, dilation: [1; 2], groups, bias: true };
         (op.into(), Some(Layer::Integer { weights: weights(shape, target), bias: (0..out as i32).collect() }))
     };
     let fc = Layer::Integer { weights: weights([2, 7, 1, 1], target), bias: vec![-5, 6] };
@@ -307,7 +309,7 @@ fn a_float_model() {
     let sum = builder.add("sum", Add, &[wide, average]);
     builder.add(
         "point",
-        Conv2d { out: 2, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: 1, bias: true },
+        Conv2d { out: 2, kernel: [1; 2], stride: [1; 2], padding: [0; 4], dilation: [1; 2], groups: 1, bias: true },
         &[sum],
     );
     let graph = builder.finish().unwrap();

@@ -7,7 +7,6 @@ use pocketflow::graph::{
 use pocketflow::integer::{Target, plan};
 use pocketflow::model::{Model, ModelMeta};
 use pocketflow::quant::{ActivationQuant, Buckets, QuantPlan};
-use pocketflow::{Error, ErrorKind};
 use pocketflow_export::pb::{from_model, proto};
 use pocketflow_resnet_cifar10::{Shortcut, resnet};
 use proptest::prelude::*;
@@ -41,7 +40,7 @@ fn ranged(graph: &Graph, target: Target, bits: u32) -> QuantPlan {
 }
 
 fn conv(out: usize, kernel: usize, stride: usize, padding: [usize; 4], groups: usize) -> Op {
-    Op::Conv2d(Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, groups, bias: true })
+    Op::Conv2d(Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, dilation: [1; 2], groups, bias: true })
 }
 
 /// Every operator that a folded graph may hold.
@@ -229,17 +228,39 @@ fn the_same_model_gives_the_same_bytes() {
     assert_eq!(from_model(&model).unwrap(), from_model(&model).unwrap());
 }
 
+/// The kernel `[height, width, in, out]` of a node of that name.
+fn kernel_of(graph: Graph, name: &str) -> (Vec<i64>, Vec<f32>) {
+    let file = from_model(&model(graph, QuantPlan::default())).unwrap();
+    let file = proto::Graph::decode(&file[..]).unwrap();
+    let node = file.node.iter().find(|node| node.name == format!("{name}/weight")).unwrap();
+    let Some(proto::Value::Tensor(tensor)) = &node.attr["value"].value else { panic!("a constant") };
+    let sizes = tensor.tensor_shape.as_ref().unwrap().dim.iter().map(|side| side.size).collect();
+    let values = tensor.tensor_content.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    (sizes, values.collect())
+}
+
 #[test]
-fn groups_are_refused_by_name() {
+fn groups_become_zeros_between_them() {
     let mut builder = GraphBuilder::new("grouped", [4, 4, 4]);
-    builder.add("mixed", conv(4, 3, 1, [1; 4], 2), &[0]);
-    let error: Error = from_model(&model(builder.finish().unwrap(), QuantPlan::default())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    let message = error.to_string();
-    assert!(
-        message.contains("`mixed`") && message.contains("2 groups") && message.contains("use 1 group"),
-        "{message}"
-    );
+    builder.add("mixed", conv(6, 1, 1, [0; 4], 2), &[0]);
+    let (sizes, values) = kernel_of(builder.finish().unwrap(), "mixed");
+    assert_eq!(sizes, [1, 1, 4, 6]);
+    for (index, value) in values.into_iter().enumerate() {
+        let (input, output) = (index / 6, index % 6);
+        assert_eq!(value != 0.0, input / 2 == output / 3, "{input} {output}");
+    }
+}
+
+#[test]
+fn a_dilated_depth_wise_kernel_has_zeros_between_its_pixels() {
+    let mut builder = GraphBuilder::new("dilated", [2, 6, 6]);
+    let op = Conv2d { groups: 2, dilation: [2, 1], ..Conv2d::new(2, [2, 2]) };
+    builder.add("mixed", op, &[0]);
+    let (sizes, values) = kernel_of(builder.finish().unwrap(), "mixed");
+    assert_eq!(sizes, [3, 2, 2, 1]);
+    for (index, value) in values.into_iter().enumerate() {
+        assert_eq!(value != 0.0, index / 4 != 1, "{index}");
+    }
 }
 
 #[test]

@@ -52,7 +52,8 @@ impl Net {
         let weights = Weights { shape, codes, scales: vec![0.01], zero_points: vec![120] };
         let layer = Layer::Integer { weights, bias: vec![0; out] };
         let groups = if depthwise { channels } else { 1 };
-        let op = Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, groups, bias: true };
+        let op =
+            Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, dilation: [1; 2], groups, bias: true };
         let output = self.value(name, [height.div_ceil(stride), width.div_ceil(stride), out], 6.0 / 255.0, 0);
         self.push(name, op, Some(layer), from, output)
     }
@@ -60,7 +61,15 @@ impl Net {
     fn push(&mut self, name: &str, op: impl Into<Op>, layer: Option<Layer>, from: usize, output: usize) -> usize {
         let op = op.into();
         let activation = if matches!(op, Op::Conv2d(_)) { Activation::Relu6 } else { Activation::None };
-        self.0.operators.push(Operator { name: name.into(), op, layer, inputs: vec![from], output, activation });
+        self.0.operators.push(Operator {
+            name: name.into(),
+            op,
+            layer,
+            inputs: vec![from],
+            output,
+            activation,
+            constants: Vec::new(),
+        });
         output
     }
 }

@@ -93,7 +93,12 @@ fn int8_convolution() -> TfliteModel {
             on_grid(tensor("features", &[1, 2, 2, 1], DType::Int8), 0.025, 3),
         ],
         operators: vec![Operator {
-            kind: Kind::Conv2d { stride: [1, 1], padding: Padding::Valid, activation: Activation::None },
+            kind: Kind::Conv2d {
+                stride: [1, 1],
+                padding: Padding::Valid,
+                dilation: [1; 2],
+                activation: Activation::None,
+            },
             inputs: vec![Some(0), Some(1), Some(2)],
             outputs: vec![3],
         }],

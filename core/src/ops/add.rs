@@ -1,6 +1,6 @@
 //! Sums.
 
-use super::{NoAttributes, Operator, Placement, Shape};
+use super::{Arity, NoAttributes, Operator, Placement, Shape};
 use serde::{Deserialize, Serialize};
 
 /// Elementwise sum of two inputs of one shape.
@@ -19,8 +19,8 @@ impl Operator for Add {
         "add"
     }
 
-    fn arity(&self) -> usize {
-        2
+    fn arity(&self) -> Arity {
+        Arity::Exactly(2)
     }
 
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {

@@ -1,6 +1,6 @@
-//! Convolutions, also grouped and depth-wise ones.
+//! Convolutions, also grouped, depth-wise and dilated ones.
 
-use super::window::{count, steps};
+use super::window::{count, extent, steps};
 use super::{Operator, Placement, Role, Shape};
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +15,35 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zeros at the top, left, bottom and right.
     pub padding: [usize; 4],
+    /// How far apart the pixels under the kernel lie, down and to the right; 1: side by side.
+    #[serde(default = "undilated", skip_serializing_if = "Conv2d::is_undilated")]
+    pub dilation: [usize; 2],
     /// Parts that the channels are divided into; each output reads one.
     pub groups: usize,
     /// Whether a number is added to each output channel.
     pub bias: bool,
 }
 
+/// Of every convolution that says nothing else.
+fn undilated() -> [usize; 2] {
+    [1; 2]
+}
+
 impl Conv2d {
+    /// One group, stride 1, no padding, no dilation and no bias: what others begin with.
+    pub fn new(out: usize, kernel: [usize; 2]) -> Self {
+        Self { out, kernel, stride: [1; 2], padding: [0; 4], dilation: undilated(), groups: 1, bias: false }
+    }
+
+    fn is_undilated(dilation: &[usize; 2]) -> bool {
+        *dilation == undilated()
+    }
+
+    /// Whether readers that know no dilation may read it.
+    pub(super) fn is_dilated(&self) -> bool {
+        !Self::is_undilated(&self.dilation)
+    }
+
     /// `[out, in / groups, kh, kw]` of the weights.
     fn weight(&self, inputs: &[Shape]) -> [usize; 4] {
         [self.out, inputs[0][0] / self.groups.max(1), self.kernel[0], self.kernel[1]]
@@ -34,11 +56,12 @@ impl Operator for Conv2d {
     }
 
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
-        let Self { out, kernel, stride, padding: [top, left, bottom, right], groups, .. } = *self;
+        let Self { out, kernel, stride, padding: [top, left, bottom, right], dilation, groups, .. } = *self;
         let [channels, height, width] = inputs[0];
         if groups == 0 || channels % groups != 0 || out % groups != 0 {
             return Err(format!("{groups} groups do not divide {channels} input and {out} output channels"));
         }
+        let kernel = [extent(kernel[0], dilation[0])?, extent(kernel[1], dilation[1])?];
         let height = steps(height, kernel[0], stride[0], top.saturating_add(bottom))?;
         Ok([out, height, steps(width, kernel[1], stride[1], left.saturating_add(right))?])
     }

@@ -1,6 +1,6 @@
 //! The images.
 
-use super::{Operator, Shape};
+use super::{Arity, Operator, Shape};
 use serde::{Deserialize, Serialize};
 
 /// The images, `[n, c, h, w]`, normalised with the model's mean and standard deviation.
@@ -15,8 +15,8 @@ impl Operator for Input {
         "input"
     }
 
-    fn arity(&self) -> usize {
-        0
+    fn arity(&self) -> Arity {
+        Arity::Exactly(0)
     }
 
     fn shape(&self, _: &[Shape]) -> Result<Shape, String> {

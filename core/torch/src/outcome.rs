@@ -130,7 +130,7 @@ fn quantized_output(model: &Model, id: NodeId) -> Option<NodeId> {
     }
     let next = nodes.iter().position(|node| node.inputs.contains(&id))?;
     match nodes[next].op {
-        Op::Relu(_) | Op::Relu6(_) => model.plan.activations.contains_key(&nodes[next].name).then_some(next),
+        ref op if op.is_activation() => model.plan.activations.contains_key(&nodes[next].name).then_some(next),
         Op::BatchNorm(_) | Op::Add(_) => quantized_output(model, next),
         _ => None,
     }

@@ -19,19 +19,29 @@ const TARGETS: [Target; 2] = [Target::Int8, Target::Uint8];
 /// activation, a layer behind a layer.
 fn every_operator() -> Graph {
     let mut builder = GraphBuilder::new("every", [3, 17, 17]);
-    let op = Conv2d { out: 8, kernel: [3; 2], stride: [2; 2], padding: [0, 0, 1, 1], groups: 1, bias: false };
+    let op = Conv2d {
+        out: 8,
+        kernel: [3; 2],
+        stride: [2; 2],
+        padding: [0, 0, 1, 1],
+        dilation: [1; 2],
+        groups: 1,
+        bias: false,
+    };
     let conv = builder.add("conv1", op, &[0]);
     let norm = builder.batch_norm("bn1", conv, 1e-3);
     let relu = builder.add("relu1", Relu6, &[norm]);
     let pool = builder.add("max", MaxPool { kernel: 3, stride: 1, padding: 1 }, &[relu]);
-    let op = Conv2d { out: 8, kernel: [3; 2], stride: [1; 2], padding: [1; 4], groups: 8, bias: false };
+    let op =
+        Conv2d { out: 8, kernel: [3; 2], stride: [1; 2], padding: [1; 4], dilation: [1; 2], groups: 8, bias: false };
     let conv = builder.add("depthwise", op, &[pool]);
     let norm = builder.batch_norm("bn2", conv, 1e-3);
     let relu = builder.add("relu2", Relu6, &[norm]);
     let conv = builder.conv("linear", relu, 8, 1, 1, 0);
     let norm = builder.batch_norm("bn3", conv, 1e-3);
     let add = builder.add("add", Add, &[norm, pool]);
-    let op = Conv2d { out: 12, kernel: [1; 2], stride: [1; 2], padding: [0; 4], groups: 1, bias: true };
+    let op =
+        Conv2d { out: 12, kernel: [1; 2], stride: [1; 2], padding: [0; 4], dilation: [1; 2], groups: 1, bias: true };
     let conv = builder.add("biased", op, &[add]);
     let pool = builder.add("pool", GlobalAvgPool, &[conv]);
     builder.add("fc", Linear { out: 10, bias: true }, &[pool]);

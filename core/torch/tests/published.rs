@@ -39,7 +39,7 @@ fn weights(graph: &Graph, factor: f64) -> BTreeMap<String, Vec<f32>> {
             Role::Weight => u * 2.0 * (6.0 / fan_in).sqrt(),
             Role::Scale => factor + 0.2 * u,
             Role::RunningVar => 1.0 + 0.2 * u,
-            Role::Bias | Role::Shift | Role::RunningMean => 0.2 * u,
+            Role::Bias | Role::Shift | Role::RunningMean | Role::Slope => 0.2 * u,
         };
         let count = param.shape.iter().product();
         let values = uniform(&param.name, count).into_iter().map(|u| value(u) as f32).collect();

@@ -29,7 +29,7 @@ fn values(folded: bool) -> Values {
     let graph = graph();
     let value = |role: Role, index: usize, fan_in: usize| match role {
         Role::Weight => ((index * 7919 + 13) as f32 * 0.618).sin() * (4.5 / fan_in as f32).sqrt(),
-        Role::Bias | Role::Shift | Role::RunningMean => {
+        Role::Bias | Role::Shift | Role::RunningMean | Role::Slope => {
             ((index * 31) as f32).sin() * 0.3 * f32::from(u8::from(!folded)) + 0.1
         }
         Role::Scale => 1.0,

@@ -22,7 +22,8 @@ fn graph() -> Graph {
     let mut builder = GraphBuilder::new("small", [3, 8, 8]);
     let mut last = 0;
     for name in ["a", "b", "c"] {
-        let conv = Conv2d { out: 8, kernel: [3, 3], stride: [1, 1], padding: [1; 4], groups: 1, bias: true };
+        let conv =
+            Conv2d { out: 8, kernel: [3, 3], stride: [1, 1], padding: [1; 4], dilation: [1; 2], groups: 1, bias: true };
         last = builder.add(name, conv, &[last]);
         last = builder.add(format!("{name}.relu"), Relu, &[last]);
     }

@@ -235,7 +235,7 @@ fn weights_that_a_tflite_file_decodes() {
         ),
         tensor("logits", &[1, 2, 2, 2], DType::Float32, None, None),
     ];
-    let conv = Kind::Conv2d { stride: [1; 2], padding: Padding::Same, activation: Activation::None };
+    let conv = Kind::Conv2d { stride: [1; 2], padding: Padding::Same, dilation: [1; 2], activation: Activation::None };
     let operator = |kind, inputs: &[usize], output| Operator {
         kind,
         inputs: inputs.iter().copied().map(Some).collect(),

@@ -54,7 +54,15 @@ fn each_contradiction_is_named() {
         net
     };
     let conv = |kernel, stride, padding| {
-        Op::Conv2d(Conv2d { out: 4, kernel: [kernel; 2], stride: [stride; 2], padding, groups: 1, bias: false })
+        Op::Conv2d(Conv2d {
+            out: 4,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding,
+            dilation: [1; 2],
+            groups: 1,
+            bias: false,
+        })
     };
     let nets = [
         (changed("relu1", Op::Relu(Relu)), "`conv1` is followed by a ReLU in the net, by a ReLU6 in the file"),

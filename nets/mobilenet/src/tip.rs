@@ -50,6 +50,7 @@ impl Tip {
             kernel: [kernel; 2],
             stride: [stride; 2],
             padding: [before, before, after, after],
+            dilation: [1; 2],
             groups,
             bias: false,
         };

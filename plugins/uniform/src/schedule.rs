@@ -57,7 +57,15 @@ mod tests {
     fn graph(stride: usize, groups: usize) -> Graph {
         let mut builder = GraphBuilder::new("small", [3, 32, 32]);
         let stem = builder.conv("stem", 0, 8, 3, stride, 1);
-        let conv = Conv2d { out: 8, kernel: [3, 3], stride: [2, 2], padding: [1, 1, 1, 1], groups, bias: false };
+        let conv = Conv2d {
+            out: 8,
+            kernel: [3, 3],
+            stride: [2, 2],
+            padding: [1, 1, 1, 1],
+            dilation: [1; 2],
+            groups,
+            bias: false,
+        };
         builder.add("conv", conv, &[stem]);
         builder.finish().unwrap()
     }

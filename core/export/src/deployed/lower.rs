@@ -33,7 +33,7 @@ pub struct Lowered {
 pub fn without_range(model: &Model, target: Target) -> Result<Vec<String>> {
     let folded = fold_model(model)?;
     let own = held(&folded.graph, target).into_iter().zip(&folded.graph.nodes).skip(1);
-    let own = own.filter(|(held, _)| *held == Held::Own);
+    let own = own.filter(|(held, node)| *held == Held::Own && node.op.range().is_none());
     let open = own.filter(|(_, node)| {
         let known = folded.plan.activations.get(&node.name);
         !known.is_some_and(|quant| quant.range.is_some() && quant.bits <= BITS)
@@ -169,7 +169,9 @@ impl Lowering<'_> {
                 });
                 layer
             });
-            operators.push(Operator { name: graph.nodes[from].name.clone(), op, layer, inputs, output, activation });
+            let (name, constants) =
+                (graph.nodes[from].name.clone(), export(&graph.nodes[from].op).constants(self, from)?);
+            operators.push(Operator { name, op, layer, constants, inputs, output, activation });
         }
         let output = value_of.last().copied().flatten().ok_or_else(|| Error::failed("the network has no output"))?;
         let net = DeployedNet {

@@ -62,6 +62,8 @@ impl<'a> Lowering<'a> {
         let name = &self.graph().nodes[id].name;
         let (range, bits, fate) = match self.model.plan.activations.get(name) {
             Some(ActivationQuant { bits, range: Some(range) }) if *bits <= BITS => (*range, *bits, Fate::Exact),
+            // What ends a network computes with integers where what it reads does.
+            _ if let Some(range) = self.known_range(id) => (range, BITS, Fate::PostQuantized),
             _ if self.floats == Floats::Kept => return None,
             _ if id == 0 => (input_range(&self.model.meta.mean, &self.model.meta.std), BITS, Fate::PostQuantized),
             _ => (*self.ranges.get(name)?, BITS, Fate::PostQuantized),
@@ -80,6 +82,18 @@ impl<'a> Lowering<'a> {
         Some((Grid { scale: grid.scale, zero_point: grid.zero_point + shift }, fate))
     }
 
+    /// The range of a value that the model need not say.
+    fn known_range(&self, id: NodeId) -> Option<[f32; 2]> {
+        let node = &self.graph().nodes[id];
+        let from = *node.inputs.first()?;
+        let of = match self.held[from] {
+            Held::On(earlier) => earlier,
+            _ => from,
+        };
+        let quantized = self.floats == Floats::Quantized || node.op.ends() && self.grid(of).is_some();
+        node.op.range().filter(|_| quantized)
+    }
+
     /// The operator of a node.
     pub(crate) fn op(&self, id: NodeId) -> &Op {
         &self.graph().nodes[id].op
@@ -90,9 +104,12 @@ impl<'a> Lowering<'a> {
         self.shapes[self.graph().nodes[id].inputs[0]]
     }
 
-    /// Whether all becomes float.
-    pub(crate) fn all_in_float(&self) -> bool {
-        self.floats == Floats::Everything
+    /// A parameter of a node, by what is put behind its name.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub(crate) fn values(&self, id: NodeId, suffix: &str) -> Result<Vec<f32>> {
+        self.model.values(&format!("{}.{suffix}", self.graph().nodes[id].name))
     }
 
     /// Weights of the shape `[out, in / groups, kh, kw]` with biases. `input`: where the layer is

@@ -1,6 +1,7 @@
-//! ADD of two tensors of one shape.
+//! ADD of two tensors, of which one may repeat along dimensions of 1.
 
 use super::arithmetic::{clamp, code_range, float_range, multiplier};
+use super::broadcast::{Spread, spread};
 use super::data::{Code, Data};
 use super::fixed::{Multiplier, scale};
 use super::kernel::{Kernel, Scratch, read, wide, write};
@@ -18,30 +19,28 @@ const HEADROOM: i32 = 20;
 pub(super) fn add(site: &Site, activation: Activation) -> Result<Box<dyn Kernel>> {
     site.expect_one_type()?;
     let (a, b) = (site.input(0)?, site.input(1)?);
-    if a.shape != b.shape || a.dtype != b.dtype {
-        let message = format!(
-            "it adds {:?} of {:?} and {:?} of {:?}; one shape and type are expected",
-            a.dtype, a.shape, b.dtype, b.shape
-        );
-        return Err(site.error(message));
+    if a.dtype != b.dtype {
+        return Err(site.error(format!("it adds {:?} and {:?}; one type is expected", a.dtype, b.dtype)));
     }
-    site.expect_output(&a.shape)?;
+    let (_, spread) = spread(site, a, b)?;
     Ok(match a.dtype {
-        DType::Float32 => Box::new(FloatAdd { range: float_range(activation) }),
-        DType::Int8 => Box::new(CodeAdd::<i8>::new(site, activation)?),
-        DType::Uint8 => Box::new(CodeAdd::<u8>::new(site, activation)?),
+        DType::Float32 => Box::new(FloatAdd { spread, range: float_range(activation) }),
+        DType::Int8 => Box::new(CodeAdd::<i8>::new(site, spread, activation)?),
+        DType::Uint8 => Box::new(CodeAdd::<u8>::new(site, spread, activation)?),
         other => return Err(site.error(format!("it does not compute with {other:?}"))),
     })
 }
 
 struct FloatAdd {
+    spread: [Spread; 2],
     range: [f32; 2],
 }
 
 impl Kernel for FloatAdd {
     fn run(&self, inputs: &[&Data], output: &mut Data, _: &mut Scratch) -> Result<()> {
-        let (a, b) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
-        for ((sum, a), b) in write::<f32>(output, a.len()).iter_mut().zip(a).zip(b) {
+        let [first, second] = &self.spread;
+        let (a, b) = (first.apply(read::<f32>(inputs, 0)?), second.apply(read::<f32>(inputs, 1)?));
+        for ((sum, a), b) in write::<f32>(output, a.len()).iter_mut().zip(&*a).zip(&*b) {
             *sum = clamp(a + b, self.range);
         }
         Ok(())
@@ -50,6 +49,7 @@ impl Kernel for FloatAdd {
 
 /// Both inputs, 2²⁰ times larger, at twice the greater of their scales; the sum at the output's.
 struct CodeAdd<T> {
+    spread: [Spread; 2],
     zeros: [i32; 2],
     inputs: [Multiplier; 2],
     output: Multiplier,
@@ -59,7 +59,7 @@ struct CodeAdd<T> {
 }
 
 impl<T: Code> CodeAdd<T> {
-    fn new(site: &Site, activation: Activation) -> Result<Self> {
+    fn new(site: &Site, spread: [Spread; 2], activation: Activation) -> Result<Self> {
         let (a, b) = (site.grid(site.input(0)?)?, site.grid(site.input(1)?)?);
         let output = site.grid(site.output()?)?;
         let common = f64::from(2.0 * a.scale.max(b.scale));
@@ -68,6 +68,7 @@ impl<T: Code> CodeAdd<T> {
             return Err(site.error(format!("its output's scale {} is too fine for its inputs' {common}", output.scale)));
         }
         Ok(Self {
+            spread,
             zeros: [a.zero_point, b.zero_point],
             inputs: [multiplier(site, f64::from(a.scale) / common)?, multiplier(site, f64::from(b.scale) / common)?],
             output: back,
@@ -80,8 +81,9 @@ impl<T: Code> CodeAdd<T> {
 
 impl<T: Code> Kernel for CodeAdd<T> {
     fn run(&self, inputs: &[&Data], output: &mut Data, _: &mut Scratch) -> Result<()> {
-        let (a, b) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?);
-        add_codes(self, a, b, write::<T>(output, a.len()));
+        let [first, second] = &self.spread;
+        let (a, b) = (first.apply(read::<T>(inputs, 0)?), second.apply(read::<T>(inputs, 1)?));
+        add_codes(self, &a, &b, write::<T>(output, a.len()));
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! CONV_2D and FULLY_CONNECTED: blocks of output channels over tiles of windows, the sums of a tile
-//! held in registers.
+//! held in registers. Of a convolution with groups, a block reads the channels of the groups that
+//! its outputs lie in, and no others.
 
 use super::arithmetic::{Arithmetic, Float, Integer, LANES, Number, Rescale, blocks};
 use super::data::{Code, Data};
@@ -18,15 +19,29 @@ struct Convolution<A: Arithmetic> {
     window: Window,
     starts: Vec<usize>,
     outputs: usize,
-    /// `[block, kernel row, kernel column · input channel, lane]`.
-    weights: Vec<[A::Number; LANES]>,
+    blocks: Vec<Block<A::Number>>,
     arithmetic: A,
+}
+
+/// `LANES` output channels.
+struct Block<N> {
+    /// The first input channel that it reads.
+    from: usize,
+    /// Values side by side under a window: all of a kernel's row where nothing is left out between
+    /// its pixels, else the channels of one pixel.
+    run: usize,
+    /// How often a run comes in a kernel's row, and how far apart.
+    runs: usize,
+    apart: usize,
+    /// `[kernel row, run, value of the run, lane]`; zero where an output does not read a channel.
+    weights: Vec<[N; LANES]>,
 }
 
 /// Compiles CONV_2D.
 pub(super) fn convolution(
     site: &Site,
     stride: [usize; 2],
+    dilation: [usize; 2],
     padding: Padding,
     activation: Activation,
 ) -> Result<Box<dyn Kernel>> {
@@ -35,9 +50,11 @@ pub(super) fn convolution(
     let [outputs, height, width, channels] = filter.shape[..] else {
         return Err(site.error(format!("its filter must be [out, kh, kw, in], its shape is {:?}", filter.shape)));
     };
-    let window = Window::new(site, [height, width], stride, padding)?;
-    if window.input[2] != channels {
-        return Err(site.error(format!("its filter reads {channels} channels, its input has {}", window.input[2])));
+    let window = Window::new(site, [height, width], stride, dilation, padding)?;
+    let read = window.input[2];
+    if !read.is_multiple_of(channels) || !outputs.is_multiple_of(read / channels) {
+        let message = format!("its filter reads {channels} channels for {outputs} outputs, its input has {read}");
+        return Err(site.error(message));
     }
     site.expect_output(&[1, window.output[0], window.output[1], outputs])?;
     match site.input(0)?.dtype {
@@ -64,8 +81,8 @@ pub(super) fn fully_connected(site: &Site, activation: Activation) -> Result<Box
     if output.shape.last() != Some(&outputs) || written != rows * outputs {
         return Err(site.error(format!("its output has the shape {:?}, [{rows}, {outputs}] is expected", output.shape)));
     }
-    let window =
-        Window { input: [rows, 1, features], output: [rows, 1], kernel: [1, 1], stride: [1, 1], before: [0, 0] };
+    let (kernel, stride, dilation) = ([1, 1], [1, 1], [1, 1]);
+    let window = Window { input: [rows, 1, features], output: [rows, 1], kernel, stride, dilation, before: [0, 0] };
     match input.dtype {
         DType::Float32 => float(site, window, outputs, activation),
         DType::Int8 => integer::<i8>(site, window, outputs, Rescale::Real, activation),
@@ -93,15 +110,36 @@ fn integer<T: Code>(
 
 fn boxed<A: Arithmetic>(window: Window, outputs: usize, weights: &[A::Number], arithmetic: A) -> Box<dyn Kernel> {
     // As many values as one output has weights; a window's are in the order of the image.
-    let each = window.kernel[0] * window.kernel[1] * window.input[2];
-    let mut packed = Vec::with_capacity(outputs.div_ceil(LANES) * each);
-    for block in weights.chunks(LANES * each) {
-        for at in 0..each {
-            packed.extend(blocks(&block.iter().skip(at).step_by(each).copied().collect::<Vec<_>>()));
+    let each = weights.len() / outputs;
+    let blocks = weights.chunks(LANES * each).enumerate();
+    let blocks = blocks.map(|(index, weights)| block(&window, outputs, index * LANES, weights, each)).collect();
+    let starts = window.starts(window.input[2]);
+    Box::new(Convolution { window, starts, outputs, blocks, arithmetic })
+}
+
+/// The block of outputs from `first` on, of whose weights each output has `each`.
+fn block<N: Number>(window: &Window, outputs: usize, first: usize, weights: &[N], each: usize) -> Block<N> {
+    let ([_, columns], [_, _, channels]) = (window.kernel, window.input);
+    let pixels = window.kernel[0] * columns;
+    let depth = each / pixels;
+    if depth == channels && window.dilation[1] == 1 {
+        let lanes = |at: usize| blocks(&weights.iter().skip(at).step_by(each).copied().collect::<Vec<_>>());
+        let weights = (0..each).flat_map(lanes).collect();
+        return Block { from: 0, run: columns * channels, runs: 1, apart: 0, weights };
+    }
+    let group = |output: usize| output / (outputs / (channels / depth));
+    let (from, to) = (group(first), group(first + weights.len() / each - 1) + 1);
+    let run = (to - from) * depth;
+    let mut packed = vec![[N::default(); LANES]; pixels * run];
+    for (lane, weights) in weights.chunks(each).enumerate() {
+        let skipped = (group(first + lane) - from) * depth;
+        for (pixel, weights) in weights.chunks(depth).enumerate() {
+            for (at, weight) in weights.iter().enumerate() {
+                packed[pixel * run + skipped + at][lane] = *weight;
+            }
         }
     }
-    let starts = window.starts(window.input[2]);
-    Box::new(Convolution { window, starts, outputs, weights: packed, arithmetic })
+    Block { from: from * depth, run, runs: columns, apart: window.dilation[1] * channels, weights: packed }
 }
 
 impl<A: Arithmetic> Kernel for Convolution<A> {
@@ -125,14 +163,13 @@ wide! {
                 *number = layer.arithmetic.lift(*pixel);
             }
         });
-        let each = layer.window.kernel[0] * layer.window.kernel[1] * layer.window.input[2];
-        for (block, weights) in layer.weights.chunks_exact(each).enumerate() {
+        for block in 0..layer.blocks.len() {
             let (tiles, rest) = layer.starts.as_chunks::<TILE>();
             for (tile, starts) in tiles.iter().enumerate() {
-                compute(layer, bordered, block, weights, starts, tile * TILE, target);
+                compute(layer, bordered, block, starts, tile * TILE, target);
             }
             for (pixel, start) in rest.iter().enumerate() {
-                compute(layer, bordered, block, weights, &[*start], tiles.len() * TILE + pixel, target);
+                compute(layer, bordered, block, &[*start], tiles.len() * TILE + pixel, target);
             }
         }
     }
@@ -145,17 +182,16 @@ fn compute<A: Arithmetic, const N: usize>(
     layer: &Convolution<A>,
     bordered: &[A::Number],
     block: usize,
-    weights: &[[A::Number; LANES]],
     starts: &[usize; N],
     first: usize,
     target: &mut [A::Value],
 ) {
-    let channels = layer.window.input[2];
-    let row = layer.window.bordered()[1] * channels;
-    let segment = layer.window.kernel[1] * channels;
+    let row = layer.window.bordered()[1] * layer.window.input[2] * layer.window.dilation[0];
+    let Block { from, run, runs, apart, weights } = &layer.blocks[block];
     let mut sums = [[A::Number::default(); LANES]; N];
-    for (y, weights) in weights.chunks_exact(segment).enumerate() {
-        let pixels: [&[A::Number]; N] = std::array::from_fn(|tile| &bordered[starts[tile] + y * row..][..segment]);
+    for (index, weights) in weights.chunks_exact(*run).enumerate() {
+        let place = index / runs * row + index % runs * apart + from;
+        let pixels: [&[A::Number]; N] = std::array::from_fn(|tile| &bordered[starts[tile] + place..][..*run]);
         for (at, weights) in weights.iter().enumerate() {
             for (sums, pixels) in sums.iter_mut().zip(&pixels) {
                 let pixel = pixels[at];

@@ -24,7 +24,7 @@ struct Depthwise<A: Arithmetic> {
 /// Compiles DEPTHWISE_CONV_2D.
 pub(super) fn depthwise(
     site: &Site,
-    stride: [usize; 2],
+    [stride, dilation]: [[usize; 2]; 2],
     padding: Padding,
     multiplier: usize,
     activation: Activation,
@@ -36,7 +36,7 @@ pub(super) fn depthwise(
             site.error(format!("its filter must be [1, kh, kw, in · multiplier], its shape is {:?}", filter.shape))
         );
     };
-    let window = Window::new(site, [height, width], stride, padding)?;
+    let window = Window::new(site, [height, width], stride, dilation, padding)?;
     if window.input[2].checked_mul(multiplier) != Some(outputs) {
         let channels = window.input[2];
         return Err(site.error(format!("its filter has {outputs} channels, {channels} · {multiplier} are expected")));
@@ -106,7 +106,7 @@ wide! {
                 }
             }
         });
-        let [height, width] = layer.window.kernel;
+        let ([height, width], [down, right]) = (layer.window.kernel, layer.window.dilation);
         let row = layer.window.bordered()[1] * channels;
         let count = channels / LANES;
         for (start, target) in layer.starts.iter().zip(target.chunks_exact_mut(layer.outputs)) {
@@ -114,7 +114,7 @@ wide! {
                 let mut sums = [A::Number::default(); LANES];
                 for y in 0..height {
                     for x in 0..width {
-                        let at = start + y * row + x * channels + block * LANES;
+                        let at = start + y * down * row + x * right * channels + block * LANES;
                         let weights = &layer.weights[(y * width + x) * count + block];
                         let products = bordered[at..at + LANES].iter().zip(weights);
                         for (sum, (number, weight)) in sums.iter_mut().zip(products) {

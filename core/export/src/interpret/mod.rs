@@ -3,8 +3,8 @@
 //!
 //! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels
 //! (`BUILTIN_REF`) to the last bit under [`Rounding::AsReferenceKernels`]; each operator is within
-//! one step of that under [`Rounding::Once`]. In float32 it sums in one fixed order, the same on
-//! every machine (only SOFTMAX's exponential is the platform's). It exists to check what was
+//! one step of that under [`Rounding::Once`]. LOGISTIC and TANH are tables of rounded real values, as
+//! in its optimized kernels. In float32 it sums in one fixed order, the same on every machine (only SOFTMAX's exponential is the platform's). It exists to check what was
 //! exported, to calibrate, and to evaluate where no runtime is installed. Images go through one by
 //! one, several at a time on threads.
 //!
@@ -17,7 +17,9 @@
 
 mod add;
 mod arithmetic;
+mod broadcast;
 mod check;
+mod concatenation;
 mod convolution;
 pub(crate) mod data;
 mod depthwise;
@@ -25,12 +27,15 @@ pub(crate) mod fixed;
 pub(crate) mod kernel;
 mod mean;
 mod moving;
+mod mul;
 pub(crate) mod pointwise;
 mod pool;
 mod program;
 pub(crate) mod site;
+mod slopes;
 mod softmax;
 mod threads;
+mod transpose;
 mod values;
 mod weights;
 mod window;
@@ -81,8 +86,7 @@ impl Interpreter {
     ///
     /// # Errors
     /// `Failed`, naming the tensor or operator, where the model contradicts itself, has an operator
-    /// that is not known or one that is not done here (more than one image at a time, grouped
-    /// convolutions, sums of unequal shapes).
+    /// that is not known or one that is not done here (more than one image at a time).
     pub fn new(model: &TfliteModel) -> Result<Self> {
         Self::with_rounding(model, Rounding::default())
     }

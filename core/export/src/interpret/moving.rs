@@ -1,4 +1,4 @@
-//! Operators that move values and change none: PAD, STRIDED_SLICE, RESHAPE.
+//! Operators that move values and change none: PAD, PADV2, STRIDED_SLICE, RESHAPE.
 
 use super::data::{Data, Element};
 use super::kernel::{Kernel, Scratch, read, write};
@@ -21,6 +21,30 @@ macro_rules! by_type {
 /// Compiles PAD: values that stand for 0 around the input.
 pub(super) fn pad(site: &Site) -> Result<Box<dyn Kernel>> {
     site.expect_one_grid()?;
+    match site.input(0)?.dtype {
+        DType::Float32 => around(site, 0.0f32),
+        DType::Int8 => around(site, site.grid(site.output()?)?.zero_point as i8),
+        DType::Uint8 => around(site, site.grid(site.output()?)?.zero_point as u8),
+        other => Err(site.error(format!("it does not compute with {other:?}"))),
+    }
+}
+
+/// Compiles PADV2: the one value of input 2 around the input, of its type and on its grid.
+pub(super) fn pad_with(site: &Site) -> Result<Box<dyn Kernel>> {
+    site.expect_one_grid()?;
+    let (input, value) = (site.input(0)?, site.input(2)?);
+    if input.dtype != DType::Float32 && site.grid(value)? != site.grid(input)? {
+        return Err(site.error("the value around it has another scale or zero point"));
+    }
+    match (input.dtype, site.constant(value)?) {
+        (DType::Float32, Data::Float(values)) if values.len() == 1 => around(site, values[0]),
+        (DType::Int8, Data::Int8(values)) if values.len() == 1 => around(site, values[0]),
+        (DType::Uint8, Data::Uint8(values)) if values.len() == 1 => around(site, values[0]),
+        _ => Err(site.error(format!("one value of {:?} is expected around it", input.dtype))),
+    }
+}
+
+fn around<T: Element>(site: &Site, value: T) -> Result<Box<dyn Kernel>> {
     let input = site.input(0)?;
     let paddings = site.integers(1)?;
     let (pairs, rest) = paddings.as_chunks::<2>();
@@ -37,15 +61,9 @@ pub(super) fn pad(site: &Site) -> Result<Box<dyn Kernel>> {
     site.expect_output(&shape)?;
     let firsts: Vec<usize> = pairs.iter().map(|[before, _]| *before as usize).collect();
     let values = shape.iter().product();
-    let zero = if input.dtype == DType::Float32 { 0 } else { site.grid(site.output()?)?.zero_point };
     let length = input.shape.last().copied().unwrap_or(1);
     let rows = places(&input.shape, &shape, &firsts, &vec![1; shape.len()]);
-    match input.dtype {
-        DType::Float32 => Ok(Box::new(Pad { rows, length, values, zero: 0.0f32 })),
-        DType::Int8 => Ok(Box::new(Pad { rows, length, values, zero: zero as i8 })),
-        DType::Uint8 => Ok(Box::new(Pad { rows, length, values, zero: zero as u8 })),
-        other => Err(site.error(format!("it does not compute with {other:?}"))),
-    }
+    Ok(Box::new(Pad { rows, length, values, value }))
 }
 
 /// Where every run along the last dimension of `part` begins in a tensor of the shape `whole`, of
@@ -68,14 +86,15 @@ struct Pad<T> {
     length: usize,
     /// Of the output.
     values: usize,
-    zero: T,
+    /// Around the input.
+    value: T,
 }
 
 impl<T: Element> Kernel for Pad<T> {
     fn run(&self, inputs: &[&Data], output: &mut Data, _: &mut Scratch) -> Result<()> {
         let source = read::<T>(inputs, 0)?;
         let target = write::<T>(output, self.values);
-        target.fill(self.zero);
+        target.fill(self.value);
         for (row, values) in self.rows.iter().zip(source.chunks_exact(self.length)) {
             target[*row..][..self.length].copy_from_slice(values);
         }

@@ -7,6 +7,7 @@ use super::site::{Grid, Site};
 use crate::deployed::Activation;
 use crate::tflite::model::{DType, Quantization, Tensor};
 use pocketflow::Result;
+use pocketflow::affine::Affine;
 use std::marker::PhantomData;
 
 /// Compiles RELU and RELU6 as operators of their own.
@@ -28,7 +29,7 @@ pub(crate) type OfCodes<'a> = Box<dyn Fn(i32) -> i32 + 'a>;
 /// Compiles a function of each value alone. `codes` makes that of codes, from the two grids.
 pub(crate) fn function<'a>(
     site: &'a Site,
-    floats: fn(f32) -> f32,
+    floats: impl Fn(f32) -> f32 + Send + Sync + 'static,
     codes: impl Fn(Grid, Grid) -> Result<OfCodes<'a>>,
 ) -> Result<Box<dyn Kernel>> {
     site.expect_one_type()?;
@@ -41,6 +42,18 @@ pub(crate) fn function<'a>(
         DType::Uint8 => grids().and_then(|(from, to)| Ok(tabled::<u8>(&codes(from, to)?, from, to))),
         other => Err(site.error(format!("it does not compute with {other:?}"))),
     }
+}
+
+/// Compiles a function of each value alone whose codes lie on the one grid of a range: the real
+/// values, rounded once.
+pub(crate) fn table(site: &Site, real: fn(f32) -> f32, range: Option<[f32; 2]>) -> Result<Box<dyn Kernel>> {
+    function(site, real, |input, output| {
+        let needed = range.map(|range| Affine::of_range(range, 8).scale);
+        if needed.is_some_and(|scale| scale != output.scale) {
+            return Err(site.error(format!("its output must have the scale {needed:?}, it has {}", output.scale)));
+        }
+        Ok(Box::new(move |code: i32| (real(input.scale * code as f32) / output.scale).round() as i32))
+    })
 }
 
 fn tabled<T: Code>(of_codes: &OfCodes<'_>, input: Grid, output: Grid) -> Box<dyn Kernel> {
@@ -109,9 +122,9 @@ fn rescaled<T: Code, U: Code>(site: &Site, activation: Activation, single: bool)
     Ok(Box::new(Table { codes: table.collect(), from: PhantomData::<T> }))
 }
 
-struct Floats(fn(f32) -> f32);
+struct Floats<F>(F);
 
-impl Kernel for Floats {
+impl<F: Fn(f32) -> f32 + Send + Sync> Kernel for Floats<F> {
     fn run(&self, inputs: &[&Data], output: &mut Data, _: &mut Scratch) -> Result<()> {
         let source = read::<f32>(inputs, 0)?;
         for (target, value) in write::<f32>(output, source.len()).iter_mut().zip(source) {

@@ -33,7 +33,7 @@ pub(super) fn pool(
     activation: Activation,
 ) -> Result<Box<dyn Kernel>> {
     site.expect_one_grid()?;
-    let window = Window::new(site, filter, stride, padding)?;
+    let window = Window::new(site, filter, stride, [1; 2], padding)?;
     site.expect_output(&[1, window.output[0], window.output[1], window.input[2]])?;
     Ok(match site.input(0)?.dtype {
         DType::Float32 => Box::new(Pool { window, reduction, range: float_range(activation) }),

@@ -4,7 +4,10 @@ use super::data::Data;
 use super::kernel::{Kernel, Scratch};
 use super::pool::Reduction;
 use super::site::Site;
-use super::{Rounding, add, check, convolution, depthwise, mean, moving, pointwise, pool, softmax};
+use super::{
+    Rounding, add, check, concatenation, convolution, depthwise, mean, moving, mul, pointwise, pool, slopes, softmax,
+    transpose,
+};
 use crate::deployed::Activation;
 use crate::ops::builtin;
 use crate::tflite::model::{DType, Kind, Tensor, TfliteModel};
@@ -59,7 +62,11 @@ impl Program {
             let kernel = compile(&site)?;
             site.output()?;
             let tensor = operator.outputs[0];
-            let activations = if matches!(operator.kind, Kind::Add { .. }) { 2 } else { 1 };
+            let activations = match operator.kind {
+                Kind::Add { .. } | Kind::Mul { .. } => 2,
+                Kind::Concatenation { .. } => operator.inputs.len(),
+                _ => 1,
+            };
             let inputs = operator.inputs.iter().take(activations).flatten();
             let inputs = inputs.map(|input| Ok((*input, buffers.place(model, *input)?))).collect::<Result<_>>()?;
             // The output's buffer is chosen while the inputs hold theirs: they are never the same.
@@ -153,12 +160,20 @@ impl Buffers {
 
 fn compile(site: &Site) -> Result<Box<dyn Kernel>> {
     match &site.operator.kind {
-        Kind::Conv2d { stride, padding, activation } => convolution::convolution(site, *stride, *padding, *activation),
-        Kind::DepthwiseConv2d { stride, padding, multiplier, activation } => {
-            depthwise::depthwise(site, *stride, *padding, *multiplier, *activation)
+        Kind::Conv2d { stride, padding, dilation, activation } => {
+            convolution::convolution(site, *stride, *dilation, *padding, *activation)
+        }
+        Kind::DepthwiseConv2d { stride, padding, dilation, multiplier, activation } => {
+            depthwise::depthwise(site, [*stride, *dilation], *padding, *multiplier, *activation)
         }
         Kind::FullyConnected { activation } => convolution::fully_connected(site, *activation),
         Kind::Add { activation } => add::add(site, *activation),
+        Kind::Mul { activation } => mul::mul(site, *activation),
+        Kind::Concatenation { axis, activation } => concatenation::concatenation(site, *axis, *activation),
+        Kind::PadV2 => moving::pad_with(site),
+        Kind::Transpose => transpose::transpose(site),
+        Kind::LeakyRelu { alpha } => slopes::leaky_relu(site, *alpha),
+        Kind::Prelu => slopes::prelu(site),
         Kind::AveragePool2d { filter, stride, padding, activation } => {
             pool::pool(site, Reduction::Average, *filter, *stride, *padding, *activation)
         }

@@ -141,6 +141,11 @@ pub(crate) fn int(name: &str, value: usize) -> Attribute {
     Attribute { name: Some(name.into()), i: Some(value as i64), r#type: Some(Attribute::INT), ..Attribute::default() }
 }
 
+/// An attribute of one float.
+pub(crate) fn float(name: &str, value: f32) -> Attribute {
+    Attribute { name: Some(name.into()), f: Some(value), r#type: Some(Attribute::FLOAT), ..Attribute::default() }
+}
+
 /// An attribute of several integers.
 pub(crate) fn ints(name: &str, values: &[usize]) -> Attribute {
     let ints = values.iter().map(|value| *value as i64).collect();

@@ -40,7 +40,7 @@ pub fn from_net(net: &DeployedNet, info: &OnnxInfo) -> Result<Vec<u8>> {
 impl Writer<'_> {
     fn operator(&mut self, operator: &Operator) -> Result<()> {
         let wanted = operator.op.arity();
-        if operator.inputs.len() != wanted {
+        if !wanted.takes(operator.inputs.len()) {
             return Err(Error::failed(format!("it takes {wanted} inputs, got {}", operator.inputs.len())));
         }
         // Every operator is written in float between its pairs; only what cannot be is of interest.

@@ -68,11 +68,13 @@ pub struct Node {
     pub attribute: Vec<Attribute>,
 }
 
-/// `AttributeProto` of an integer, of several, or of a tensor.
+/// `AttributeProto` of a float, of an integer, of several, or of a tensor.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Attribute {
     #[prost(string, optional, tag = "1")]
     pub name: Option<String>,
+    #[prost(float, optional, tag = "2")]
+    pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
     /// Read, never written: the value of other programs' `Constant` nodes.
@@ -80,12 +82,14 @@ pub struct Attribute {
     pub t: Option<Tensor>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// [`Attribute::INT`] or [`Attribute::INTS`].
+    /// [`Attribute::FLOAT`], [`Attribute::INT`] or [`Attribute::INTS`].
     #[prost(int32, optional, tag = "20")]
     pub r#type: Option<i32>,
 }
 
 impl Attribute {
+    /// `AttributeType.FLOAT`
+    pub const FLOAT: i32 = 1;
     /// `AttributeType.INT`
     pub const INT: i32 = 2;
     /// `AttributeType.INTS`

@@ -134,6 +134,13 @@ impl<'a> Writer<'a> {
         Ok(self.builder.node(name, "DequantizeLinear", &[held, &scale, &zero], Vec::new()))
     }
 
+    /// A function of each value alone that ONNX has a word for.
+    pub(crate) fn function(&mut self, op: &str, operator: &Operator, held: &Held) -> Result<Held> {
+        let real = self.decode(operator.inputs[0], &held.tensor, &operator.name)?;
+        let result = self.builder.node(operator.name.clone(), op, &[&real], Vec::new());
+        Ok(Held { tensor: self.store(operator.output, result)?, row: held.row })
+    }
+
     /// A convolution or fully connected layer, its weights written in that shape.
     pub(crate) fn layer(
         &mut self,

@@ -25,7 +25,7 @@ impl Export for Linear {
             // its order.
             (_, kernel) => {
                 let Self { out, bias } = *self;
-                Conv2d { out, kernel, stride: [1; 2], padding: [0; 4], groups: 1, bias }.into()
+                Conv2d { out, kernel, stride: [1; 2], padding: [0; 4], dilation: [1; 2], groups: 1, bias }.into()
             }
         };
         Ok((op, Some(weighed)))
@@ -42,7 +42,7 @@ impl Export for Linear {
         if network.net.target == Target::Uint8 && !float {
             let constants = network.constants(name, layer, source, Layout::Conv)?;
             let output = network.output(operator.output, 4, float)?;
-            let sweep = Sweep { kernel: [1; 2], stride: [1; 2], padding: [0; 4] };
+            let sweep = Sweep { kernel: [1; 2], stride: [1; 2], padding: [0; 4], dilation: [1; 2] };
             network.builder.conv(from, constants, sweep, None, operator.activation, output)?;
             return Ok(output);
         }

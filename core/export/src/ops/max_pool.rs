@@ -6,7 +6,7 @@ use crate::onnx::builder::ints;
 use crate::pb::builder::{text, window};
 use crate::pb::writer::{VALID, padding_mode};
 use crate::tflite::build::builder::Sweep;
-use crate::tflite::build::network::{Network, lowest};
+use crate::tflite::build::network::Network;
 use crate::{onnx, pb};
 use pocketflow::Result;
 use pocketflow::graph::{MaxPool, Node};
@@ -15,11 +15,9 @@ impl Export for MaxPool {
     fn tflite(&self, network: &mut Network<'_>, operator: &Operator, from: usize, float: bool) -> Result<usize> {
         let first = operator.inputs[0];
         let output = network.output(operator.output, 4, float)?;
-        let sweep = Sweep { kernel: [self.kernel; 2], stride: [self.stride; 2], padding: [self.padding; 4] };
-        // Every code is at least the zero point, or an activation function made it so.
-        let from_zero = network.value(first)?.grid.is_some_and(|grid| grid.zero_point == lowest(network.net.target));
-        let nonnegative = from_zero || network.activated[first];
-        network.builder.max_pool(from, sweep, nonnegative, output)?;
+        let (kernel, stride, padding) = ([self.kernel; 2], [self.stride; 2], [self.padding; 4]);
+        let sweep = Sweep { kernel, stride, padding, dilation: [1; 2] };
+        network.builder.max_pool(from, sweep, network.is_nonnegative(first)?, output)?;
         Ok(output)
     }
 

@@ -2,16 +2,34 @@
 //! format's words. What they have in common is in `core/src/ops`, under the same names.
 
 mod add;
+mod add_constant;
+mod avg_pool;
 mod batch_norm;
+mod channel_shuffle;
+mod concat;
 mod conv2d;
+mod dropout;
+mod flatten;
 mod global_avg_pool;
+mod global_max_pool;
+mod hard_sigmoid;
 mod hard_swish;
 mod input;
+mod leaky_relu;
 mod linear;
 mod max_pool;
+mod max_pool_2d;
+mod mul;
+mod pad;
 mod pad_shortcut;
+mod prelu;
 mod relu;
 mod relu6;
+mod sigmoid;
+mod silu;
+mod slice;
+mod softmax;
+mod tanh;
 
 use crate::deployed::lowering::{Lowering, Weighed};
 use crate::deployed::{Activation, Grid, Operator};
@@ -55,6 +73,14 @@ pub(crate) trait Export {
     /// What a deployed network cannot compute.
     fn lower(&self, lowering: &Lowering<'_>, id: NodeId, _input: Option<Grid>) -> Result<(Op, Option<Weighed>)> {
         Ok((lowering.op(id).clone(), None))
+    }
+
+    /// The numbers that an operator without weights computes with, if it has some.
+    ///
+    /// # Errors
+    /// Parameters that are missing or not finite.
+    fn constants(&self, _: &Lowering<'_>, _: NodeId) -> Result<Vec<f32>> {
+        Ok(Vec::new())
     }
 
     /// Writes it to a .tflite file; gives the tensor that it computes. `from`: the tensor of what

@@ -40,7 +40,7 @@ pub struct Node {
 /// `AttrValue`
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Attribute {
-    #[prost(oneof = "Value", tags = "1, 2, 3, 5, 6, 7, 8")]
+    #[prost(oneof = "Value", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub value: Option<Value>,
 }
 
@@ -53,6 +53,8 @@ pub enum Value {
     S(Vec<u8>),
     #[prost(int64, tag = "3")]
     I(i64),
+    #[prost(float, tag = "4")]
+    F(f32),
     #[prost(bool, tag = "5")]
     B(bool),
     #[prost(enumeration = "DataType", tag = "6")]

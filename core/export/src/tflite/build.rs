@@ -15,6 +15,7 @@ use crate::deployed::{DeployedNet, Operator, lower_to_floats};
 use crate::ops::export;
 use network::Network;
 use pocketflow::error::{Error, Result};
+use pocketflow::graph::Op;
 use pocketflow::integer::Target;
 use pocketflow::model::Model;
 
@@ -49,7 +50,7 @@ pub fn from_net(net: &DeployedNet) -> Result<TfliteModel> {
         write(&mut network, operator).map_err(|error| error.context(format!("cannot express `{}`", operator.name)))?;
     }
     let output = match network.value(net.output)?.grid {
-        Some(_) if net.target == Target::Uint8 => network.probabilities()?,
+        Some(_) if net.target == Target::Uint8 && !ends_in_softmax(net) => network.probabilities()?,
         _ => network.row(net.output)?,
     };
     let mut result = network.builder.model;
@@ -57,6 +58,10 @@ pub fn from_net(net: &DeployedNet) -> Result<TfliteModel> {
     result.inputs = vec![input];
     result.outputs = vec![output];
     Ok(result)
+}
+
+fn ends_in_softmax(net: &DeployedNet) -> bool {
+    net.operators.last().is_some_and(|operator| matches!(operator.op, Op::Softmax(_)))
 }
 
 fn write(network: &mut Network<'_>, operator: &Operator) -> Result<()> {

@@ -125,7 +125,9 @@ fn order(model: &TfliteModel) -> Result<()> {
 fn arity(operator: &Operator) -> Result<(), String> {
     let (least, most) = match operator.kind {
         Kind::Conv2d { .. } | Kind::DepthwiseConv2d { .. } | Kind::FullyConnected { .. } => (2, 3),
-        Kind::Add { .. } | Kind::Mean { .. } | Kind::Pad => (2, 2),
+        Kind::Add { .. } | Kind::Mul { .. } | Kind::Mean { .. } | Kind::Pad | Kind::Transpose | Kind::Prelu => (2, 2),
+        Kind::Concatenation { .. } => (1, usize::MAX),
+        Kind::PadV2 => (3, 3),
         Kind::StridedSlice { .. } => (4, 4),
         Kind::Reshape { .. } => (1, 2),
         Kind::Other { .. } => return Ok(()),

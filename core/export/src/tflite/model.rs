@@ -98,16 +98,18 @@ pub enum Padding {
 /// Operators with their options.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// Input, filter `[out, kh, kw, in]`, bias `[out]`.
+    /// Input, filter `[out, kh, kw, in / groups]`, bias `[out]`: as many groups as the filter says.
     Conv2d {
         stride: [usize; 2],
         padding: Padding,
+        dilation: [usize; 2],
         activation: Activation,
     },
     /// Input, filter `[1, kh, kw, in · multiplier]`, bias.
     DepthwiseConv2d {
         stride: [usize; 2],
         padding: Padding,
+        dilation: [usize; 2],
         multiplier: usize,
         activation: Activation,
     },
@@ -115,7 +117,17 @@ pub enum Kind {
     FullyConnected {
         activation: Activation,
     },
+    /// Two inputs, of which one may repeat along dimensions of 1.
     Add {
+        activation: Activation,
+    },
+    /// As [`Kind::Add`].
+    Mul {
+        activation: Activation,
+    },
+    /// Inputs of one grid, behind each other along `axis`.
+    Concatenation {
+        axis: i32,
         activation: Activation,
     },
     AveragePool2d {
@@ -136,6 +148,15 @@ pub enum Kind {
     },
     /// Input, int32 `[rank, 2]` paddings.
     Pad,
+    /// As [`Kind::Pad`], and the value around the input, on its grid.
+    PadV2,
+    /// Input, int32 permutation.
+    Transpose,
+    LeakyRelu {
+        alpha: f32,
+    },
+    /// Input, constant slopes that repeat along dimensions of 1.
+    Prelu,
     /// Input, int32 begin, end, strides `[rank]`; masks as TensorFlow has them.
     StridedSlice {
         begin_mask: i32,

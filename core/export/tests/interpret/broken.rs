@@ -52,7 +52,7 @@ fn errors_name_the_tensor_or_the_operator() {
     assert!(other.contains("builtin operator 97"), "{other}");
     let still = refusal(|model| {
         let activation = Default::default();
-        model.operators[0].kind = Kind::Conv2d { stride: [0, 1], padding: Padding::Same, activation };
+        model.operators[0].kind = Kind::Conv2d { stride: [0, 1], padding: Padding::Same, dilation: [1; 2], activation };
     });
     assert!(still.contains("does not move"), "{still}");
 }

@@ -15,10 +15,11 @@ pub fn cases() -> Vec<(&'static str, TfliteModel)> {
 
 fn layers() -> Vec<(&'static str, TfliteModel)> {
     let by_channel = [0.01, 0.02, 0.005, 0.03, 0.015, 0.008];
-    let conv = Kind::Conv2d { stride: [1, 1], padding: Padding::Valid, activation: Activation::None };
+    let conv = Kind::Conv2d { stride: [1, 1], padding: Padding::Valid, dilation: [1; 2], activation: Activation::None };
     let depthwise = |stride, padding, multiplier, activation| Kind::DepthwiseConv2d {
         stride: [stride; 2],
         padding,
+        dilation: [1; 2],
         multiplier,
         activation,
     };

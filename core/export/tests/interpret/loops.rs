@@ -14,6 +14,9 @@ struct Geometry {
     outputs: usize,
     kernel: [usize; 2],
     stride: [usize; 2],
+    dilation: [usize; 2],
+    /// Of a convolution that is not depthwise; divides channels and outputs.
+    groups: usize,
     same: bool,
     depthwise: bool,
     dtype: DType,
@@ -22,7 +25,8 @@ struct Geometry {
 impl Geometry {
     /// Pixels of the output and padding before the image.
     fn side(&self, side: usize) -> (usize, usize) {
-        let (size, kernel, stride) = (self.size[side], self.kernel[side], self.stride[side]);
+        let (size, stride) = (self.size[side], self.stride[side]);
+        let kernel = (self.kernel[side] - 1) * self.dilation[side] + 1;
         if self.same {
             let output = size.div_ceil(stride);
             (output, ((output - 1) * stride + kernel).saturating_sub(size) / 2)
@@ -33,14 +37,17 @@ impl Geometry {
 
     fn model(&self) -> TfliteModel {
         let padding = if self.same { Padding::Same } else { Padding::Valid };
-        let (stride, activation) = (self.stride, Activation::None);
+        let (stride, dilation, activation) = (self.stride, self.dilation, Activation::None);
         let [height, width] = self.kernel;
         let outputs = self.all_outputs();
         let (kind, filter) = if self.depthwise {
-            let kind = Kind::DepthwiseConv2d { stride, padding, multiplier: self.outputs, activation };
+            let kind = Kind::DepthwiseConv2d { stride, padding, dilation, multiplier: self.outputs, activation };
             (kind, [1, height, width, outputs])
         } else {
-            (Kind::Conv2d { stride, padding, activation }, [outputs, height, width, self.channels])
+            (
+                Kind::Conv2d { stride, padding, dilation, activation },
+                [outputs, height, width, self.channels / self.groups],
+            )
         };
         let uint8 = self.dtype == DType::Uint8;
         Layer {
@@ -77,7 +84,8 @@ impl Geometry {
             for output in 0..self.all_outputs() {
                 let mut terms = vec![bias[output]];
                 for (i, j) in (0..self.kernel[0]).flat_map(|i| (0..self.kernel[1]).map(move |j| (i, j))) {
-                    let (row, column) = (y * self.stride[0] + i, x * self.stride[1] + j);
+                    let (row, column) =
+                        (y * self.stride[0] + i * self.dilation[0], x * self.stride[1] + j * self.dilation[1]);
                     if row < top || column < left || row - top >= self.size[0] || column - left >= self.size[1] {
                         continue;
                     }
@@ -87,8 +95,10 @@ impl Geometry {
                         let weight = filter[tap * self.all_outputs() + output];
                         terms.push(image[pixel + output / self.outputs] * weight);
                     } else {
-                        let row = (output * self.kernel[0] * self.kernel[1] + tap) * self.channels;
-                        terms.extend((0..self.channels).map(|channel| image[pixel + channel] * filter[row + channel]));
+                        let depth = self.channels / self.groups;
+                        let first = pixel + output / (self.outputs / self.groups) * depth;
+                        let row = (output * self.kernel[0] * self.kernel[1] + tap) * depth;
+                        terms.extend((0..depth).map(|channel| image[first + channel] * filter[row + channel]));
                     }
                 }
                 let magnitude: f64 = terms.iter().map(|term| term.abs()).sum();
@@ -113,16 +123,24 @@ fn codes(data: &Data) -> Vec<f64> {
 fn geometry() -> impl Strategy<Value = Geometry> {
     let sizes = (1usize..8, 1usize..8, 1usize..5, 1usize..5, 1usize..4, 1usize..4);
     let dtype = prop_oneof![Just(DType::Float32), Just(DType::Int8), Just(DType::Uint8)];
-    (sizes, 1usize..9, 1usize..40, any::<bool>(), any::<bool>(), dtype).prop_map(
-        |((height, width, kh, kw, sy, sx), channels, outputs, same, depthwise, dtype)| Geometry {
-            size: [height, width],
-            channels,
-            outputs: if depthwise { outputs % 3 + 1 } else { outputs },
-            kernel: if same { [kh, kw] } else { [kh.min(height), kw.min(width)] },
-            stride: [sy, sx],
-            same,
-            depthwise,
-            dtype,
+    let spread = (1usize..4, 1usize..4, 1usize..8);
+    (sizes, spread, 1usize..9, 1usize..40, any::<bool>(), any::<bool>(), dtype).prop_map(
+        |((height, width, kh, kw, sy, sx), (down, right, groups), channels, outputs, same, depthwise, dtype)| {
+            let groups = if depthwise { 1 } else { groups };
+            // What fits without padding.
+            let most = |size: usize, dilation: usize| (size - 1) / dilation + 1;
+            Geometry {
+                size: [height, width],
+                channels: if groups > 1 { channels.div_ceil(2) * groups } else { channels },
+                outputs: if depthwise { outputs % 3 + 1 } else { outputs.div_ceil(groups) * groups },
+                kernel: if same { [kh, kw] } else { [kh.min(most(height, down)), kw.min(most(width, right))] },
+                stride: [sy, sx],
+                dilation: [down, right],
+                groups,
+                same,
+                depthwise,
+                dtype,
+            }
         },
     )
 }

@@ -148,7 +148,7 @@ pub fn inputs(model: &TfliteModel) -> Vec<Data> {
 
 /// One int8 convolution, to break.
 pub fn convolution() -> TfliteModel {
-    let kind = Kind::Conv2d { stride: [2, 2], padding: Padding::Same, activation: Activation::Relu };
+    let kind = Kind::Conv2d { stride: [2, 2], padding: Padding::Same, dilation: [1; 2], activation: Activation::Relu };
     Layer {
         kind,
         dtype: DType::Int8,

@@ -57,7 +57,7 @@ impl Network {
             let values = match (param.role, param.shape.as_slice()) {
                 (Role::Weight, [CHANNELS, CHANNELS, ..]) => vec![-1.0, 0.0, 0.0, -1.0],
                 (Role::Weight | Role::Shift | Role::Bias, _) => vec![0.5; count],
-                (Role::Scale | Role::RunningVar, _) => vec![1.0; count],
+                (Role::Scale | Role::RunningVar | Role::Slope, _) => vec![1.0; count],
                 (Role::RunningMean, _) => vec![0.0; count],
             };
             (param.name, values)

@@ -150,7 +150,15 @@ pub fn events() -> Vec<Event> {
 }
 
 pub fn graph() -> Graph {
-    let conv = Conv2d { out: 8, kernel: [3, 3], stride: [1, 1], padding: [1, 1, 1, 1], groups: 1, bias: true };
+    let conv = Conv2d {
+        out: 8,
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [1, 1, 1, 1],
+        dilation: [1; 2],
+        groups: 1,
+        bias: true,
+    };
     let nodes = vec![
         ("images", Op::Input(Input { shape: [3, 8, 8] }), vec![]),
         ("conv", Op::Conv2d(conv), vec![0]),

@@ -147,7 +147,9 @@ impl Network {
                 let params = self.parameters.of_node(step.node);
                 let params: Vec<Tensor> =
                     params.map(|index| self.quantizers.used(&self.parameters, index, pass)).collect::<Result<_>>()?;
-                ops::of(&node.op).forward(&inputs, &params).map_err(|error| torch_error(&node.name, &error))?
+                let op = ops::of(&node.op);
+                let made = if mode == Mode::Train { op.train(&inputs, &params) } else { op.forward(&inputs, &params) };
+                made.map_err(|error| torch_error(&node.name, &error))?
             }
             Work::Fused { norm, residual, act } => {
                 let outer = self.quantizers.fused_value(step.node, pass);

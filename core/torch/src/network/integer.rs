@@ -5,7 +5,7 @@ use super::parameters::Parameters;
 use super::{InputRounding, Network, Quantized};
 use crate::engine::Engine;
 use pocketflow::Result;
-use pocketflow::graph::{Graph, NodeId, Op};
+use pocketflow::graph::{Graph, NodeId, Placement};
 use pocketflow::integer::{Held, Target, held, input_range, plan};
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ impl Network {
         let mut shared = BTreeMap::new();
         for (id, held) in held(graph, target).into_iter().enumerate() {
             // Other operators on the grid of their input only move or select values that are on it.
-            if let (Held::On(of), Op::GlobalAvgPool(_)) = (held, &graph.nodes[id].op)
+            if let (Held::On(of), Placement::Average | Placement::Rounded) = (held, graph.nodes[id].op.placement())
                 && let Some(quant) = plan.activations.get(name(of)).copied()
             {
                 plan.activations.insert(name(id).to_owned(), quant);

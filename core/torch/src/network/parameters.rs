@@ -39,6 +39,8 @@ impl Parameters {
                     let bound = 1.0 / (param.shape[1..].iter().product::<usize>().max(1) as f64).sqrt();
                     (generator.uniform(shape)? * 2.0 - 1.0) * bound
                 }
+                // He et al. 2015.
+                (Role::Slope, _) => Tensor::ones(shape, options) * 0.25,
                 (Role::Scale | Role::RunningVar, _) => Tensor::ones(shape, options),
                 _ => Tensor::zeros(shape, options),
             })

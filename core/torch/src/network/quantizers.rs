@@ -118,9 +118,10 @@ impl Quantizers {
                     Some(other) => other.shared(),
                     None => GridValues::new(*quant, decay),
                 };
-                // What pixels there are is known beforehand.
-                let is_input = matches!(node.op, Op::Input(_));
-                own.insert(id, if is_input { quantizer.fixed() } else { quantizer });
+                // What pixels there are is known beforehand, and what some operators write.
+                let known = quant.range.is_some() && quant.range == node.op.range();
+                let is_fixed = known || matches!(node.op, Op::Input(_));
+                own.insert(id, if is_fixed { quantizer.fixed() } else { quantizer });
             }
         }
         for (id, quantizer) in own {

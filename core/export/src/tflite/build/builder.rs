@@ -5,12 +5,21 @@ use crate::deployed::Activation;
 use crate::tflite::model::{DType, Kind, Operator, Padding, Quantization, Tensor, TfliteModel};
 use pocketflow::error::{Error, Result};
 
-/// A window of a convolution or pooling; `padding` is top, left, bottom, right.
+/// A window of a convolution or pooling; `padding` is top, left, bottom, right; the pixels under it
+/// lie `dilation` apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sweep {
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
     pub padding: [usize; 4],
+    pub dilation: [usize; 2],
+}
+
+impl Sweep {
+    /// Pixels from the first to the last under the window.
+    fn extent(&self) -> [usize; 2] {
+        [0, 1].map(|side| (self.kernel[side].saturating_sub(1)).saturating_mul(self.dilation[side]).saturating_add(1))
+    }
 }
 
 #[derive(Default)]
@@ -88,10 +97,10 @@ impl Builder {
     ) -> Result<()> {
         let from = self.image(from, output)?;
         let (from, padding) = self.padded(from, sweep, output)?;
-        let stride = sweep.stride;
+        let Sweep { stride, dilation, .. } = sweep;
         let kind = match multiplier {
-            Some(multiplier) => Kind::DepthwiseConv2d { stride, padding, multiplier, activation },
-            None => Kind::Conv2d { stride, padding, activation },
+            Some(multiplier) => Kind::DepthwiseConv2d { stride, padding, dilation, multiplier, activation },
+            None => Kind::Conv2d { stride, padding, dilation, activation },
         };
         self.operator(kind, &[from, filter, bias], output);
         Ok(())
@@ -120,20 +129,69 @@ impl Builder {
     }
 
     /// `nonnegative`: no value of the input is below zero, so that zeros around it change no
-    /// maximum.
+    /// maximum. Else it is the least of all values that is put around.
     pub(crate) fn max_pool(&mut self, from: usize, sweep: Sweep, nonnegative: bool, output: usize) -> Result<()> {
         let from = self.image(from, output)?;
         let [_, height, width, _] = self.image_shape(from)?;
-        if window([height, width], sweep.kernel, sweep.stride, sweep.padding) == Window::Explicit && !nonnegative {
-            return Err(Error::failed(format!(
-                "max pooling `{}` pads values that may be negative on both sides, which .tflite cannot express: \
-                 put a ReLU before it, or pad as TensorFlow's SAME does",
-                self.name(output)
-            )));
-        }
-        let (from, padding) = self.padded(from, sweep, output)?;
+        let is_explicit = window([height, width], sweep.extent(), sweep.stride, sweep.padding) == Window::Explicit;
+        let (from, padding) = match is_explicit && !nonnegative {
+            true => (self.least_around(from, sweep.padding, output)?, Padding::Valid),
+            false => self.padded(from, sweep, output)?,
+        };
         let Sweep { kernel: filter, stride, .. } = sweep;
         self.operator(Kind::MaxPool2d { filter, stride, padding, activation: Activation::None }, &[from], output);
+        Ok(())
+    }
+
+    /// The least value of its type around an image, top, left, bottom and right.
+    fn least_around(&mut self, from: usize, padding: [usize; 4], reader: usize) -> Result<usize> {
+        let [batch, height, width, channels] = self.image_shape(from)?;
+        let [top, left, bottom, right] = padding;
+        let name = self.name(reader);
+        let sides = self.sizes(format!("{name}/paddings"), vec![4, 2], &[0, 0, top, bottom, left, right, 0, 0])?;
+        let Tensor { dtype, quantization, .. } = self.model.tensors[from].clone();
+        let least = match dtype {
+            DType::Int8 => vec![i8::MIN.cast_unsigned()],
+            DType::Uint8 => vec![0],
+            _ => f32::MIN.to_le_bytes().to_vec(),
+        };
+        let least = self.constant(format!("{name}/least"), vec![1], dtype, quantization, least);
+        let grown = |size: usize, by: [usize; 2]| size.saturating_add(by[0]).saturating_add(by[1]);
+        let shape = vec![batch, grown(height, [top, bottom]), grown(width, [left, right]), channels];
+        let padded = self.like(from, format!("{name}/padded"), shape);
+        self.operator(Kind::PadV2, &[from, sides, least], padded);
+        Ok(padded)
+    }
+
+    /// Zeros around an image, top, left, bottom and right.
+    pub(crate) fn zeros_around(&mut self, from: usize, padding: [usize; 4], output: usize) -> Result<()> {
+        let from = self.image(from, output)?;
+        let [top, left, bottom, right] = padding;
+        let name = format!("{}/paddings", self.name(output));
+        let sides = self.sizes(name, vec![4, 2], &[0, 0, top, bottom, left, right, 0, 0])?;
+        self.operator(Kind::Pad, &[from, sides], output);
+        Ok(())
+    }
+
+    /// The dimensions of a tensor in another order, for the operator that makes `reader`.
+    pub(crate) fn transposed(&mut self, from: usize, order: &[usize], reader: usize) -> Result<usize> {
+        let shape = order.iter().map(|axis| self.shape(from)[*axis]).collect();
+        let name = format!("{}/transposed", self.name(reader));
+        let order = self.sizes(format!("{name}/order"), vec![order.len()], order)?;
+        let transposed = self.like(from, name, shape);
+        self.operator(Kind::Transpose, &[from, order], transposed);
+        Ok(transposed)
+    }
+
+    /// The channels from the first to before the second; `whole` has a bit for each other dimension.
+    pub(crate) fn channels(&mut self, from: usize, ends: [usize; 2], whole: i32, output: usize) -> Result<()> {
+        let from = self.image(from, output)?;
+        let name = self.name(output);
+        let [begin, end] = [("begin", ends[0]), ("end", ends[1])].map(|(suffix, at)| (format!("{name}/{suffix}"), at));
+        let begin = self.sizes(begin.0, vec![4], &[0, 0, 0, begin.1])?;
+        let end = self.sizes(end.0, vec![4], &[0, 0, 0, end.1])?;
+        let strides = self.sizes(format!("{name}/strides"), vec![4], &[1; 4])?;
+        self.operator(Kind::StridedSlice { begin_mask: whole, end_mask: whole }, &[from, begin, end, strides], output);
         Ok(())
     }
 
@@ -176,8 +234,8 @@ impl Builder {
     /// The input as a window of that padding takes it, and what is left to say of the padding.
     fn padded(&mut self, from: usize, sweep: Sweep, output: usize) -> Result<(usize, Padding)> {
         let [batch, height, width, channels] = self.image_shape(from)?;
-        let Sweep { kernel, stride, padding } = sweep;
-        match window([height, width], kernel, stride, padding) {
+        let Sweep { stride, padding, .. } = sweep;
+        match window([height, width], sweep.extent(), stride, padding) {
             Window::Same => Ok((from, Padding::Same)),
             Window::Valid => Ok((from, Padding::Valid)),
             Window::Explicit => {
@@ -200,8 +258,21 @@ impl Builder {
             .map_err(|_| Error::failed(format!("`{}` has the shape {shape:?}, which is no image", self.name(tensor))))
     }
 
+    /// The tensor's codes on the grid of `like`: itself where it has that, else by an operator in
+    /// front of the one that makes `like`.
+    pub(crate) fn requantized(&mut self, tensor: usize, like: usize) -> usize {
+        let same = |of: &Tensor, other: &Tensor| (of.dtype, &of.quantization) == (other.dtype, &other.quantization);
+        if same(&self.model.tensors[tensor], &self.model.tensors[like]) {
+            return tensor;
+        }
+        let (name, shape) = (format!("{}/{}", self.name(like), self.name(tensor)), self.shape(tensor).to_vec());
+        let requantized = self.like(like, name, shape);
+        self.operator(Kind::Quantize, &[tensor], requantized);
+        requantized
+    }
+
     /// The tensor as `[n, h, w, c]`.
-    fn image(&mut self, tensor: usize, reader: usize) -> Result<usize> {
+    pub(crate) fn image(&mut self, tensor: usize, reader: usize) -> Result<usize> {
         match *self.shape(tensor) {
             [batch, features] => self.reshaped(tensor, vec![batch, 1, 1, features], reader),
             _ => Ok(tensor),
@@ -216,7 +287,7 @@ impl Builder {
 
     /// The tensor in that shape: itself where it has it, else by an operator in front of the one
     /// that makes `reader`.
-    fn reshaped(&mut self, tensor: usize, shape: Vec<usize>, reader: usize) -> Result<usize> {
+    pub(crate) fn reshaped(&mut self, tensor: usize, shape: Vec<usize>, reader: usize) -> Result<usize> {
         if *self.shape(tensor) == *shape {
             return Ok(tensor);
         }

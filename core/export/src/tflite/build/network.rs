@@ -5,9 +5,13 @@ use super::builder::Builder;
 use super::layout::{Layout, to_filter};
 use crate::deployed::{Activation, DeployedNet, FloatWeights, Grid, Layer, Operator, Value, Weights};
 use crate::tflite::model::{DType, Kind, Quantization};
+use pocketflow::affine::Affine;
 use pocketflow::error::{Error, Result};
 use pocketflow::graph::{Op, Placement};
 use pocketflow::integer::Target;
+
+/// Of the codes of all targets.
+const BITS: u32 = 8;
 
 /// Of probabilities as uint8: 0 to 255/256.
 const SOFTMAX_SCALE: f32 = 1.0 / 256.0;
@@ -80,6 +84,79 @@ impl<'a> Network<'a> {
         Ok(output)
     }
 
+    /// Writes an operator whose codes lie on the one grid of a range, and brings them to the grid of
+    /// its value where that is another; gives the tensor that it computes.
+    pub fn on_known_grid(
+        &mut self,
+        kind: Kind,
+        range: Option<[f32; 2]>,
+        operator: &Operator,
+        from: usize,
+        float: bool,
+    ) -> Result<usize> {
+        let output = self.output(operator.output, self.builder.shape(from).len(), float)?;
+        let on_grid = (!float).then(|| range.map(|range| quantization(self.grid_of(range)))).flatten();
+        if on_grid.is_none() || self.builder.model.tensors[output].quantization == on_grid {
+            self.builder.operator(kind, &[from], output);
+            return Ok(output);
+        }
+        let shape = self.builder.shape(output).to_vec();
+        let computed = self.builder.value(format!("{}/exact", operator.name), shape, dtype(self.net.target), on_grid);
+        self.builder.operator(kind, &[from], computed);
+        self.builder.operator(Kind::Quantize, &[computed], output);
+        Ok(output)
+    }
+
+    /// A tensor of the shape of `like` between the operators that a node becomes: codes on the grid
+    /// of that range, or floats.
+    pub fn between(
+        &mut self,
+        operator: &Operator,
+        suffix: &str,
+        like: usize,
+        range: Option<[f32; 2]>,
+        float: bool,
+    ) -> Result<usize> {
+        let (name, shape) = (format!("{}/{suffix}", operator.name), self.builder.shape(like).to_vec());
+        if float {
+            return Ok(self.builder.value(name, shape, DType::Float32, None));
+        }
+        let range = range.ok_or_else(|| Error::failed(format!("`{name}` has no range")))?;
+        let grid = quantization(self.grid_of(range));
+        Ok(self.builder.value(name, shape, dtype(self.net.target), Some(grid)))
+    }
+
+    /// Numbers as a constant: floats, or codes on a grid of their own.
+    pub fn numbers(&mut self, name: String, values: &[f32], shape: Vec<usize>, float: bool) -> Result<usize> {
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(Error::failed(format!("`{name}`: {} numbers do not make the shape {shape:?}", values.len())));
+        }
+        if float {
+            let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            return Ok(self.builder.constant(name, shape, DType::Float32, None, data));
+        }
+        let ends = values.iter().fold([0.0f32; 2], |[min, max], value| [min.min(*value), max.max(*value)]);
+        let grid = Affine::of_range(ends, BITS);
+        // int8 is uint8 less 128, whose upper bit is the other then.
+        let flipped = if self.net.target == Target::Int8 { 0x80 } else { 0 };
+        let data = values.iter().map(|value| grid.encode(*value) as u8 ^ flipped).collect();
+        let of = quantization(self.grid_of(ends));
+        Ok(self.builder.constant(name, shape, dtype(self.net.target), Some(of), data))
+    }
+
+    /// The grid of 8 bits that a range has in the target's codes.
+    fn grid_of(&self, range: [f32; 2]) -> Grid {
+        let Affine { scale, zero_point, .. } = Affine::of_range(range, BITS);
+        Grid { scale, zero_point: zero_point + lowest(self.net.target) }
+    }
+
+    /// Whether no value is below zero: every code is at least the zero point, or an activation
+    /// function made it so.
+    pub fn is_nonnegative(&self, index: usize) -> Result<bool> {
+        let from_zero = self.value(index)?.grid.is_some_and(|grid| grid.zero_point == lowest(self.net.target));
+        Ok(from_zero || self.activated[index])
+    }
+
     pub fn value(&self, index: usize) -> Result<&'a Value> {
         let count = self.net.values.len();
         self.net.values.get(index).ok_or_else(|| Error::failed(format!("there is no value {index} of {count}")))
@@ -137,7 +214,7 @@ impl<'a> Network<'a> {
         self.tensors[index] = Some(stored);
         self.activated[index] = match operator.op.placement() {
             _ if operator.activation != Activation::None => true,
-            Placement::Input | Placement::Average => self.activated[operator.inputs[0]],
+            Placement::Input | Placement::Rounded | Placement::Average => self.activated[operator.inputs[0]],
             _ => false,
         };
         Ok(())

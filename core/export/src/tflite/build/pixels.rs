@@ -102,8 +102,9 @@ pub(super) fn input(builder: &mut Builder, net: &DeployedNet, value: &Value) -> 
     let of_filter = Quantization { scales, zero_points, axis, ..Quantization::default() };
     let filter = builder.constant(format!("{name}/factors"), vec![1, 1, 1, channels], dtype, Some(of_filter), filter);
     let bias = builder.constant(format!("{name}/offsets"), vec![channels], DType::Int32, Some(of_bias), bias);
-    let kind =
-        Kind::DepthwiseConv2d { stride: [1; 2], padding: Padding::Same, multiplier: 1, activation: Activation::None };
+    let (stride, dilation) = ([1; 2], [1; 2]);
+    let activation = Activation::None;
+    let kind = Kind::DepthwiseConv2d { stride, padding: Padding::Same, dilation, multiplier: 1, activation };
     builder.operator(kind, &[input, filter, bias], output);
     Ok((input, output))
 }
@@ -139,6 +140,7 @@ mod tests {
             name: "pool".into(),
             op: MaxPool { kernel: 1, stride: 1, padding: 0 }.into(),
             layer: None,
+            constants: Vec::new(),
             inputs: vec![0],
             output: 1,
             activation: Activation::None,

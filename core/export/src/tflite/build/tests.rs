@@ -24,7 +24,7 @@ fn model(graph: Graph) -> Model {
 }
 
 fn conv(out: usize, kernel: usize, stride: usize, padding: [usize; 4], groups: usize) -> Op {
-    Op::Conv2d(Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, groups, bias: false })
+    Op::Conv2d(Conv2d { out, kernel: [kernel; 2], stride: [stride; 2], padding, dilation: [1; 2], groups, bias: false })
 }
 
 fn names(model: &TfliteModel) -> String {

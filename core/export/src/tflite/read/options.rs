@@ -12,20 +12,20 @@ pub(super) fn kind(code: i32, operator: &table::Operator<'_>) -> Result<Kind, St
     Ok(match BuiltinOperator(code) {
         BuiltinOperator::CONV_2D => {
             let options = operator.builtin_options_as_conv_2_doptions().ok_or_else(missing)?;
-            undilated(options.dilation_h_factor(), options.dilation_w_factor())?;
             Kind::Conv2d {
                 stride: sizes([options.stride_h(), options.stride_w()])?,
                 padding: padding(options.padding())?,
+                dilation: sizes([options.dilation_h_factor(), options.dilation_w_factor()])?,
                 activation: activation(options.fused_activation_function())?,
             }
         }
         BuiltinOperator::DEPTHWISE_CONV_2D => {
             let options = operator.builtin_options_as_depthwise_conv_2_doptions().ok_or_else(missing)?;
-            undilated(options.dilation_h_factor(), options.dilation_w_factor())?;
             let [multiplier] = sizes([options.depth_multiplier()])?;
             Kind::DepthwiseConv2d {
                 stride: sizes([options.stride_h(), options.stride_w()])?,
                 padding: padding(options.padding())?,
+                dilation: sizes([options.dilation_h_factor(), options.dilation_w_factor()])?,
                 multiplier,
                 activation: activation(options.fused_activation_function())?,
             }
@@ -43,6 +43,21 @@ pub(super) fn kind(code: i32, operator: &table::Operator<'_>) -> Result<Kind, St
         BuiltinOperator::ADD => {
             let options = operator.builtin_options_as_add_options().ok_or_else(missing)?;
             Kind::Add { activation: activation(options.fused_activation_function())? }
+        }
+        BuiltinOperator::MUL => {
+            let options = operator.builtin_options_as_mul_options().ok_or_else(missing)?;
+            Kind::Mul { activation: activation(options.fused_activation_function())? }
+        }
+        BuiltinOperator::CONCATENATION => {
+            let options = operator.builtin_options_as_concatenation_options().ok_or_else(missing)?;
+            Kind::Concatenation { axis: options.axis(), activation: activation(options.fused_activation_function())? }
+        }
+        BuiltinOperator::LEAKY_RELU => {
+            let alpha = operator.builtin_options_as_leaky_relu_options().ok_or_else(missing)?.alpha();
+            if !alpha.is_finite() {
+                return Err(format!("has the slope {alpha}"));
+            }
+            Kind::LeakyRelu { alpha }
         }
         code @ (BuiltinOperator::AVERAGE_POOL_2D | BuiltinOperator::MAX_POOL_2D) => {
             let options = operator.builtin_options_as_pool_2_doptions().ok_or_else(missing)?;
@@ -79,6 +94,9 @@ pub(super) fn kind(code: i32, operator: &table::Operator<'_>) -> Result<Kind, St
             Kind::Softmax { beta }
         }
         BuiltinOperator::PAD => Kind::Pad,
+        BuiltinOperator::PADV2 => Kind::PadV2,
+        BuiltinOperator::TRANSPOSE => Kind::Transpose,
+        BuiltinOperator::PRELU => Kind::Prelu,
         BuiltinOperator::RELU => Kind::Relu,
         BuiltinOperator::RELU6 => Kind::Relu6,
         BuiltinOperator::QUANTIZE => Kind::Quantize,
@@ -87,16 +105,9 @@ pub(super) fn kind(code: i32, operator: &table::Operator<'_>) -> Result<Kind, St
     })
 }
 
-fn undilated(height: i32, width: i32) -> Result<(), String> {
-    if [height, width] == [1; 2] {
-        return Ok(());
-    }
-    Err(format!("is dilated by {height} × {width}, which cannot be read"))
-}
-
 fn sizes<const N: usize>(sizes: [i32; N]) -> Result<[usize; N], String> {
     match sizes.iter().find(|size| **size < 1) {
-        Some(size) => Err(format!("has a stride, window or multiplier of {size}")),
+        Some(size) => Err(format!("has a stride, window, dilation or multiplier of {size}")),
         None => Ok(sizes.map(|size| size as usize)),
     }
 }

@@ -17,20 +17,24 @@ pub(super) struct Options {
 /// An operator that is only known by its code; a size beyond 31 bits.
 pub(super) fn create(flat: &mut FlatBufferBuilder<'_>, operator: &Kind) -> Result<Options> {
     let (code, kind, table) = match operator {
-        Kind::Conv2d { stride, padding, activation } => {
+        Kind::Conv2d { stride, padding, dilation, activation } => {
             let [stride_h, stride_w] = sizes(*stride)?;
+            let [dilation_h_factor, dilation_w_factor] = sizes(*dilation)?;
             let args = table::Conv2DOptionsArgs {
                 padding: pad(*padding),
                 stride_w,
                 stride_h,
                 fused_activation_function: fused(*activation),
+                dilation_h_factor,
+                dilation_w_factor,
                 ..table::Conv2DOptionsArgs::default()
             };
             let table = table::Conv2DOptions::create(flat, &args).as_union_value();
             (BuiltinOperator::CONV_2D, BuiltinOptions::Conv2DOptions, Some(table))
         }
-        Kind::DepthwiseConv2d { stride, padding, multiplier, activation } => {
+        Kind::DepthwiseConv2d { stride, padding, dilation, multiplier, activation } => {
             let [stride_h, stride_w] = sizes(*stride)?;
+            let [dilation_h_factor, dilation_w_factor] = sizes(*dilation)?;
             let [depth_multiplier] = sizes([*multiplier])?;
             let args = table::DepthwiseConv2DOptionsArgs {
                 padding: pad(*padding),
@@ -38,7 +42,8 @@ pub(super) fn create(flat: &mut FlatBufferBuilder<'_>, operator: &Kind) -> Resul
                 stride_h,
                 depth_multiplier,
                 fused_activation_function: fused(*activation),
-                ..table::DepthwiseConv2DOptionsArgs::default()
+                dilation_h_factor,
+                dilation_w_factor,
             };
             let table = table::DepthwiseConv2DOptions::create(flat, &args).as_union_value();
             (BuiltinOperator::DEPTHWISE_CONV_2D, BuiltinOptions::DepthwiseConv2DOptions, Some(table))
@@ -55,6 +60,17 @@ pub(super) fn create(flat: &mut FlatBufferBuilder<'_>, operator: &Kind) -> Resul
             let args = table::AddOptionsArgs { fused_activation_function: fused(*activation) };
             let table = table::AddOptions::create(flat, &args).as_union_value();
             (BuiltinOperator::ADD, BuiltinOptions::AddOptions, Some(table))
+        }
+        Kind::Mul { activation } => {
+            let args = table::MulOptionsArgs { fused_activation_function: fused(*activation) };
+            let table = table::MulOptions::create(flat, &args).as_union_value();
+            (BuiltinOperator::MUL, BuiltinOptions::MulOptions, Some(table))
+        }
+        Kind::Concatenation { axis, activation } => {
+            let (axis, fused_activation_function) = (*axis, fused(*activation));
+            let args = table::ConcatenationOptionsArgs { axis, fused_activation_function };
+            let table = table::ConcatenationOptions::create(flat, &args).as_union_value();
+            (BuiltinOperator::CONCATENATION, BuiltinOptions::ConcatenationOptions, Some(table))
         }
         Kind::AveragePool2d { filter, stride, padding, activation } => {
             let table = pool(flat, *filter, *stride, *padding, *activation)?;
@@ -73,6 +89,20 @@ pub(super) fn create(flat: &mut FlatBufferBuilder<'_>, operator: &Kind) -> Resul
             let table = table::PadOptions::create(flat, &table::PadOptionsArgs {}).as_union_value();
             (BuiltinOperator::PAD, BuiltinOptions::PadOptions, Some(table))
         }
+        Kind::PadV2 => {
+            let table = table::PadV2Options::create(flat, &table::PadV2OptionsArgs {}).as_union_value();
+            (BuiltinOperator::PADV2, BuiltinOptions::PadV2Options, Some(table))
+        }
+        Kind::Transpose => {
+            let table = table::TransposeOptions::create(flat, &table::TransposeOptionsArgs {}).as_union_value();
+            (BuiltinOperator::TRANSPOSE, BuiltinOptions::TransposeOptions, Some(table))
+        }
+        Kind::LeakyRelu { alpha } => {
+            let args = table::LeakyReluOptionsArgs { alpha: *alpha };
+            let table = table::LeakyReluOptions::create(flat, &args).as_union_value();
+            (BuiltinOperator::LEAKY_RELU, BuiltinOptions::LeakyReluOptions, Some(table))
+        }
+        Kind::Prelu => (BuiltinOperator::PRELU, BuiltinOptions::NONE, None),
         Kind::StridedSlice { begin_mask, end_mask } => {
             let (begin_mask, end_mask) = (*begin_mask, *end_mask);
             let args =
@@ -149,7 +179,10 @@ fn sizes<const N: usize>(sizes: [usize; N]) -> Result<[i32; N]> {
     let mut written = [0; N];
     for (size, written) in sizes.into_iter().zip(&mut written) {
         *written = i32::try_from(size).ok().filter(|size| *size > 0).ok_or_else(|| {
-            Error::failed(format!("a stride, window or multiplier of {size}: it must be from 1 to {}", i32::MAX))
+            Error::failed(format!(
+                "a stride, window, dilation or multiplier of {size}: it must be from 1 to {}",
+                i32::MAX
+            ))
         })?;
     }
     Ok(written)

@@ -10,16 +10,22 @@ fn kinds() -> impl Strategy<Value = Kind> {
     let activation = || select(vec![Activation::None, Activation::Relu, Activation::Relu6]);
     let padding = || select(vec![Padding::Same, Padding::Valid]);
     prop_oneof![
-        (pair(), padding(), activation()).prop_map(|(stride, padding, activation)| Kind::Conv2d {
+        (pair(), pair(), padding(), activation()).prop_map(|(stride, dilation, padding, activation)| Kind::Conv2d {
             stride,
             padding,
+            dilation,
             activation
         }),
-        (pair(), padding(), 1usize..4, activation()).prop_map(|(stride, padding, multiplier, activation)| {
-            Kind::DepthwiseConv2d { stride, padding, multiplier, activation }
-        }),
+        (pair(), pair(), padding(), 1usize..4, activation()).prop_map(
+            |(stride, dilation, padding, multiplier, activation)| {
+                Kind::DepthwiseConv2d { stride, padding, dilation, multiplier, activation }
+            }
+        ),
         activation().prop_map(|activation| Kind::FullyConnected { activation }),
         activation().prop_map(|activation| Kind::Add { activation }),
+        activation().prop_map(|activation| Kind::Mul { activation }),
+        (-2i32..4, activation()).prop_map(|(axis, activation)| Kind::Concatenation { axis, activation }),
+        (-0.5f32..2.0).prop_map(|alpha| Kind::LeakyRelu { alpha }),
         (pair(), pair(), padding(), activation()).prop_map(|(filter, stride, padding, activation)| {
             Kind::AveragePool2d { filter, stride, padding, activation }
         }),
@@ -33,7 +39,16 @@ fn kinds() -> impl Strategy<Value = Kind> {
         (0..16i32, 0..16i32).prop_map(|(begin_mask, end_mask)| Kind::StridedSlice { begin_mask, end_mask }),
         prop::collection::vec(1..9i32, 0..4).prop_map(|shape| Kind::Reshape { shape }),
         (0.1f32..2.0).prop_map(|beta| Kind::Softmax { beta }),
-        select(vec![Kind::Pad, Kind::Relu, Kind::Relu6, Kind::Quantize, Kind::Dequantize]),
+        select(vec![
+            Kind::Pad,
+            Kind::PadV2,
+            Kind::Transpose,
+            Kind::Prelu,
+            Kind::Relu,
+            Kind::Relu6,
+            Kind::Quantize,
+            Kind::Dequantize
+        ]),
     ]
 }
 
@@ -59,7 +74,8 @@ fn chain(kinds: Vec<Kind>, dtype: DType) -> TfliteModel {
         let constants = match kind {
             Kind::Conv2d { .. } | Kind::DepthwiseConv2d { .. } | Kind::FullyConnected { .. } => 2,
             Kind::StridedSlice { .. } => 3,
-            Kind::Add { .. } | Kind::Mean { .. } | Kind::Pad => 1,
+            Kind::PadV2 => 2,
+            Kind::Add { .. } | Kind::Mul { .. } | Kind::Mean { .. } | Kind::Pad | Kind::Transpose | Kind::Prelu => 1,
             _ => 0,
         };
         let mut inputs = vec![Some(last)];
@@ -115,8 +131,8 @@ proptest! {
 #[test]
 fn codes_are_listed_once_with_the_version_of_their_type() {
     let kinds = vec![
-        Kind::Conv2d { stride: [1; 2], padding: Padding::Same, activation: Activation::Relu },
-        Kind::Conv2d { stride: [2; 2], padding: Padding::Valid, activation: Activation::None },
+        Kind::Conv2d { stride: [1; 2], padding: Padding::Same, dilation: [1; 2], activation: Activation::Relu },
+        Kind::Conv2d { stride: [2; 2], padding: Padding::Valid, dilation: [1; 2], activation: Activation::None },
         Kind::Relu,
         Kind::Quantize,
         Kind::FullyConnected { activation: Activation::None },

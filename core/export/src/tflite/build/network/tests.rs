@@ -10,7 +10,8 @@ fn value(name: &str, shape: [usize; 3], scale: f32, zero_point: i32) -> Value {
 
 fn operator(name: &str, op: impl Into<Op>, layer: Option<Layer>, inputs: &[usize], output: usize) -> Operator {
     let activation = Activation::None;
-    Operator { name: name.into(), op: op.into(), layer, inputs: inputs.to_vec(), output, activation }
+    let (name, op, inputs) = (name.into(), op.into(), inputs.to_vec());
+    Operator { name, op, layer, constants: Vec::new(), inputs, output, activation }
 }
 
 fn weights(shape: [usize; 4], scales: usize) -> Weights {
@@ -29,7 +30,8 @@ fn net(target: Target, mean: [f32; 3], std: [f32; 3]) -> DeployedNet {
     let zero = lowest(target);
     let per_channel = |out: usize| if target == Target::Int8 { out } else { 1 };
     let pool = value("pool", [1, 1, 2], if target == Target::Int8 { 0.5 } else { 0.25 }, zero);
-    let conv = Conv2d { out: 2, kernel: [3; 2], stride: [2; 2], padding: [1; 4], groups: 1, bias: true };
+    let conv =
+        Conv2d { out: 2, kernel: [3; 2], stride: [2; 2], padding: [1; 4], dilation: [1; 2], groups: 1, bias: true };
     let weights_of_conv = Layer::Integer { weights: weights([2, 3, 3, 3], per_channel(2)), bias: vec![1, -2] };
     let fc = Layer::Integer { weights: weights([5, 2, 1, 1], per_channel(5)), bias: vec![7; 5] };
     DeployedNet {
