@@ -7,9 +7,7 @@ use crate::agent::{AgentLoss, AgentSpace};
 use crate::dataset::check::{CheckReport, CheckedSet};
 use crate::dataset::{DatasetInfo, Shard, Split};
 use crate::error::{Error, ErrorKind};
-use crate::graph::{
-    Add, BatchNorm, Conv2d, GlobalAvgPool, Graph, Input, Linear, MaxPool, Node, Op, PadShortcut, Relu, Relu6,
-};
+use crate::graph::*;
 use crate::job::Event;
 use crate::net::{Recipe, Schedule};
 use crate::option::{Kind, OptionSpec, Value};
@@ -42,6 +40,7 @@ pub fn samples() -> Vec<Box<dyn Golden>> {
         sample(Sample { name: "errors.1", value: errors() }),
         sample(Sample { name: "events.1", value: events() }),
         sample(Sample { name: "graph.1", value: graph() }),
+        sample(Sample { name: "graph_later.1", value: later_graph() }),
         sample(Sample { name: "job.1", value: job() }),
         sample(Sample { name: "job.2", value: shared_job() }),
         sample(Sample { name: "options.1", value: options }),
@@ -171,8 +170,43 @@ pub fn graph() -> Graph {
         ("mean", Op::GlobalAvgPool(GlobalAvgPool), vec![7]),
         ("fc", Op::Linear(Linear { out: 10, bias: true }), vec![8]),
     ];
+    named("every_operator", nodes)
+}
+
+/// Operators that came later than interface 1. Older readers refuse them by their words.
+fn later_graph() -> Graph {
+    let dilated = Conv2d { dilation: [2, 1], padding: [2, 1, 2, 1], groups: 3, bias: true, ..Conv2d::new(6, [3, 3]) };
+    let (kernel, stride, padding, ceil) = ([3, 2], [2, 1], [1, 0, 1, 1], true);
+    let nodes = vec![
+        ("images", Op::Input(Input { shape: [3, 8, 8] }), vec![]),
+        ("conv", Op::Conv2d(dilated), vec![0]),
+        ("hard_swish", Op::HardSwish(HardSwish), vec![1]),
+        ("silu", Op::Silu(Silu), vec![2]),
+        ("concat", Op::Concat(Concat), vec![1, 2, 3]),
+        ("shuffle", Op::ChannelShuffle(ChannelShuffle { groups: 3 }), vec![4]),
+        ("slice", Op::Slice(Slice { start: 6, end: 12 }), vec![5]),
+        ("max", Op::MaxPool2d(MaxPool2d { kernel, stride, padding, ceil }), vec![6]),
+        ("average", Op::AvgPool2d(AvgPool2d { kernel, stride, padding, ceil, count_padding: true }), vec![7]),
+        ("pad", Op::Pad(Pad { padding }), vec![8]),
+        ("gmax", Op::GlobalMaxPool(GlobalMaxPool), vec![9]),
+        ("sigmoid", Op::Sigmoid(Sigmoid), vec![10]),
+        ("hard_sigmoid", Op::HardSigmoid(HardSigmoid), vec![10]),
+        ("tanh", Op::Tanh(Tanh), vec![12]),
+        ("gated", Op::Mul(Mul), vec![9, 11]),
+        ("leaky", Op::LeakyRelu(LeakyRelu { slope: 0.125 }), vec![14]),
+        ("prelu", Op::Prelu(Prelu { by_channel: true }), vec![15]),
+        ("shifted", Op::AddConstant(AddConstant { values: vec![0.5] }), vec![16]),
+        ("dropout", Op::Dropout(Dropout { probability: 0.25 }), vec![17]),
+        ("flat", Op::Flatten(Flatten), vec![18]),
+        ("fc", Op::Linear(Linear { out: 10, bias: true }), vec![19]),
+        ("probabilities", Op::Softmax(Softmax), vec![20]),
+    ];
+    named("later_operators", nodes)
+}
+
+fn named(name: &str, nodes: Vec<(&str, Op, Vec<usize>)>) -> Graph {
     let node = |(name, op, inputs): (&str, Op, Vec<usize>)| Node { name: name.into(), op, inputs };
-    Graph { name: "every_operator".into(), nodes: nodes.into_iter().map(node).collect() }
+    Graph { name: name.into(), nodes: nodes.into_iter().map(node).collect() }
 }
 
 /// With the group of workers that came later.

@@ -14,7 +14,9 @@ impl Forward for Dropout {
 
     fn train(&self, inputs: &[&Tensor], _params: &[Tensor]) -> Result<Tensor, TchError> {
         let input = inputs[0];
-        let seed = input.f_detach()?.f_sum(Kind::Double)?.f_double_value(&[])?.to_bits();
+        let sum = input.f_detach()?.f_sum(Kind::Double)?.f_double_value(&[])?;
+        // libtorch's generator reads the lower half of its seed alone: all bits get there.
+        let seed = sum.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let mut generator = Generator::new(seed).map_err(|error| TchError::Kind(error.to_string()))?;
         let drawn = generator.uniform(&input.size()).map_err(|error| TchError::Kind(error.to_string()))?;
         let kept = drawn.f_ge(self.probability)?.f_to_device(input.device())?.f_to_kind(input.kind())?;
