@@ -33,9 +33,28 @@ fn needed(sample: &str, fields: &[(Value, Value)]) -> &'static [&'static str] {
             "seconds",
             "warning",
         ],
-        "graph" => {
-            &["name", "nodes", "op", "in", "shape", "out", "kernel", "stride", "padding", "groups", "bias", "eps"]
-        }
+        "graph" | "graph_later" => &[
+            "name",
+            "nodes",
+            "op",
+            "in",
+            "shape",
+            "out",
+            "kernel",
+            "stride",
+            "padding",
+            "groups",
+            "bias",
+            "eps",
+            "start",
+            "end",
+            "ceil",
+            "count_padding",
+            "slope",
+            "by_channel",
+            "values",
+            "probability",
+        ],
         // A place among several workers is both numbers, or a single worker's: `group` is missing.
         "job" => &["settings", "net_id", "run_dir", "entries", "rank", "size"],
         // What nets used to say of fine-tuning, of which the rate is still read.
