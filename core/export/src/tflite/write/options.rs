@@ -27,7 +27,6 @@ pub(super) fn create(flat: &mut FlatBufferBuilder<'_>, operator: &Kind) -> Resul
                 fused_activation_function: fused(*activation),
                 dilation_h_factor,
                 dilation_w_factor,
-                ..table::Conv2DOptionsArgs::default()
             };
             let table = table::Conv2DOptions::create(flat, &args).as_union_value();
             (BuiltinOperator::CONV_2D, BuiltinOptions::Conv2DOptions, Some(table))
