@@ -8,7 +8,8 @@ use crate::tflite::model::DType;
 use pocketflow::Result;
 use std::marker::PhantomData;
 
-/// Compiles CONCATENATION. Codes go in and out on one grid, as TensorFlow Lite's int8 kernel demands.
+/// Compiles CONCATENATION. Codes go in and out on one grid, as TensorFlow Lite's int8 kernel
+/// demands.
 pub(super) fn concatenation(site: &Site, axis: i32, activation: Activation) -> Result<Box<dyn Kernel>> {
     if activation != Activation::None {
         return Err(site.error("it ends in an activation function, which TensorFlow Lite's does not"));

@@ -3,10 +3,11 @@
 //!
 //! What it computes with int8 and uint8 equals TensorFlow Lite's own reference kernels
 //! (`BUILTIN_REF`) to the last bit under [`Rounding::AsReferenceKernels`]; each operator is within
-//! one step of that under [`Rounding::Once`]. LOGISTIC and TANH are tables of rounded real values, as
-//! in its optimized kernels. In float32 it sums in one fixed order, the same on every machine (only SOFTMAX's exponential is the platform's). It exists to check what was
-//! exported, to calibrate, and to evaluate where no runtime is installed. Images go through one by
-//! one, several at a time on threads.
+//! one step of that under [`Rounding::Once`]. LOGISTIC and TANH are tables of rounded real values,
+//! as in its optimized kernels. In float32 it sums in one fixed order, the same on every machine
+//! (only SOFTMAX's exponential is the platform's). It exists to check what was exported, to
+//! calibrate, and to evaluate where no runtime is installed. Images go through one by one, several
+//! at a time on threads.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! Concatenation. .tflite's takes codes on one grid: what lies on another is brought to the output's
-//! first.
+//! Concatenation. .tflite's takes codes on one grid: what lies on another is brought to the
+//! output's first.
 
 use super::Export;
 use crate::deployed::Operator;

@@ -1,5 +1,6 @@
-//! Convolutions. .tflite has an operator for one group for each input channel (depth-wise), and one for
-//! all others; .pb has no groups but those, so its kernel of other groups holds zeros between them.
+//! Convolutions. .tflite has an operator for one group for each input channel (depth-wise), and one
+//! for all others; .pb has no groups but those, so its kernel of other groups holds zeros between
+//! them.
 
 use super::Export;
 use crate::deployed::lowering::{Lowering, Weighed};

@@ -1,5 +1,5 @@
-//! The sigmoid linear unit, which no format has a word for: the logistic function, in .tflite on the
-//! grid that it has there, and a product.
+//! The sigmoid linear unit, which no format has a word for: the logistic function, in .tflite on
+//! the grid that it has there, and a product.
 
 use super::Export;
 use super::sigmoid::LOGISTIC;

@@ -1,6 +1,6 @@
 //! The messages of a frozen TensorFlow graph that our files use, with the field numbers of the
-//! public protos of TensorFlow 2
-//! (`tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape,types,versions}.proto`;
+//! public protos of TensorFlow 2 (in `tensorflow/core/framework`: `graph.proto`, `node_def.proto`,
+//! `attr_value.proto`, `tensor.proto`, `tensor_shape.proto`, `types.proto`, `versions.proto`;
 //! proto3). Fields that we never write are left out; a reader of ours skips them.
 
 use std::collections::BTreeMap;

@@ -183,7 +183,8 @@ impl Builder {
         Ok(transposed)
     }
 
-    /// The channels from the first to before the second; `whole` has a bit for each other dimension.
+    /// The channels from the first to before the second; `whole` has a bit for each other
+    /// dimension.
     pub(crate) fn channels(&mut self, from: usize, ends: [usize; 2], whole: i32, output: usize) -> Result<()> {
         let from = self.image(from, output)?;
         let name = self.name(output);

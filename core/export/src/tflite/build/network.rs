@@ -84,8 +84,8 @@ impl<'a> Network<'a> {
         Ok(output)
     }
 
-    /// Writes an operator whose codes lie on the one grid of a range, and brings them to the grid of
-    /// its value where that is another; gives the tensor that it computes.
+    /// Writes an operator whose codes lie on the one grid of a range, and brings them to the grid
+    /// of its value where that is another; gives the tensor that it computes.
     pub fn on_known_grid(
         &mut self,
         kind: Kind,
