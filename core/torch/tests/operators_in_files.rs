@@ -129,8 +129,8 @@ fn integers_are_the_same() {
         let model = through_a_file(&network.to_folded_model(meta()).unwrap());
         let net = lower(&model, Target::Int8, &BTreeMap::new(), false).unwrap().net;
         for operator in &net.operators {
-            // Behind an activation function it is a layer in files alone, which nobody quantized: it
-            // computes in float, and so does what reads it.
+            // Behind an activation function it is a layer in files alone, which nobody quantized:
+            // it computes in float, and so does what reads it.
             let is_alone =
                 |name: &str| graph.nodes.iter().any(|node| node.name == name && matches!(node.op, Op::BatchNorm(_)));
             let reads_alone = operator.inputs.iter().any(|input| is_alone(&net.values[*input].name));

@@ -1,5 +1,5 @@
-//! Mean of each window, padded here: of what libtorch's own pool counts, and of its padding, not all
-//! can be said.
+//! Mean of each window, padded here: of what libtorch's own pool counts, and of its padding, not
+//! all can be said.
 
 use super::Forward;
 use pocketflow::graph::AvgPool2d;
