@@ -3,8 +3,8 @@
 use super::{Operator, Placement, Shape};
 use serde::{Deserialize, Serialize};
 
-/// In training each value is zero with that probability, and divided by what is left of 1 otherwise;
-/// else values stay what they are.
+/// In training each value is zero with that probability, and divided by what is left of 1
+/// otherwise; else values stay what they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dropout {
     /// From 0 to below 1.
