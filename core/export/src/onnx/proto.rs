@@ -161,10 +161,13 @@ pub struct Dimension {
     pub value: Option<Extent>,
 }
 
+/// The `value` of a dimension: `dim_value` or `dim_param`.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum Extent {
+    /// `dim_value`
     #[prost(int64, tag = "1")]
     Size(i64),
+    /// `dim_param`
     #[prost(string, tag = "2")]
     Symbol(String),
 }

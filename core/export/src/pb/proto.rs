@@ -44,6 +44,7 @@ pub struct Attribute {
     pub value: Option<Value>,
 }
 
+/// The `value` of an `AttrValue`.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Value {
     #[prost(message, tag = "1")]

@@ -12,7 +12,6 @@ mod archive;
 pub mod build;
 mod check;
 pub mod metadata;
-#[allow(missing_docs, reason = "the fields are documented in TensorFlow Lite's schema, by these names")]
 pub mod model;
 pub mod part;
 mod read;
