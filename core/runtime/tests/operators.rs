@@ -1,5 +1,5 @@
 //! Every operator, and every way in which fully connected layers meet others, in every format and
-//! in the runtimes that people deploy with.
+//! in the runtimes that people deploy with; of .pb in TensorFlow, which converts it.
 
 use pocketflow::graph::*;
 use pocketflow::integer::Target;
@@ -13,7 +13,7 @@ use pocketflow_export::tflite::model::TfliteModel;
 use pocketflow_export::tflite::{self, build};
 use pocketflow_runtime::{Choice, LibraryPaths, Normalisation, open};
 use pocketflow_testing::operators::{self, CHANNELS, SIZE};
-use pocketflow_tests::wheels::{LITERT, ONNXRUNTIME, wheels};
+use pocketflow_tests::wheels::{LITERT, ONNXRUNTIME, TENSORFLOW, python, wheels};
 use std::path::Path;
 
 /// Of the values in networks of integers, one after the other: those that meet have grids of their
@@ -79,13 +79,19 @@ fn probabilities(logits: &[f32]) -> Vec<f32> {
     logits.iter().map(|logit| logit.exp() / sum).collect()
 }
 
-/// Writes the network in all formats, in float and in integers, and compares what comes out.
+/// The pixels of an image, and what the network takes for them, `[h, w, c]`.
+fn image() -> (Vec<u8>, Vec<f32>) {
+    let pixels: Vec<u8> = noise(SIZE * SIZE * CHANNELS, 99).collect();
+    let image = pixels.iter().map(|pixel| (f32::from(*pixel) - 128.0) / 64.0).collect();
+    (pixels, image)
+}
+
+/// Writes the network as .tflite and .onnx, in float and in integers, and compares what comes out.
 fn check(graph: &Graph) {
     let (name, model) = (&graph.name, model(graph));
     let folder = tempfile::tempdir().unwrap();
     let [tflite, onnx] = ["file.tflite", "file.onnx"].map(|file| folder.path().join(file));
-    let pixels: Vec<u8> = noise(SIZE * SIZE * CHANNELS, 99).collect();
-    let image: Vec<f32> = pixels.iter().map(|pixel| (f32::from(*pixel) - 128.0) / 64.0).collect();
+    let (pixels, image) = image();
     let planes = (0..CHANNELS).flat_map(|channel| image.iter().skip(channel).step_by(CHANNELS).copied());
     let planes = bytes(&planes.collect::<Vec<f32>>());
 
@@ -94,7 +100,6 @@ fn check(graph: &Graph) {
     near(&format!("{name} in LiteRT"), &floats(&litert), &wanted, 1e-4);
     std::fs::write(&onnx, onnx::from_model(&model, &OnnxInfo::default()).unwrap()).unwrap();
     near(&format!("{name} in ONNX Runtime"), &floats(&run(&onnx, Choice::Onnxruntime, &planes)), &wanted, 1e-4);
-    pb::from_model(&model).unwrap();
 
     for target in [Target::Int8, Target::Uint8] {
         let open = without_range(&model, target).unwrap().into_iter();
@@ -140,6 +145,25 @@ fn pools() {
 #[test]
 fn blocks() {
     operators::blocks().iter().for_each(check);
+}
+
+/// TensorFlow takes a while to start: one test for all graphs.
+#[test]
+fn tensorflow_computes_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, image) = image();
+    let graphs = [operators::each(), operators::convolutions(), operators::pools(), operators::blocks()].concat();
+    for graph in &graphs {
+        let model = model(graph);
+        let file = build::from_model(&model).unwrap();
+        let wanted = Interpreter::new(&file).unwrap().run(&[Data::Float(image.clone())]).unwrap().remove(0);
+        let put = |part: &str, bytes: Vec<u8>| std::fs::write(folder.path().join(graph.name.clone() + part), bytes);
+        put(".pb", pb::from_model(&model).unwrap()).unwrap();
+        put(".input.f32", bytes(&image)).unwrap();
+        put(".logits.f32", wanted.to_bytes()).unwrap();
+    }
+    let said = python("graph_def.py", TENSORFLOW, &[folder.path(), Path::new("floats")]);
+    assert!(said.contains(&format!("outputs of {} files agree", graphs.len())), "{said}");
 }
 
 /// Of an image, behind and before everything that a convolution may stand behind and before.
